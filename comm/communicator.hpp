@@ -1,0 +1,103 @@
+// What the trainer sees of other ranks.  A Communicator is a group of ranks, numbered 0 .. size()-1, all of which make
+// the same calls in the same order (point-to-point calls excepted).  Collectives are plans (comm/plans) executed over a
+// Transport; operand order, and with it every bit of the result, is a property of the plan alone.
+//
+// Calls on one communicator come from one thread.  Every call returns an Event; buffers must stay untouched until it is
+// complete.  Nothing happens behind the caller's back: work in flight advances inside test(), wait() and progress().
+// A peer that dies, stays silent past the deadline or sends what was not expected ends the call with a CommError that
+// names the peer's rank and host and what was waited for.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "src/base/queue.hpp"
+#include "src/base/section.hpp"
+#include "src/base/view.hpp"
+
+namespace banyan::comm {
+
+enum class ReduceOp : std::uint8_t { kSum, kMax, kMin };
+
+/// Combines in into inout, element by element; injected so that comm knows no device (kernels::Backend::reduce).
+using ReduceFunction = std::function<void(Queue, View inout, ConstView in, ReduceOp)>;
+/// Copies between any memory kinds; injected likewise.
+using CopyFunction = std::function<void(Queue, View out, ConstView in)>;
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  /// For messages: "tensor group 2", "world".
+  virtual const std::string& name() const = 0;
+  /// "rank 5 on node n3" of a member, in world numbering.
+  virtual std::string peer_name(int member) const = 0;
+
+  // Collectives.  `what` names the wait in messages and must outlive the call only.
+  virtual Event all_reduce(Queue q, View inout, ReduceOp op, std::string_view what) = 0;
+  /// `in` is the concatenation, in rank order, of parts with counts[i] elements; `out` receives the reduction of part
+  /// rank().  out may be that part of in.
+  virtual Event reduce_scatter(Queue q, View out, View in_scratch, std::span<const std::int64_t> counts, ReduceOp op,
+                               std::string_view what) = 0;
+  /// The inverse layout: `in` has counts[rank()] elements, `out` the concatenation.  in may be its own place in out.
+  virtual Event all_gather(Queue q, View out, ConstView in, std::span<const std::int64_t> counts, std::string_view what) = 0;
+  /// Element counts per peer known at run time; parts lie end to end in rank order.
+  virtual Event all_to_all_v(Queue q, View out, std::span<const std::int64_t> out_counts, ConstView in,
+                             std::span<const std::int64_t> in_counts, std::string_view what) = 0;
+  virtual Event broadcast(Queue q, View inout, int root, std::string_view what) = 0;
+  virtual void barrier(std::string_view what) = 0;
+
+  // Ordered point to point: the n-th send to a peer with a channel meets the n-th receive from it on that channel.
+  virtual Event send(Queue q, ConstView in, int peer, int channel, std::string_view what) = 0;
+  virtual Event receive(Queue q, View out, int peer, int channel, std::string_view what) = 0;
+
+  /// Advances everything in flight on this communicator's transport; never blocks.
+  virtual void progress() = 0;
+};
+
+// Small values for control decisions; each waits, each gives the same answer on every rank.
+std::int64_t all_reduce_value(Communicator& c, std::int64_t value, ReduceOp op, std::string_view what);
+double all_reduce_value(Communicator& c, double value, ReduceOp op, std::string_view what);
+/// Everyone's bytes, in rank order (lengths may differ).
+std::vector<std::string> all_gather_strings(Communicator& c, const std::string& mine, std::string_view what);
+/// Root's bytes on every rank.
+std::string broadcast_string(Communicator& c, const std::string& value, int root, std::string_view what);
+
+struct WorldOptions {
+  Seconds peer_timeout{20};     ///< a wait on a peer longer than this is a CommError
+  std::string host_transport = "auto";   ///< auto | mpi
+};
+
+/// The processes of the job.  Made once per process (MPI) or once per thread (loopback).
+class World {
+ public:
+  virtual ~World() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual const std::string& host(int rank) const = 0;   ///< host name of any rank
+  virtual int node(int rank) const = 0;                  ///< number of the node it sits on, 0 ..
+  virtual int local_rank() const = 0;                    ///< number among the ranks of this node
+  virtual int local_size() const = 0;
+  virtual std::string transport_name() const = 0;
+  /// Deadlines and injected functions for communicators made from now on.
+  virtual void configure(const WorldOptions& options, ReduceFunction reduce, CopyFunction copy) = 0;
+  /// Communicator of the given world ranks (in that order).  Called by exactly those ranks; `id` is the same on all of
+  /// them and unique among the communicators alive (0 .. 65535).
+  virtual std::unique_ptr<Communicator> group(std::vector<int> world_ranks, int id, std::string name) = 0;
+  /// Ends the process without waiting for anyone when leaving in an orderly way is impossible.
+  [[noreturn]] virtual void abort(int exit_code) = 0;
+};
+
+/// MPI_Init_thread and all that follows; the destructor finalizes.  At most one per process.
+std::unique_ptr<World> make_mpi_world();
+/// Runs `body` on `size` threads, each with a World of its own: ranks as threads, for tests.  `ranks_per_node` fakes the
+/// node structure.  Rethrows the first error after all threads have ended.
+void run_loopback(int size, const std::function<void(World&)>& body, int ranks_per_node = 1 << 30);
+
+}  // namespace banyan::comm

@@ -1,0 +1,46 @@
+// Named deadline scopes.  Every wait of the program opens a Section that says what is waited for and for how long; the
+// innermost section of each thread is what error messages, cause records and the watchdog report.
+// A Section may be opened on any thread; it is closed by its destructor on the same thread.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+namespace banyan {
+
+using Clock = std::chrono::steady_clock;
+using Seconds = std::chrono::duration<double>;
+
+class Section {
+ public:
+  /// Opens "what"; a limit of zero inherits the deadline of the enclosing section (none at the outermost).
+  /// The effective deadline is never later than the enclosing one.
+  explicit Section(std::string what, Seconds limit = Seconds::zero());
+  ~Section();
+  Section(const Section&) = delete;
+  Section& operator=(const Section&) = delete;
+
+  /// True once the deadline has passed.
+  bool expired() const;
+  /// Throws CommError "waited 20.0 s for WHAT (in OUTER)" once the deadline has passed.
+  void check() const;
+  /// "inner (in outer)" of the calling thread; empty outside any section.
+  static std::string trail();
+
+ private:
+  std::string what_;
+  Clock::time_point opened_, deadline_;
+  Section* outer_;
+};
+
+/// Waits without burning a core that another rank needs: spins a little, then yields, then sleeps up to a millisecond.
+class Backoff {
+ public:
+  void pause();
+  void reset() { count_ = 0; }
+
+ private:
+  int count_ = 0;
+};
+
+}  // namespace banyan
