@@ -30,7 +30,7 @@ struct StageSpec {
   bool recompute = false;         ///< keep only block inputs
   std::int64_t sequences = 1;     ///< of a microbatch
   std::int64_t length = 1;        ///< tokens of each; rows = sequences * length
-  int slots = 1;                  ///< microbatches in flight
+  int slots = 1;                  ///< microbatches in flight; 0: generation only, no activations and no gradients are allocated
   std::vector<std::int64_t> part_blocks;  ///< number of blocks of each backward part, from the top; sums to the blocks here
   std::uint64_t seed = 1;         ///< of dropout
 

@@ -1,0 +1,59 @@
+// Layout: everything a job's shape follows from, as numbers.  make_layout is the one translation from the config (and the
+// number of ranks and the dataset's vocabulary) to what the model, the schedule and the memory plan take; src/job/setup
+// and `banyan plan` both call it.  Pure: no process, no file, no memory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "src/config/config.hpp"
+#include "src/model/shapes.hpp"
+#include "src/model/stage.hpp"
+#include "src/parallel/mesh.hpp"
+#include "src/parallel/microbatches.hpp"
+#include "src/parallel/schedule.hpp"
+#include "src/parallel/stages.hpp"
+
+namespace banyan::plan {
+
+/// What the ranks will do: rules about the global batch hold for training only, and generation neither splits sequences
+/// over tensor ranks nor keeps activations.
+enum class Use : std::uint8_t { kTrain, kGenerate };
+
+struct Layout {
+  Use use = Use::kTrain;
+  model::ModelShape model;
+  parallel::MeshShape mesh;
+  int world = 1;                                 ///< ranks of the job
+  std::vector<parallel::BlockRange> stages;      ///< blocks of each pipeline stage
+  std::vector<std::vector<std::int64_t>> part_blocks;   ///< backward parts of each pipeline stage, from the top
+  parallel::ScheduleKind schedule = parallel::ScheduleKind::k1F1B;
+  std::int64_t sequences = 1;                    ///< of a microbatch
+  std::int64_t microbatches = 1;                 ///< of a global batch (train.batch / parallel.microbatch)
+  bool sequence = false;                         ///< sequence parallelism
+  bool recompute = false;
+  bool zero = false;                             ///< ZeRO-1
+  std::uint64_t seed = 1;
+
+  int spares() const { return world - mesh.size(); }
+  std::int64_t batch() const { return microbatches * sequences; }   ///< sequences of a global batch
+  std::int64_t tokens_per_batch() const { return batch() * model.context; }
+  int parts(int pipeline_stage) const { return static_cast<int>(part_blocks[static_cast<std::size_t>(pipeline_stage)].size()); }
+
+  /// Microbatches of a data rank.
+  parallel::MicrobatchRange microbatches_of(int data_rank) const;
+  /// What the stage at a coordinate is.  With Use::kGenerate it has no slots, so no activations and no gradients.
+  model::StageSpec stage_spec(const parallel::Coordinate& c) const;
+  /// Of one optimizer step at a coordinate.
+  parallel::ScheduleArgs schedule_args(const parallel::Coordinate& c) const;
+};
+
+/// Resolves every "0 means ..." of [model].  `dataset_vocab` = 0 when no dataset is known.
+/// ConfigError when model.vocab is 0 without a dataset, or smaller than the dataset's.
+model::ModelShape make_model_shape(const config::Config& config, std::int64_t dataset_vocab);
+
+/// ConfigError with both keys, both values and one fix for whatever does not fit together.
+Layout make_layout(const config::Config& config, int world, std::int64_t dataset_vocab, Use use = Use::kTrain);
+
+}  // namespace banyan::plan

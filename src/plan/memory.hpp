@@ -1,0 +1,34 @@
+// What one rank will hold in memory, item by item, before anything is allocated.  Pure; the same table is printed by
+// `banyan plan`, written to plan.txt at start and compared with what the kernel says the process used.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "src/parallel/mesh.hpp"
+#include "src/plan/layout.hpp"
+
+namespace banyan::plan {
+
+struct MemoryRow {
+  std::string name;       ///< "parameters"
+  std::int64_t bytes = 0;
+  std::string how;        ///< "124439808 x 4 B"
+};
+
+struct MemoryPlan {
+  std::vector<MemoryRow> rows;
+  std::int64_t total() const;
+  /// Aligned table with a sum, one row per line.
+  std::string str() const;
+};
+
+/// Of the rank at a coordinate.  Counts what the process itself writes to; not the mapped dataset, whose pages belong to
+/// the file cache, nor what MPI holds before the first message.
+MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const parallel::Coordinate& c);
+
+/// "1.46 GiB"
+std::string human_bytes(std::int64_t bytes);
+
+}  // namespace banyan::plan
