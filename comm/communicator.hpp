@@ -4,13 +4,21 @@
 //
 // Calls on one communicator come from one thread.  Every call returns an Event; buffers must stay untouched until it is
 // complete.  Nothing happens behind the caller's back: work in flight advances inside test(), wait() and progress().
+// One wait advances the work of every communicator of the World, so operations may be outstanding on several at once.
+//
 // A peer that dies, stays silent past the deadline or sends what was not expected ends the call with a CommError that
-// names the peer's rank and host and what was waited for.
+// names the peer's rank and host and what was waited for.  That is final: everything in flight is given up, every later
+// call on any communicator of the World throws the same error; what remains is announce_failure and last_barrier.
+// An operation fails when it makes no progress for WorldOptions::peer_timeout while somebody looks (wait or test), or
+// when an enclosing Section expires; a PatienceScope lengthens the former where silence is expected.
+//
+// Views are contiguous host memory.  Counts may be zero, views empty; sending to oneself works.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,8 +37,14 @@ using ReduceFunction = std::function<void(Queue, View inout, ConstView in, Reduc
 /// Copies between any memory kinds; injected likewise.
 using CopyFunction = std::function<void(Queue, View out, ConstView in)>;
 
+/// Largest channel number of point-to-point calls.
+inline constexpr int kMaxChannel = 1023;
+/// Largest id of a communicator.
+inline constexpr int kMaxGroupId = 4094;
+
 class Communicator {
  public:
+  /// Outstanding operations are given up; wait for their events first.
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
@@ -46,14 +60,16 @@ class Communicator {
   virtual Event reduce_scatter(Queue q, View out, View in_scratch, std::span<const std::int64_t> counts, ReduceOp op,
                                std::string_view what) = 0;
   /// The inverse layout: `in` has counts[rank()] elements, `out` the concatenation.  in may be its own place in out.
-  virtual Event all_gather(Queue q, View out, ConstView in, std::span<const std::int64_t> counts, std::string_view what) = 0;
+  virtual Event all_gather(Queue q, View out, ConstView in, std::span<const std::int64_t> counts,
+                           std::string_view what) = 0;
   /// Element counts per peer known at run time; parts lie end to end in rank order.
   virtual Event all_to_all_v(Queue q, View out, std::span<const std::int64_t> out_counts, ConstView in,
                              std::span<const std::int64_t> in_counts, std::string_view what) = 0;
   virtual Event broadcast(Queue q, View inout, int root, std::string_view what) = 0;
   virtual void barrier(std::string_view what) = 0;
 
-  // Ordered point to point: the n-th send to a peer with a channel meets the n-th receive from it on that channel.
+  // Ordered point to point: the n-th send to a peer with a channel (0 .. kMaxChannel) meets the n-th receive from it on
+  // that channel; both give the same number of bytes.  A send may complete only when its receive is posted.
   virtual Event send(Queue q, ConstView in, int peer, int channel, std::string_view what) = 0;
   virtual Event receive(Queue q, View out, int peer, int channel, std::string_view what) = 0;
 
@@ -69,9 +85,31 @@ std::vector<std::string> all_gather_strings(Communicator& c, const std::string& 
 /// Root's bytes on every rank.
 std::string broadcast_string(Communicator& c, const std::string& value, int root, std::string_view what);
 
+/// Lengthens the silence that waits of this thread bear, where a peer is known to do something long (rank 0 computes a
+/// reference, a shard goes to disk).  Nested scopes: the longest counts.  Sections keep their own deadlines.
+class PatienceScope {
+ public:
+  explicit PatienceScope(Seconds silence);
+  ~PatienceScope();
+  PatienceScope(const PatienceScope&) = delete;
+  PatienceScope& operator=(const PatienceScope&) = delete;
+  /// What the calling thread's scopes ask for; zero outside any.
+  static Seconds current();
+
+ private:
+  Seconds outer_;
+};
+
+/// Why another rank left.
+struct PeerFailure {
+  int rank = 0;
+  int code = 0;         ///< its exit code
+  std::string message;  ///< its own words
+};
+
 struct WorldOptions {
-  Seconds peer_timeout{20};     ///< a wait on a peer longer than this is a CommError
-  std::string host_transport = "auto";   ///< auto | mpi
+  Seconds peer_timeout{20};             ///< a wait on a peer longer than this is a CommError
+  std::string host_transport = "auto";  ///< auto | mpi
 };
 
 /// The processes of the job.  Made once per process (MPI) or once per thread (loopback).
@@ -80,24 +118,35 @@ class World {
   virtual ~World() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  virtual const std::string& host(int rank) const = 0;   ///< host name of any rank
-  virtual int node(int rank) const = 0;                  ///< number of the node it sits on, 0 ..
-  virtual int local_rank() const = 0;                    ///< number among the ranks of this node
+  virtual const std::string& host(int rank) const = 0;  ///< host name of any rank
+  virtual int node(int rank) const = 0;                 ///< number of the node it sits on, 0 ..
+  virtual int local_rank() const = 0;                   ///< number among the ranks of this node
   virtual int local_size() const = 0;
   virtual std::string transport_name() const = 0;
   /// Deadlines and injected functions for communicators made from now on.
   virtual void configure(const WorldOptions& options, ReduceFunction reduce, CopyFunction copy) = 0;
-  /// Communicator of the given world ranks (in that order).  Called by exactly those ranks; `id` is the same on all of
-  /// them and unique among the communicators alive (0 .. 65535).
+  /// Communicator of the given world ranks (in that order).  Called by exactly those ranks; sends nothing.  `id`
+  /// (0 .. kMaxGroupId) is the same on all of them and unlike that of every other communicator alive that has two ranks
+  /// in common with it: one id per axis of a mesh is enough.  The World outlives its communicators.
   virtual std::unique_ptr<Communicator> group(std::vector<int> world_ranks, int id, std::string name) = 0;
+  /// Tells all other ranks that this one is about to leave, so that their waits end at once with "rank 3 on n1 failed:
+  /// MESSAGE" instead of a timeout.  Never throws, never blocks for more than a second.  Only the first call counts.
+  virtual void announce_failure(int exit_code, const std::string& message) noexcept = 0;
+  /// The first failure another rank announced, if any.
+  virtual std::optional<PeerFailure> peer_failure() = 0;
+  /// Meets all ranks a last time before the first of them exits with a code other than 0 (mpirun kills the others a
+  /// second after that).  Works after failures; false when somebody did not come in time.  No communication after it.
+  virtual bool last_barrier(Seconds deadline) noexcept = 0;
   /// Ends the process without waiting for anyone when leaving in an orderly way is impossible.
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };
 
-/// MPI_Init_thread and all that follows; the destructor finalizes.  At most one per process.
+/// MPI_Init_thread and all that follows.  At most one per process.  The destructor meets all ranks and finalizes; after
+/// a failure, or while an exception unwinds, it does neither, because both could hang: the caller then ends with _exit.
 std::unique_ptr<World> make_mpi_world();
-/// Runs `body` on `size` threads, each with a World of its own: ranks as threads, for tests.  `ranks_per_node` fakes the
-/// node structure.  Rethrows the first error after all threads have ended.
+/// Runs `body` on `size` threads, each with a World of its own: ranks as threads, for tests.  `ranks_per_node` fakes
+/// the node structure.  A body that throws announces its failure to the others; the first error in time is rethrown
+/// after all threads have ended.
 void run_loopback(int size, const std::function<void(World&)>& body, int ranks_per_node = 1 << 30);
 
 }  // namespace banyan::comm
