@@ -1,9 +1,9 @@
-// The logical parameters of a model: named once here, unfused, unpadded, with global shape.  Checkpoints, import, export,
-// digests and tests know parameters only by this list.  Linear weights are [out, in].
+// The logical parameters of a model: named once here, unfused, unpadded, with global shape.  Checkpoints, import,
+// export, digests and tests know parameters only by this list.  Linear weights are [out, in].
 //
 //   embed.token.weight [V,C]   embed.position.weight [T,C] (learned positions)
 //   blocks.N.norm1.weight .bias?            blocks.N.attn.{q,k,v}.weight .bias?    blocks.N.attn.o.weight .bias?
-//   blocks.N.norm2.weight .bias?            blocks.N.mlp.up.weight .bias?  blocks.N.mlp.gate.weight (swiglu)
+//   blocks.N.norm2.weight .bias?            blocks.N.mlp.up.weight .bias?  blocks.N.mlp.gate.weight .bias? (swiglu)
 //   blocks.N.mlp.down.weight .bias?         norm.weight .bias?             head.weight [V,C] (not tied)
 // Norm biases exist for LayerNorm, linear biases for model.bias.
 #pragma once
@@ -28,11 +28,11 @@ struct Split {
 
 struct LogicalParam {
   std::string name;
-  Shape shape;               ///< global
-  std::vector<Split> splits; ///< empty: replicated over the tensor ranks
+  Shape shape;                ///< global
+  std::vector<Split> splits;  ///< empty: replicated over the tensor ranks
   Init init = Init::kZero;
-  bool decay = false;        ///< weight decay applies (matrices)
-  std::int64_t block = 0;    ///< 0 .. layers-1; -1 before the blocks; layers after them
+  bool decay = false;      ///< weight decay applies (matrices)
+  std::int64_t block = 0;  ///< 0 .. layers-1; -1 before the blocks; layers after them
 };
 
 /// The list, in the order of the forward pass.
@@ -46,8 +46,9 @@ struct Range {
 };
 Range split_range(std::int64_t extent, int i, int n);
 
-/// Initial values of rows [rows.begin, rows.end) and columns [columns.begin, columns.end) of a parameter, as a function of
-/// (seed, name, global index) only.  1-D tensors use rows.  Writes fp32 in row-major order.
-void init_values(const LogicalParam& param, const ModelShape& shape, std::uint64_t seed, Range rows, Range columns, float* out);
+/// Initial values of rows [rows.begin, rows.end) and columns [columns.begin, columns.end) of a parameter, as a function
+/// of (seed, name, global index) only.  1-D tensors use rows.  Writes fp32 in row-major order.
+void init_values(const LogicalParam& param, const ModelShape& shape, std::uint64_t seed, Range rows, Range columns,
+                 float* out);
 
 }  // namespace banyan::model

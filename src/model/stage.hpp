@@ -2,9 +2,11 @@
 // embedding before them on the first stage and the head behind them on the last, all of it split over the tensor group.
 //
 // Life of a microbatch:   load -> forward -> backward(part 0) ... backward(part parts-1)
-// Everything it needs lives in one Slot (an arena of activation_plan().bytes); a schedule decides which slot a microbatch
-// uses.  Parts divide the backward pass by blocks, from the head down, so that the gradients of a part can be reduced
-// while the next part is computed.  Gradients accumulate until zero_grads().
+// Everything it needs lives in one slot (an arena of activation_plan().slot_bytes); a schedule decides which slot a
+// microbatch uses.  Parts divide the backward pass by blocks, from the head down, so that the gradients of a part can
+// be reduced while the next part is computed.  Gradients accumulate until zero_grads(). The head turns logits into
+// their gradient where they lie, a chunk of rows at a time, so its share of the backward pass (gradient of the output
+// table, gradient of its input) is done at the end of forward().
 #pragma once
 
 #include <cstdint>
@@ -16,69 +18,21 @@
 
 #include "comm/communicator.hpp"
 #include "kernels/backend.hpp"
+#include "src/model/activation_plan.hpp"
+#include "src/model/local_params.hpp"
 #include "src/model/params.hpp"
-#include "src/model/shapes.hpp"
+#include "src/model/stage_spec.hpp"
 
 namespace banyan::model {
 
-struct StageSpec {
-  ModelShape shape;
-  std::int64_t first_block = 0, last_block = 0;   ///< [first, last)
-  bool has_embedding = true, has_head = true;
-  int tensor_rank = 0, tensor_size = 1;
-  bool sequence = false;          ///< sequence parallelism: norm regions hold rows/tensor_size rows
-  bool recompute = false;         ///< keep only block inputs
-  std::int64_t sequences = 1;     ///< of a microbatch
-  std::int64_t length = 1;        ///< tokens of each; rows = sequences * length
-  int slots = 1;                  ///< microbatches in flight; 0: generation only, no activations and no gradients are allocated
-  std::vector<std::int64_t> part_blocks;  ///< number of blocks of each backward part, from the top; sums to the blocks here
-  std::uint64_t seed = 1;         ///< of dropout
-
-  std::int64_t rows() const { return sequences * length; }
-  /// Rows of the residual stream held here (and of the messages between stages).
-  std::int64_t stream_rows() const { return sequence ? rows() / tensor_size : rows(); }
-};
-
-/// A parameter as this rank holds it.  `param` and `grad` lie in two arenas of equal layout, ordered by part; fused
-/// matrices (q,k,v; gate,up) are neighbours in them.
-struct LocalParam {
-  LogicalParam logical;
-  Shape offset, count;      ///< the slab of the logical tensor held here (without padding); per axis
-  View param, grad;         ///< shape = count, fp32, contiguous
-  std::int64_t begin = 0;   ///< element offset in the arenas
-  int part = 0;             ///< backward part after which grad is complete
-  bool tied_copy = false;   ///< the last stage's copy of the token embedding
-  bool tied = false;        ///< this stage's token embedding has a copy on another stage
-  bool replicated = false;  ///< every tensor rank holds the same values
-  bool partial_over_tensor = false;  ///< sequence parallelism: grad must be summed over the tensor group
-};
-
-/// One named buffer of a plan; printed by --print-plan and counted by src/plan.
-struct PlannedBuffer {
-  std::string name;
-  Shape shape;
-  DType dtype = DType::kF32;
-  std::size_t offset = 0, bytes = 0;
-};
-struct ActivationPlan {
-  std::vector<PlannedBuffer> slot;      ///< of each microbatch in flight
-  std::vector<PlannedBuffer> scratch;   ///< once per rank
-  std::size_t slot_bytes = 0, scratch_bytes = 0;
-};
-/// Pure; the Stage allocates exactly this.
-ActivationPlan activation_plan(const StageSpec& spec);
-
-/// The slabs this rank holds, without memory (param and grad empty).  Pure.
-std::vector<LocalParam> local_params(const StageSpec& spec);
-
 /// What a microbatch consists of; host memory, copied by load().
 struct MicrobatchData {
-  std::span<const std::int32_t> tokens;    ///< R; read by the first stage
-  std::span<const std::int32_t> targets;   ///< R; read by the last stage; negative: no target
-  std::span<const std::int64_t> sample;    ///< R: global sample number of each row (dropout)
-  std::int64_t step = 0;                   ///< dropout
-  float loss_scale = 1;                    ///< 1 / (tokens of the global batch): gradients come out as of the mean
-  bool train = true;                       ///< false: no dropout, no backward pass will follow
+  std::span<const std::int32_t> tokens;   ///< R; read by the first stage
+  std::span<const std::int32_t> targets;  ///< R; read by the last stage; negative: no target
+  std::span<const std::int64_t> sample;   ///< R: global sample number of each row (dropout)
+  std::int64_t step = 0;                  ///< dropout
+  float loss_scale = 1;                   ///< 1 / (tokens of the global batch): gradients come out as of the mean
+  bool train = true;                      ///< false: no dropout, no backward pass will follow
 };
 
 /// New rows of several sequences in generation; keys and values of earlier rows are in the cache.
@@ -87,7 +41,7 @@ struct InferBatch {
   std::span<const std::int32_t> offsets;      ///< S+1: rows of each sequence
   std::span<const std::int32_t> start;        ///< S: position of each sequence's first new row
   std::span<const std::int32_t> block_table;  ///< S * blocks_per_sequence
-  std::int32_t blocks_per_sequence = 0;
+  std::int32_t blocks_per_sequence = 0;       ///< large enough for start + new rows of every sequence
 };
 
 class Stage {
@@ -98,19 +52,21 @@ class Stage {
 
   virtual const StageSpec& spec() const = 0;
   virtual std::vector<LocalParam>& params() = 0;
-  virtual View param_arena() = 0;   ///< 1-D
-  virtual View grad_arena() = 0;    ///< 1-D, same layout
+  virtual View param_arena() = 0;  ///< 1-D
+  virtual View grad_arena() = 0;   ///< 1-D, same layout; empty without spec().gradients
   /// Initial values as functions of (seed, name, index).
   virtual void init_params(std::uint64_t seed) = 0;
   virtual void zero_grads() = 0;
-  /// Tells the stage that parameters were written from outside (optimizer, load): packed copies are stale.
+  /// Tells the stage that parameters were written from outside (optimizer, load).  BugError while a block uses one.
   virtual void params_changed() = 0;
 
   virtual void load(int slot, const MicrobatchData& data) = 0;
-  virtual View input(int slot) = 0;     ///< [stream_rows, C]; where the previous stage's activation is received
-  virtual View output(int slot) = 0;    ///< [stream_rows, C]; sent to the next stage
-  virtual View d_output(int slot) = 0;  ///< gradient received from the next stage
-  virtual View d_input(int slot) = 0;   ///< gradient sent to the previous stage
+  virtual View input(int slot) = 0;   ///< [stream_rows, C]; where the previous stage's activation is received
+  virtual View output(int slot) = 0;  ///< [stream_rows, C]; sent to the next stage
+  /// Gradient received from the next stage.
+  virtual View d_output(int slot) = 0;
+  /// Gradient sent to the previous stage.  The same memory as d_output: the backward pass works in place.
+  virtual View d_input(int slot) = 0;
   virtual void forward(int slot) = 0;
   virtual void backward(int slot, int part) = 0;
   /// Called between operations of forward and backward so that messages in flight advance.
@@ -122,8 +78,8 @@ class Stage {
 
   // ---- generation.  make_cache before the first infer; blocks are numbered 0 .. blocks-1.
   virtual void make_cache(std::int32_t blocks, std::int32_t block_size, std::int64_t max_rows) = 0;
-  /// Rows go through this stage's blocks, appending keys and values.  `hidden` [rows,C] is the input on all but the first
-  /// stage (ignored there) and receives the output on all but the last.  Not with sequence parallelism.
+  /// Rows go through this stage's blocks, appending keys and values.  `hidden` [rows,C] is the input on all but the
+  /// first stage (ignored there) and receives the output on all but the last.  Not with sequence parallelism.
   virtual void infer(const InferBatch& batch, View hidden) = 0;
   /// Last stage: logits of the given rows of the last infer over the whole vocabulary, gathered over the tensor group,
   /// [rows.size(), V] in host memory.

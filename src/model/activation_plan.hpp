@@ -1,0 +1,42 @@
+// Where every intermediate result of a stage lies: one arena (slot) per microbatch in flight and one of scratch per
+// rank. Pure; the stage allocates exactly this, so the plan that is printed is the memory that is used.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "src/base/view.hpp"
+#include "src/model/stage_spec.hpp"
+
+namespace banyan::model {
+
+/// One named buffer of a plan.
+struct PlannedBuffer {
+  std::string name;
+  Shape shape;
+  DType dtype = DType::kF32;
+  std::size_t offset = 0, bytes = 0;
+};
+
+struct ActivationPlan {
+  std::vector<PlannedBuffer> slot;     ///< of each microbatch in flight
+  std::vector<PlannedBuffer> scratch;  ///< once per rank
+  std::size_t slot_bytes = 0, scratch_bytes = 0;
+};
+/// Memory of training and evaluation.  (Beside it a slot keeps 12 bytes of host memory per row: samples, positions.)
+ActivationPlan activation_plan(const StageSpec& spec);
+
+/// Memory of generation: the key and value cache and the scratch of one call with up to `max_rows` rows.
+struct InferPlan {
+  std::vector<PlannedBuffer> buffers;
+  std::size_t bytes = 0;
+};
+InferPlan infer_plan(const StageSpec& spec, std::int32_t blocks, std::int32_t block_size, std::int64_t max_rows);
+
+/// Rows of logits that exist at a time: the head works in chunks so that its scratch stays bounded whatever the
+/// microbatch is.  Depends on shapes only.
+std::int64_t head_chunk_rows(const StageSpec& spec, std::int64_t rows);
+
+}  // namespace banyan::model

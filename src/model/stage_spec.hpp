@@ -1,0 +1,35 @@
+// What a Stage is asked to be: which blocks, which share of the tensor group, how many rows.  Plain data.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "src/model/shapes.hpp"
+
+namespace banyan::model {
+
+struct StageSpec {
+  ModelShape shape;
+  std::int64_t first_block = 0, last_block = 0;  ///< [first, last)
+  bool has_embedding = true, has_head = true;
+  int tensor_rank = 0, tensor_size = 1;
+  bool sequence = false;       ///< sequence parallelism: norm regions hold rows/tensor_size rows
+  bool recompute = false;      ///< keep only block inputs
+  std::int64_t sequences = 1;  ///< of a microbatch
+  std::int64_t length = 1;     ///< tokens of each; rows = sequences * length
+  int slots = 1;  ///< microbatches in flight; 0: no activations at all (generation only); 0: generation only, no
+                  ///< activations and no gradients are allocated
+  std::vector<std::int64_t> part_blocks;  ///< number of blocks of each backward part, from the top; sums to the blocks
+                                          ///< here. Empty: one part
+  bool gradients = true;   ///< false: no gradient arena, no backward pass (evaluation, generation)
+  std::uint64_t seed = 1;  ///< of dropout
+
+  std::int64_t rows() const { return sequences * length; }
+  /// Rows of the residual stream held here (and of the messages between stages).
+  std::int64_t stream_rows() const { return sequence ? rows() / tensor_size : rows(); }
+};
+
+/// BugError naming the field when a spec contradicts itself; config rules have refused what users can get wrong.
+void check_stage_spec(const StageSpec& spec);
+
+}  // namespace banyan::model
