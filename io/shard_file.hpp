@@ -1,0 +1,41 @@
+// One HDF5 file of a checkpoint, written by one rank.  HDF5 lays the file out (contiguous datasets of fixed types, one
+// for each slab, no locks, format bounds V110) and is closed; the values are then written in place at the offsets it
+// gave, with checksums taken from the caller's memory on the way, synced, and read back against those checksums.
+// Reading for restore never opens HDF5: see checkpoint_reader.hpp.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "io/manifest.hpp"
+
+namespace banyan::io {
+
+/// A slab to write.  `data` has slab.count's shape, host memory; rows may be strided.
+struct ShardData {
+  std::string name;
+  TensorKind kind = TensorKind::kParam;
+  Shape global_shape;
+  Shape offset;
+  ConstView data;
+  Slab slab() const { return {offset, data.shape}; }
+};
+
+/// What writing a file yields for the manifest.  shards[i] belongs to the i-th ShardData; Shard::file is left 0.
+struct WrittenFile {
+  ManifestFile file;
+  std::vector<Shard> shards;
+};
+
+/// Writes DIRECTORY/NAME; returns when the bytes are on storage.  `manifest` supplies run, step and epoch.  Empty slabs
+/// are not allowed.  A set `cancel` ends it with an IoError soon.
+WrittenFile write_shard_file(const std::filesystem::path& directory, const std::string& name, const Manifest& manifest,
+                             std::span<const ShardData> shards, const std::atomic<bool>* cancel = nullptr);
+
+/// Bytes the file will have at most: for reserving space.
+std::int64_t shard_file_bytes(std::span<const ShardData> shards);
+
+}  // namespace banyan::io
