@@ -61,7 +61,7 @@ class Layout {
     add(*find("embed.token.weight"), part, true).tied = spec_.shape.tied && !spec_.has_head;
   }
   void add_block(std::int64_t block, int part) {
-    const std::string prefix = "blocks." + std::to_string(block) + ".";
+    const std::string prefix = block_prefix(block);
     // Without gates "mlp.up" opens its own group.
     for (const Place& place : kBlockOrder) {
       const LogicalParam* p = find(prefix + std::string(place.suffix));

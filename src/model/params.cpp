@@ -48,13 +48,15 @@ class List {
 
 }  // namespace
 
+std::string block_prefix(std::int64_t block) { return fmt::format("blocks.{}.", block); }
+
 std::vector<LogicalParam> logical_params(const ModelShape& s) {
   List list(s);
   const std::int64_t query = s.heads * s.head_size(), key_value = s.kv_heads * s.head_size();
   list.table("embed.token", s.vocab, true, -1);
   if (s.position == Position::kLearned) list.table("embed.position", s.context, false, -1);
   for (std::int64_t i = 0; i < s.layers; ++i) {
-    const std::string block = fmt::format("blocks.{}.", i);
+    const std::string block = block_prefix(i);
     list.norm(block + "norm1", i);
     list.column(block + "attn.q", query, s.width, i);
     list.column(block + "attn.k", key_value, s.width, i);

@@ -35,6 +35,9 @@ struct LogicalParam {
   std::int64_t block = 0;  ///< 0 .. layers-1; -1 before the blocks; layers after them
 };
 
+/// "blocks.N.", with which the names of a block's parameters begin.
+std::string block_prefix(std::int64_t block);
+
 /// The list, in the order of the forward pass.
 std::vector<LogicalParam> logical_params(const ModelShape& shape);
 

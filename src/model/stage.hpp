@@ -16,12 +16,15 @@
 #include <string>
 #include <vector>
 
-#include "comm/communicator.hpp"
 #include "kernels/backend.hpp"
 #include "src/model/activation_plan.hpp"
 #include "src/model/local_params.hpp"
 #include "src/model/params.hpp"
 #include "src/model/stage_spec.hpp"
+
+namespace banyan::comm {
+class Communicator;
+}
 
 namespace banyan::model {
 

@@ -21,8 +21,8 @@ struct StageSpec {
                   ///< activations and no gradients are allocated
   std::vector<std::int64_t> part_blocks;  ///< number of blocks of each backward part, from the top; sums to the blocks
                                           ///< here. Empty: one part
-  bool gradients = true;   ///< false: no gradient arena, no backward pass (evaluation, generation)
-  std::uint64_t seed = 1;  ///< of dropout
+  bool gradients = true;                  ///< false: no gradient arena, no backward pass (evaluation, generation)
+  std::uint64_t seed = 1;                 ///< of dropout
 
   std::int64_t rows() const { return sequences * length; }
   /// Rows of the residual stream held here (and of the messages between stages).

@@ -1,0 +1,155 @@
+#include "src/model/activation_plan.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "src/base/error.hpp"
+#include "src/model/params.hpp"
+
+namespace banyan::model {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+/// Logits of more rows than fit here are made in several chunks.
+constexpr std::int64_t kLogitsBytes = std::int64_t{128} << 20;
+
+/// Lays buffers end to end.
+class Builder {
+ public:
+  void add(std::string name, Shape shape, DType dtype = DType::kF32) {
+    const std::size_t bytes = static_cast<std::size_t>(shape.count()) * size_of(dtype);
+    buffers_.push_back({std::move(name), shape, dtype, end_, bytes});
+    end_ = (end_ + bytes + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  std::vector<PlannedBuffer> take() { return std::move(buffers_); }
+  std::size_t bytes() const { return end_; }
+
+ private:
+  std::vector<PlannedBuffer> buffers_;
+  std::size_t end_ = 0;
+};
+
+/// Extents on this rank.
+struct Local {
+  explicit Local(const StageSpec& s)
+      : width(s.shape.width),
+        query(s.shape.heads * s.shape.head_size() / s.tensor_size),
+        qkv(query + 2 * s.shape.kv_heads * s.shape.head_size() / s.tensor_size),
+        heads(s.shape.heads / s.tensor_size),
+        ffn(s.shape.ffn / s.tensor_size),
+        wide(s.shape.mlp == Mlp::kSwiglu ? 2 * ffn : ffn),
+        vocab(std::max<std::int64_t>(1, split_range(s.shape.vocab, s.tensor_rank, s.tensor_size).count())) {}
+  std::int64_t width, query, qkv, heads, ffn, wide, vocab;
+};
+
+void add_norm(Builder& b, const StageSpec& spec, const std::string& prefix, const std::string& number,
+              std::int64_t rows) {
+  b.add(prefix + "normed" + number, {rows, spec.shape.width});
+  if (spec.shape.norm == Norm::kLayer) b.add(prefix + "mean" + number, {rows});
+  b.add(prefix + "rstd" + number, {rows});
+}
+
+/// What the forward pass of one block leaves for its backward pass.
+void add_block(Builder& b, const StageSpec& spec, const std::string& prefix) {
+  const Local n(spec);
+  const std::int64_t rows = spec.rows(), stream = spec.stream_rows();
+  add_norm(b, spec, prefix, "1", stream);
+  b.add(prefix + "qkv", {rows, n.qkv});
+  b.add(prefix + "lse", {n.heads, rows});
+  b.add(prefix + "attended", {rows, n.query});
+  b.add(prefix + "middle", {stream, n.width});
+  add_norm(b, spec, prefix, "2", stream);
+  b.add(prefix + "wide", {rows, n.wide});
+  b.add(prefix + "active", {rows, n.ffn});
+}
+
+}  // namespace
+
+std::int64_t head_chunk_rows(const StageSpec& spec, std::int64_t rows) {
+  // The share of the first member, so that all members work on the same rows at a time.
+  const std::int64_t vocab = split_range(spec.shape.vocab, 0, spec.tensor_size).count();
+  const std::int64_t most = std::max<std::int64_t>(1, kLogitsBytes / (4 * vocab));
+  const std::int64_t chunks = (rows + most - 1) / most;
+  return chunks <= 1 ? rows : (rows + chunks - 1) / chunks;
+}
+
+ActivationPlan activation_plan(const StageSpec& spec) {
+  check_stage_spec(spec);
+  ActivationPlan plan;
+  if (spec.slots == 0) return plan;
+  const Local n(spec);
+  const std::int64_t rows = spec.rows(), stream = spec.stream_rows();
+  const bool keep_blocks = spec.gradients && !spec.recompute;
+
+  Builder slot;
+  if (spec.has_embedding) slot.add("tokens", {rows}, DType::kI32);
+  if (spec.has_head) slot.add("targets", {rows}, DType::kI32);
+  for (std::int64_t i = spec.first_block; i <= spec.last_block; ++i)
+    slot.add(fmt::format("stream.{}", i), {stream, n.width});
+  if (keep_blocks)
+    for (std::int64_t i = spec.first_block; i < spec.last_block; ++i)
+      add_block(slot, spec, fmt::format("block.{}.", i));
+  if (spec.has_head) {
+    add_norm(slot, spec, "head.", "", stream);
+    slot.add("head.loss", {rows});
+  }
+  if (spec.gradients) slot.add("d_stream", {stream, n.width});
+  plan.slot_bytes = slot.bytes();
+  plan.slot = slot.take();
+
+  Builder scratch;
+  scratch.add("positions", {rows}, DType::kI32);
+  scratch.add("rows.partial", {rows, n.width});
+  if (spec.sequence && spec.tensor_size > 1) scratch.add("rows.gathered", {rows, n.width});
+  if (!keep_blocks && spec.last_block > spec.first_block) add_block(scratch, spec, "block.");
+  if (spec.gradients && spec.last_block > spec.first_block) {
+    scratch.add("d_wide", {rows, std::max(n.qkv, n.wide)});
+    scratch.add("d_inner", {rows, spec.shape.mlp == Mlp::kSwiglu ? std::max(n.query, n.ffn) : n.query});
+  }
+  if (spec.has_head) {
+    const std::int64_t chunk = head_chunk_rows(spec, rows);
+    scratch.add("head.logits", {chunk, n.vocab});
+    scratch.add("head.statistics", {5 * chunk});
+  }
+  plan.scratch_bytes = scratch.bytes();
+  plan.scratch = scratch.take();
+  return plan;
+}
+
+InferPlan infer_plan(const StageSpec& spec, std::int32_t blocks, std::int32_t block_size, std::int64_t max_rows) {
+  check_stage_spec(spec);
+  if (blocks < 1 || block_size < 1 || max_rows < 1)
+    throw BugError("a key and value cache of {} blocks of {} rows for {} new rows at a time cannot be made", blocks,
+                   block_size, max_rows);
+  const Local n(spec);
+  const std::int64_t key_value = spec.shape.kv_heads * spec.shape.head_size() / spec.tensor_size;
+  const std::int64_t cached = std::int64_t{blocks} * block_size;
+  Builder b;
+  for (std::int64_t i = spec.first_block; i < spec.last_block; ++i) {
+    b.add(fmt::format("cache.{}.key", i), {cached, key_value});
+    b.add(fmt::format("cache.{}.value", i), {cached, key_value});
+  }
+  b.add("tokens", {max_rows}, DType::kI32);
+  b.add("positions", {max_rows}, DType::kI32);
+  b.add("hidden", {max_rows, n.width});
+  b.add("rows.partial", {max_rows, n.width});
+  add_norm(b, spec, "", "", max_rows);
+  b.add("qkv", {max_rows, n.qkv});
+  b.add("lse", {n.heads * max_rows});
+  b.add("attended", {max_rows, n.query});
+  b.add("wide", {max_rows, n.wide});
+  b.add("active", {max_rows, n.ffn});
+  if (spec.has_head) {
+    const std::int64_t chunk = head_chunk_rows(spec, max_rows);
+    b.add("head.logits", {chunk, n.vocab});
+    if (spec.tensor_size > 1) b.add("head.gathered", {chunk * spec.shape.vocab});
+  }
+  InferPlan plan;
+  plan.bytes = b.bytes();
+  plan.buffers = b.take();
+  return plan;
+}
+
+}  // namespace banyan::model

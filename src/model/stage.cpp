@@ -1,0 +1,188 @@
+#include "src/model/stage.hpp"
+
+#include <optional>
+#include <utility>
+
+#include "src/base/error.hpp"
+#include "src/model/generation.hpp"
+#include "src/model/slot.hpp"
+
+namespace banyan::model {
+namespace {
+
+Layers make_layers(const StageSpec& spec, ParamStore& store) {
+  Layers layers;
+  for (std::int64_t i = spec.first_block; i < spec.last_block; ++i) {
+    layers.attention.emplace_back(spec, store, i);
+    layers.mlp.emplace_back(spec, store, i);
+  }
+  if (spec.has_embedding) layers.embedding.emplace_back(spec, store);
+  if (spec.has_head) layers.head.emplace_back(spec, store);
+  return layers;
+}
+
+class LocalStage final : public Stage {
+ public:
+  LocalStage(const StageSpec& spec, kernels::Backend& backend, comm::Communicator* group)
+      : spec_(spec),
+        backend_(backend),
+        tensor_(spec_, group, {}),
+        store_(spec_, backend),
+        layers_(make_layers(spec_, store_)),
+        plan_(activation_plan(spec_)),
+        scratch_(backend, plan_.scratch, plan_.scratch_bytes) {
+    for (int i = 0; i < spec_.slots; ++i) slots_.push_back(std::make_unique<Slot>(spec_, backend, plan_));
+    if (spec_.slots > 0) prepare_rows();
+    if (scratch_.find("block.qkv")) shared_block_ = block_activations(scratch_, "block.");
+    head_room_ = {scratch_.find("head.logits"), scratch_.find("head.statistics")};
+  }
+
+  const StageSpec& spec() const override { return spec_; }
+  std::vector<LocalParam>& params() override { return store_.params(); }
+  View param_arena() override { return store_.param_arena(); }
+  View grad_arena() override { return store_.grad_arena(); }
+  void init_params(std::uint64_t seed) override { store_.init(spec_.shape, seed); }
+  void zero_grads() override { store_.zero_grads(); }
+  void params_changed() override { store_.changed(); }
+
+  void load(int slot, const MicrobatchData& data) override { at(slot).load(spec_, backend_, data); }
+  View input(int slot) override { return at(slot).stream.front(); }
+  View output(int slot) override { return at(slot).stream.back(); }
+  View d_output(int slot) override { return d_stream(slot); }
+  View d_input(int slot) override { return d_stream(slot); }
+
+  void forward(int slot) override {
+    Slot& s = at(slot);
+    const Compute c = compute();
+    const Rows rows = rows_of(s);
+    if (spec_.has_embedding) layers_.embedding[0].forward(c, rows, s.tokens, s.stream.front());
+    for (std::size_t i = 0; i < layers_.attention.size(); ++i) {
+      const BlockActivations& a = activations(s, i);
+      layers_.attention[i].forward(c, rows, a.attention, s.stream[i], a.middle);
+      layers_.mlp[i].forward_inside(c, a.mlp, a.middle);
+      layers_.mlp[i].forward_out(c, rows, a.mlp, a.middle, s.stream[i + 1]);
+    }
+    const bool gradients = s.train && spec_.gradients;
+    if (spec_.has_head)
+      layers_.head[0].forward(c, head_room_, s.head, s.stream.back(), s.targets, s.loss_scale, gradients);
+    s.next_part = gradients ? 0 : -1;
+  }
+
+  void backward(int slot, int part) override {
+    Slot& s = at(slot);
+    if (part != s.next_part)
+      throw BugError("part {} of the backward pass was asked of slot {}, whose next part is {}", part, slot,
+                     s.next_part);
+    const Compute c = compute();
+    const Rows rows = rows_of(s);
+    if (part == 0 && spec_.has_head) layers_.head[0].backward(c, s.head, s.stream.back(), s.d_stream);
+    const Range blocks = blocks_of_part(spec_, part);
+    for (std::int64_t block = blocks.end - 1; block >= blocks.begin; --block) {
+      const std::size_t i = static_cast<std::size_t>(block - spec_.first_block);
+      const BlockActivations& a = activations(s, i);
+      if (spec_.recompute) {
+        layers_.attention[i].forward(c, rows, a.attention, s.stream[i], a.middle);
+        layers_.mlp[i].forward_inside(c, a.mlp, a.middle);
+      }
+      layers_.mlp[i].backward(c, rows, a.mlp, a.middle, s.d_stream);
+      layers_.attention[i].backward(c, rows, a.attention, s.stream[i], s.d_stream);
+    }
+    s.next_part = part + 1 < part_count(spec_) ? part + 1 : -1;
+    // The embedding ends the pass and uses the gradient up; other stages send it on.
+    if (s.next_part < 0 && spec_.has_embedding) layers_.embedding[0].backward(c, rows, s.tokens, s.d_stream);
+  }
+
+  void set_progress(std::function<void()> progress) override { progress_ = std::move(progress); }
+
+  double loss_sum(int slot) override { return backend_.sum({}, losses(slot)); }
+  std::vector<float> row_losses(int slot) override {
+    std::vector<float> out(static_cast<std::size_t>(spec_.rows()));
+    backend_.copy({}, View(out.data(), {spec_.rows()}), losses(slot));
+    backend_.synchronize({});
+    return out;
+  }
+
+  void make_cache(std::int32_t blocks, std::int32_t block_size, std::int64_t max_rows) override {
+    generation_.reset();  // give its memory back before asking for more
+    generation_.emplace(spec_, layers_, backend_, tensor_, blocks, block_size, max_rows);
+  }
+  void infer(const InferBatch& batch, View hidden) override { generation().infer(batch, hidden, progress_); }
+  void logits(std::span<const std::int32_t> rows, std::vector<float>& out) override {
+    generation().logits(rows, out, progress_);
+  }
+
+ private:
+  Slot& at(int slot) {
+    if (slot < 0 || slot >= spec_.slots) throw BugError("slot {} of {} does not exist", slot, spec_.slots);
+    return *slots_[static_cast<std::size_t>(slot)];
+  }
+  View d_stream(int slot) {
+    if (!spec_.gradients) throw BugError("a stage without gradients has none to exchange");
+    return at(slot).d_stream;
+  }
+  View losses(int slot) {
+    if (!spec_.has_head) throw BugError("the loss was asked of a stage without the head");
+    return at(slot).head.loss;
+  }
+  Generation& generation() {
+    if (!generation_) throw BugError("generation was asked of a stage without a cache");
+    return *generation_;
+  }
+  const BlockActivations& activations(const Slot& s, std::size_t i) const {
+    return s.blocks.empty() ? shared_block_ : s.blocks[i];
+  }
+
+  Compute compute() {
+    const Scratch scratch{scratch_.at("rows.partial"), scratch_.find("rows.gathered"), scratch_.find("d_wide"),
+                          scratch_.find("d_inner")};
+    return {backend_, tensor_, {}, scratch, progress_};
+  }
+
+  void prepare_rows() {
+    for (std::int64_t s = 0; s <= spec_.sequences; ++s) offsets_.push_back(static_cast<std::int32_t>(s * spec_.length));
+    starts_.assign(static_cast<std::size_t>(spec_.sequences), 0);
+    for (std::int64_t r = 0; r < spec_.rows(); ++r) positions_.push_back(static_cast<std::int32_t>(r % spec_.length));
+    backend_.copy({}, scratch_.at("positions"), ConstView(positions_.data(), {spec_.rows()}));
+    backend_.synchronize({});
+  }
+
+  Rows rows_of(const Slot& s) {
+    Rows rows;
+    rows.count = spec_.rows();
+    rows.stream_count = spec_.stream_rows();
+    rows.stream_begin = spec_.sequence ? spec_.tensor_rank * rows.stream_count : 0;
+    rows.position = scratch_.at("positions");
+    rows.query_offsets = offsets_;
+    rows.key_offsets = offsets_;
+    rows.query_position = starts_;
+    rows.dropout = s.train ? static_cast<float>(spec_.shape.dropout) : 0;
+    rows.seed = spec_.seed;
+    rows.step = s.step;
+    rows.sample = s.sample;
+    rows.host_position = positions_;
+    return rows;
+  }
+
+  const StageSpec spec_;
+  kernels::Backend& backend_;
+  TensorParallel tensor_;
+  ParamStore store_;
+  const Layers layers_;
+  const ActivationPlan plan_;
+  Arena scratch_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  BlockActivations shared_block_;  ///< in scratch_: recomputation and evaluation do not keep them per block
+  Head::Room head_room_;
+  std::vector<std::int32_t> offsets_, starts_, positions_;  ///< the same for every microbatch
+  std::function<void()> progress_;
+  std::optional<Generation> generation_;
+};
+
+}  // namespace
+
+std::unique_ptr<Stage> Stage::make(const StageSpec& spec, kernels::Backend& backend, comm::Communicator* tensor) {
+  check_stage_spec(spec);
+  return std::make_unique<LocalStage>(spec, backend, tensor);
+}
+
+}  // namespace banyan::model
