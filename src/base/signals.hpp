@@ -1,0 +1,33 @@
+// Every signal handler of the program.
+//   USR1, TERM, INT   first: stop at the next agreed step boundary, after a commit; second: the same, leaving out
+//                     whatever is optional (evaluation, view.h5); third: die of the signal at once, the last commit stands
+//   SEGV ABRT BUS FPE ILL   write the crash record (async-signal-safe), then die of the signal as usual
+//   PIPE, XFSZ        ignored, so that write() reports EPIPE and EFBIG and the caller says so
+// Handlers only count; the step loop asks stop_requests() and the ranks agree on the boundary.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace banyan::signals {
+
+/// Installs all handlers.  Once per process, before threads start and before MPI_Init (MPI leaves them alone).
+void install();
+
+/// How many stop signals have arrived so far.
+int stop_requests();
+/// Number of the last stop signal; 0 when none came.
+int last_signal();
+/// "SIGTERM" for 15; "signal 99" is written "signal".
+const char* name_of(int signal);
+/// Counts as if the signal had arrived; for tests and for time limits.
+void request_stop(int signal);
+/// Forgets the requests; for tests and for commands that ask whether to go on.
+void reset();
+
+/// What a crash writes: `before` + signal name + `after` to a new file `path` (created with O_EXCL, mode 0640; if it
+/// exists already nothing is written).  The texts are copied now, so that nothing is allocated in the handler; an empty
+/// path removes the hook.  At most 4096 bytes each.
+void set_crash_record(std::string_view path, std::string_view before, std::string_view after);
+
+}  // namespace banyan::signals
