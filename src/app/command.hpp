@@ -1,7 +1,8 @@
-// Commands of the binary.  A command is a row of the table in commands.cpp and a file src/app/NAME.cpp with its run
-// function.  A run function throws an Error for what went wrong; main() turns it into the exit code.
+// Commands of the binary.  A command NAME is a line COMMAND(NAME) in commands.def and a file src/app/NAME.cpp that
+// defines `Command NAME_command()`.  Its run function throws an Error for what went wrong; main() makes it the exit code.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -51,7 +52,7 @@ struct Command {
   std::string_view summary;   ///< one line, for `banyan help`
   std::string_view usage;     ///< whole text of `banyan help NAME`
   std::vector<std::string_view> options_with_value;  ///< see Args
-  ExitCode (*run)(Args& args);
+  ExitCode (*run)(Args& args) = nullptr;
   bool takes_config = false;  ///< `CONFIG --section.key=value`: --help lists sections, --print-config works
 };
 

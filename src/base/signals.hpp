@@ -18,7 +18,7 @@ void install();
 int stop_requests();
 /// Number of the last stop signal; 0 when none came.
 int last_signal();
-/// "SIGTERM" for 15; "signal 99" is written "signal".
+/// "SIGTERM" for 15; "a signal" for those the program has no dealings with.
 const char* name_of(int signal);
 /// Counts as if the signal had arrived; for tests and for time limits.
 void request_stop(int signal);

@@ -1,0 +1,127 @@
+#include "src/base/json.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <set>
+
+namespace banyan {
+namespace {
+
+std::string shown(const char* text) { return text ? std::string(text) : std::string(); }
+
+/// Builds nothing: looks at depth and repeated keys before a value is made.
+class Guard : public nlohmann::json_sax<Json> {
+ public:
+  Guard(const std::string& context, const JsonLimits& limits) : context_(context), limits_(limits) {}
+
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(std::size_t) override {
+    deeper();
+    keys_.emplace_back();
+    return true;
+  }
+  bool end_object() override {
+    --depth_;
+    keys_.pop_back();
+    return true;
+  }
+  bool start_array(std::size_t) override {
+    deeper();
+    return true;
+  }
+  bool end_array() override {
+    --depth_;
+    return true;
+  }
+  bool key(string_t& name) override {
+    if (!keys_.back().insert(name).second)
+      throw DataError("{}: the key \"{}\" occurs twice in one JSON object", context_, name);
+    return true;
+  }
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception& e) override {
+    const char* reason = std::strstr(e.what(), ": ");
+    throw DataError("{}: no valid JSON at byte {}{}", context_, position, shown(reason));
+  }
+
+ private:
+  void deeper() {
+    if (++depth_ > limits_.depth)
+      throw DataError("{}: JSON is nested more than {} levels deep", context_, limits_.depth);
+  }
+  const std::string& context_;
+  const JsonLimits& limits_;
+  int depth_ = 0;
+  std::vector<std::set<std::string>> keys_;
+};
+
+}  // namespace
+
+Json parse_json(std::string_view text, const std::string& context, const JsonLimits& limits) {
+  if (text.size() > limits.bytes)
+    throw DataError("{}: {} bytes of JSON are more than the {} allowed here", context, text.size(), limits.bytes);
+  Guard guard(context, limits);
+  Json::sax_parse(text.begin(), text.end(), &guard);
+  try {
+    return Json::parse(text.begin(), text.end());
+  } catch (const nlohmann::json::exception& e) {
+    throw DataError("{}: no valid JSON: {}", context, e.what());
+  }
+}
+
+Json read_json_file(const std::string& path, const JsonLimits& limits) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) throw IoError("cannot open {}: {}", path, std::strerror(errno));
+  std::string text;
+  char buffer[1 << 16];
+  for (;;) {
+    const ssize_t n = read(fd, buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      const int error = errno;
+      close(fd);
+      throw IoError("cannot read {}: {}", path, std::strerror(error));
+    }
+    if (n == 0 || text.size() > limits.bytes) break;
+    text.append(buffer, static_cast<std::size_t>(n));
+  }
+  close(fd);
+  return parse_json(text, path, limits);
+}
+
+std::string dump_line(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+const Json& member(const Json& object, const char* key, const std::string& context) {
+  if (!object.is_object()) throw DataError("{}: expected a JSON object with \"{}\" here", context, key);
+  const auto it = object.find(key);
+  if (it == object.end()) throw DataError("{}: \"{}\" is missing", context, key);
+  return *it;
+}
+
+namespace json_detail {
+
+void wrong_type(const Json& value, const char* key, const std::string& context, const char* wanted) {
+  throw DataError("{}: \"{}\" must be {}, found {}", context, key, wanted, value.type_name());
+}
+
+std::int64_t integer(const Json& value, const char* key, const std::string& context, std::int64_t low,
+                     std::int64_t high) {
+  if (!value.is_number_integer()) wrong_type(value, key, context, "a whole number");
+  if (value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(high))
+    throw DataError("{}: \"{}\" is {}, more than the {} possible here", context, key, value.get<std::uint64_t>(), high);
+  const auto number = value.get<std::int64_t>();
+  if (number < low || number > high)
+    throw DataError("{}: \"{}\" is {}, outside {} to {}", context, key, number, low, high);
+  return number;
+}
+
+}  // namespace json_detail
+}  // namespace banyan

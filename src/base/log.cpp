@@ -1,0 +1,185 @@
+#include "src/base/log.hpp"
+
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+
+#include "src/base/error.hpp"
+#include "src/base/host.hpp"
+
+namespace banyan::log {
+namespace {
+
+spdlog::level::level_enum to_spdlog(Level level) {
+  switch (level) {
+    case Level::kDebug: return spdlog::level::debug;
+    case Level::kInfo: return spdlog::level::info;
+    case Level::kWarning: return spdlog::level::warn;
+    case Level::kError: return spdlog::level::err;
+  }
+  return spdlog::level::info;
+}
+
+bool is_terminal(int fd) {
+  const char* term = std::getenv("TERM");
+  return isatty(fd) == 1 && !(term && std::strcmp(term, "dumb") == 0);
+}
+
+/// The first `columns` characters of a UTF-8 text.
+std::string_view cut(std::string_view text, int columns) {
+  std::size_t i = 0;
+  for (int n = 0; i < text.size() && n < columns; ++n) {
+    ++i;
+    while (i < text.size() && (static_cast<unsigned char>(text[i]) & 0xC0) == 0x80) ++i;
+  }
+  return text.substr(0, i);
+}
+
+/// Ordinary lines above, one live line below.  Warnings and errors go to standard error, the rest to standard output.
+class ConsoleSink : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  void configure(bool live_allowed, bool every_rank_info, std::string warning_prefix) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    wipe();
+    terminal_ = live_allowed && is_terminal(STDOUT_FILENO);
+    colours_ = is_terminal(STDERR_FILENO) && !std::getenv("NO_COLOR");
+    info_ = every_rank_info;
+    prefix_ = std::move(warning_prefix);
+  }
+  bool terminal() const { return terminal_; }
+  bool shows_info() const { return info_; }
+
+  void live(std::string_view text) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!terminal_) return;
+    live_ = std::string(cut(text, terminal_width() - 1));
+    draw();
+  }
+  void end_live(bool keep) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (live_.empty()) return;
+    if (keep) {
+      std::fputc('\n', stdout);
+      std::fflush(stdout);
+    } else {
+      wipe();
+    }
+    live_.clear();
+  }
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& m) override {
+    const bool severe = m.level >= spdlog::level::warn;
+    if (!severe && !info_) return;
+    wipe();
+    std::string line = severe ? prefix_ : std::string();
+    if (severe) {
+      const bool error = m.level >= spdlog::level::err;
+      const char* label = error ? "error: " : "warning: ";
+      line += colours_ ? fmt::format("\x1b[{}m{}\x1b[0m", error ? 31 : 33, label) : label;
+    }
+    line.append(m.payload.data(), m.payload.size());
+    line += '\n';
+    // One write per line, so that lines of many ranks do not mix inside a line.
+    std::FILE* out = severe ? stderr : stdout;
+    std::fwrite(line.data(), 1, line.size(), out);
+    std::fflush(out);
+    draw();
+  }
+  void flush_() override { std::fflush(stdout); }
+
+ private:
+  void wipe() {
+    if (!live_.empty()) std::fputs("\r\x1b[2K", stdout), std::fflush(stdout);
+  }
+  void draw() {
+    if (live_.empty()) return;
+    std::fputs("\r\x1b[2K", stdout);
+    std::fwrite(live_.data(), 1, live_.size(), stdout);
+    std::fflush(stdout);
+  }
+
+  // Written by configure() only.
+  bool terminal_ = false, colours_ = false, info_ = true;
+  std::string prefix_;
+  // The line on display; empty: none.
+  std::string live_;
+};
+
+struct State {
+  std::shared_ptr<ConsoleSink> console = std::make_shared<ConsoleSink>();
+  spdlog::logger logger{"banyan", console};
+  int rank = 0;
+  State() {
+    console->configure(true, true, "");
+    logger.set_level(spdlog::level::info);
+  }
+};
+
+State& state() {
+  static State* s = new State;  // outlives every destructor that may still log
+  return *s;
+}
+
+}  // namespace
+
+void setup(const Setup& setup) {
+  State& s = state();
+  s.rank = setup.rank;
+  s.console->configure(setup.allow_terminal && setup.rank == 0, setup.rank == 0,
+                       setup.ranks > 1 ? fmt::format("rank {} {}: ", setup.rank, host_name()) : std::string());
+  s.logger.set_level(to_spdlog(setup.level));
+  s.logger.sinks().assign(1, s.console);
+  if (setup.rank == 0 && !setup.file.empty()) {
+    try {
+      auto file = std::make_shared<spdlog::sinks::basic_file_sink_mt>(setup.file);
+      file->set_pattern("%Y-%m-%d %H:%M:%S %l: %v");
+      s.logger.sinks().push_back(std::move(file));
+    } catch (const spdlog::spdlog_ex& e) {
+      throw IoError("cannot open the log file {}: {}", setup.file, e.what());
+    }
+  }
+  s.logger.flush_on(spdlog::level::info);
+  // A full disk must not end the job through its log; the reason goes to standard error.
+  s.logger.set_error_handler([](const std::string& what) { std::fprintf(stderr, "log: %s\n", what.c_str()); });
+}
+
+Level level_named(std::string_view name) {
+  if (name == "debug") return Level::kDebug;
+  if (name == "warning") return Level::kWarning;
+  if (name == "error") return Level::kError;
+  return Level::kInfo;
+}
+
+bool on_terminal() { return state().console->terminal(); }
+
+int terminal_width() {
+  winsize size{};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  return 80;
+}
+
+void live_line(std::string_view text) { state().console->live(text); }
+void end_live_line(bool keep) { state().console->end_live(keep); }
+
+void write(Level level, std::string_view text) {
+  state().logger.log(to_spdlog(level), spdlog::string_view_t(text.data(), text.size()));
+}
+
+bool enabled(Level level) {
+  State& s = state();
+  if (!s.logger.should_log(to_spdlog(level))) return false;
+  return level >= Level::kWarning || s.rank == 0;
+}
+
+void flush() { state().logger.flush(); }
+
+}  // namespace banyan::log

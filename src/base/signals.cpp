@@ -1,0 +1,150 @@
+#include "src/base/signals.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+
+namespace banyan::signals {
+namespace {
+
+static_assert(std::atomic<int>::is_always_lock_free);
+std::atomic<int> requests{0};
+std::atomic<int> last{0};
+
+constexpr std::array<int, 3> kStop{SIGUSR1, SIGTERM, SIGINT};
+constexpr std::array<int, 5> kCrash{SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL};
+
+/// Texts of the crash record.  Two of them, so that one can be replaced while the handler may read the other.
+struct CrashText {
+  std::array<char, 4096> path{}, before{}, after{};
+};
+std::array<CrashText, 2> texts;
+std::atomic<int> active{-1};  // index into texts; -1: none
+std::atomic_flag crashing = ATOMIC_FLAG_INIT;
+
+void write_all(int fd, const char* text) {
+  std::size_t left = std::strlen(text);
+  while (left > 0) {
+    const ssize_t n = ::write(fd, text, left);
+    if (n <= 0) return;
+    text += n;
+    left -= static_cast<std::size_t>(n);
+  }
+}
+
+void die_of(int signal) {
+  struct sigaction action {};
+  action.sa_handler = SIG_DFL;
+  sigaction(signal, &action, nullptr);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  raise(signal);
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+void on_stop(int signal) {
+  const int saved = errno;
+  last.store(signal);
+  if (requests.fetch_add(1) + 1 >= 3) die_of(signal);
+  errno = saved;
+}
+
+void on_crash(int signal) {
+  if (!crashing.test_and_set()) {
+    const int index = active.load();
+    if (index >= 0) {
+      const CrashText& t = texts[static_cast<std::size_t>(index)];
+      const int fd = open(t.path.data(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+      if (fd >= 0) {
+        write_all(fd, t.before.data());
+        write_all(fd, name_of(signal));
+        write_all(fd, t.after.data());
+        fsync(fd);
+        close(fd);
+      }
+    }
+  }
+  die_of(signal);
+}
+
+void copy(std::array<char, 4096>& to, std::string_view from) {
+  const std::size_t n = std::min(from.size(), to.size() - 1);
+  std::copy_n(from.data(), n, to.data());
+  to[n] = '\0';
+}
+
+}  // namespace
+
+void install() {
+  struct sigaction action {};
+  sigemptyset(&action.sa_mask);
+  action.sa_handler = on_stop;
+  action.sa_flags = SA_RESTART;
+  for (const int s : kStop) sigaction(s, &action, nullptr);
+
+  // A stack of its own, because a stack overflow arrives as SIGSEGV with no stack left.
+  static std::array<char, 64 * 1024> stack;
+  stack_t alternate{};
+  alternate.ss_sp = stack.data();
+  alternate.ss_size = stack.size();
+  sigaltstack(&alternate, nullptr);
+  action.sa_handler = on_crash;
+  action.sa_flags = SA_ONSTACK;
+  for (const int s : kCrash) sigaction(s, &action, nullptr);
+
+  action.sa_handler = SIG_IGN;
+  action.sa_flags = 0;
+  sigaction(SIGPIPE, &action, nullptr);
+  sigaction(SIGXFSZ, &action, nullptr);
+}
+
+int stop_requests() { return requests.load(); }
+int last_signal() { return last.load(); }
+
+const char* name_of(int signal) {
+  switch (signal) {
+    case SIGUSR1: return "SIGUSR1";
+    case SIGTERM: return "SIGTERM";
+    case SIGINT: return "SIGINT";
+    case SIGSEGV: return "SIGSEGV";
+    case SIGABRT: return "SIGABRT";
+    case SIGBUS: return "SIGBUS";
+    case SIGFPE: return "SIGFPE";
+    case SIGILL: return "SIGILL";
+    case SIGKILL: return "SIGKILL";
+    default: return "a signal";
+  }
+}
+
+void request_stop(int signal) {
+  last.store(signal);
+  requests.fetch_add(1);
+}
+
+void reset() {
+  requests.store(0);
+  last.store(0);
+}
+
+void set_crash_record(std::string_view path, std::string_view before, std::string_view after) {
+  if (path.empty()) {
+    active.store(-1);
+    return;
+  }
+  const int next = active.load() == 0 ? 1 : 0;
+  CrashText& t = texts[static_cast<std::size_t>(next)];
+  copy(t.path, path);
+  copy(t.before, before);
+  copy(t.after, after);
+  active.store(next);
+}
+
+}  // namespace banyan::signals
