@@ -1,0 +1,198 @@
+#include "src/config/rules.hpp"
+
+#include <fmt/format.h>
+
+#include <numeric>
+#include <optional>
+
+#include "src/base/error.hpp"
+#include "src/base/units.hpp"
+
+namespace banyan::config {
+namespace {
+
+std::string kv_text(const model_section& m) {
+  return m.kv_heads == 0 ? fmt::format("model.kv_heads = 0 (as many as model.heads = {})", m.heads)
+                         : fmt::format("model.kv_heads = {}", m.kv_heads);
+}
+
+void width_over_heads(const Config& c) {
+  const auto& m = c.model;
+  if (m.width % m.heads == 0) return;
+  throw ConfigError("model.width = {} cannot be divided among model.heads = {}; the width nearest below is {}", m.width,
+                    m.heads, std::max(m.heads, m.width / m.heads * m.heads));
+}
+
+void heads_over_kv_heads(const Config& c) {
+  const auto& m = c.model;
+  if (m.kv_heads == 0 || m.heads % m.kv_heads == 0) return;
+  throw ConfigError("model.heads = {} cannot share model.kv_heads = {}; use a divisor of {} ({})", m.heads, m.kv_heads,
+                    m.heads, divisors_text(m.heads));
+}
+
+void rotary_head_size(const Config& c) {
+  const auto& m = c.model;
+  if (m.position != "rotary" || m.width / m.heads % 2 == 0) return;
+  throw ConfigError("model.width = {} over model.heads = {} gives heads of {} channels, but model.position = rotary turns "
+                    "channels in pairs; use an even head size, for example model.width = {}",
+                    m.width, m.heads, m.width / m.heads, m.heads * (m.width / m.heads + 1));
+}
+
+void heads_over_tensor(const Config& c) {
+  const auto heads = c.model.heads, tensor = c.parallel.tensor;
+  if (heads % tensor == 0) return;
+  throw ConfigError("model.heads = {} cannot be split over parallel.tensor = {}; use a divisor of {} ({})", heads, tensor,
+                    heads, divisors_text(heads));
+}
+
+void kv_heads_over_tensor(const Config& c) {
+  const auto kv = effective_kv_heads(c.model), tensor = c.parallel.tensor;
+  if (kv % tensor == 0) return;
+  throw ConfigError("{} cannot be split over parallel.tensor = {}; use a divisor of {} ({})", kv_text(c.model), tensor, kv,
+                    divisors_text(kv));
+}
+
+void ffn_over_tensor(const Config& c) {
+  const auto ffn = effective_ffn(c.model), tensor = c.parallel.tensor;
+  if (ffn % tensor == 0) return;
+  throw ConfigError("model.ffn = {}{} cannot be split over parallel.tensor = {}; use a multiple of {}, for example {}",
+                    c.model.ffn, c.model.ffn == 0 ? fmt::format(" (which means {})", ffn) : "", tensor, tensor,
+                    (ffn / tensor + 1) * tensor);
+}
+
+void sequence_needs_tensor(const Config& c) {
+  if (!c.parallel.sequence || c.parallel.tensor > 1) return;
+  throw ConfigError("parallel.sequence = true splits rows over the tensor ranks, but parallel.tensor = 1; use "
+                    "parallel.tensor = 2 or more, or parallel.sequence = false");
+}
+
+void rows_over_tensor(const Config& c) {
+  const auto rows = c.parallel.microbatch * c.model.context, tensor = c.parallel.tensor;
+  if (!c.parallel.sequence || rows % tensor == 0) return;
+  throw ConfigError("parallel.sequence = true splits parallel.microbatch x model.context = {} x {} = {} rows over "
+                    "parallel.tensor = {}, which does not come out even; use model.context = {}",
+                    c.parallel.microbatch, c.model.context, rows, tensor, (c.model.context / tensor + 1) * tensor);
+}
+
+void layers_over_pipeline(const Config& c) {
+  if (c.model.layers >= c.parallel.pipeline) return;
+  throw ConfigError("model.layers = {} are too few for parallel.pipeline = {}; every stage needs a block, so use "
+                    "parallel.pipeline = {} or less", c.model.layers, c.parallel.pipeline, c.model.layers);
+}
+
+void stages_fit(const Config& c) {
+  const std::vector<std::int64_t> stages = stage_list(c.parallel.stages);
+  if (stages.empty()) return;
+  if (static_cast<std::int64_t>(stages.size()) != c.parallel.pipeline)
+    throw ConfigError("parallel.stages = {} lists {} stages, but parallel.pipeline = {}; list {} numbers or use auto",
+                      c.parallel.stages, stages.size(), c.parallel.pipeline, c.parallel.pipeline);
+  const auto sum = std::accumulate(stages.begin(), stages.end(), std::int64_t{0});
+  if (sum != c.model.layers)
+    throw ConfigError("parallel.stages = {} adds up to {}, but model.layers = {}; make them equal or use auto",
+                      c.parallel.stages, sum, c.model.layers);
+}
+
+void batch_over_microbatch(const Config& c) {
+  const auto batch = c.train.batch, micro = c.parallel.microbatch;
+  if (batch % micro == 0) return;
+  throw ConfigError("train.batch = {} does not consist of whole microbatches of parallel.microbatch = {} sequences; use a "
+                    "divisor of {} ({})", batch, micro, batch, divisors_text(batch));
+}
+
+void batch_over_data(const Config& c) {
+  const auto microbatches = c.train.batch / c.parallel.microbatch, data = c.parallel.data;
+  if (data == 0 || microbatches >= data) return;
+  throw ConfigError("train.batch = {} with parallel.microbatch = {} makes {} microbatches, fewer than parallel.data = {} "
+                    "ranks that share them; use train.batch = {} or more",
+                    c.train.batch, c.parallel.microbatch, microbatches, data, data * c.parallel.microbatch);
+}
+
+void min_lr_below_lr(const Config& c) {
+  const auto& o = c.optimizer;
+  if (o.schedule == "constant" || o.min_lr <= o.lr) return;
+  throw ConfigError("optimizer.min_lr = {} is above optimizer.lr = {}; use optimizer.min_lr = {} for the usual tenth",
+                    exact_real(o.min_lr), exact_real(o.lr), exact_real(o.lr / 10));
+}
+
+void warmup_within_steps(const Config& c) {
+  if (c.optimizer.warmup <= c.train.steps) return;
+  throw ConfigError("optimizer.warmup = {} is longer than the job, train.steps = {}; use optimizer.warmup = {} or less",
+                    c.optimizer.warmup, c.train.steps, c.train.steps);
+}
+
+void decay_within_steps(const Config& c) {
+  const auto& o = c.optimizer;
+  if (o.schedule != "wsd" || o.warmup + o.decay <= c.train.steps) return;
+  throw ConfigError("optimizer.warmup = {} and optimizer.decay = {} together are longer than train.steps = {}; use "
+                    "optimizer.decay = {} or less", o.warmup, o.decay, c.train.steps, c.train.steps - o.warmup);
+}
+
+void evaluation_has_data(const Config& c) {
+  if (c.train.eval_every == 0 || !c.data.validation.empty() || c.data.validation_fraction > 0) return;
+  throw ConfigError("train.eval_every = {} evaluates on held-out text, but data.validation is empty and "
+                    "data.validation_fraction = 0; set one of the two, or train.eval_every = 0", c.train.eval_every);
+}
+
+}  // namespace
+
+const std::vector<Rule>& rules() {
+  static const std::vector<Rule> list{
+      {"width_over_heads", width_over_heads},
+      {"heads_over_kv_heads", heads_over_kv_heads},
+      {"rotary_head_size", rotary_head_size},
+      {"heads_over_tensor", heads_over_tensor},
+      {"kv_heads_over_tensor", kv_heads_over_tensor},
+      {"ffn_over_tensor", ffn_over_tensor},
+      {"sequence_needs_tensor", sequence_needs_tensor},
+      {"rows_over_tensor", rows_over_tensor},
+      {"layers_over_pipeline", layers_over_pipeline},
+      {"stages_fit", stages_fit},
+      {"batch_over_microbatch", batch_over_microbatch},
+      {"batch_over_data", batch_over_data},
+      {"min_lr_below_lr", min_lr_below_lr},
+      {"warmup_within_steps", warmup_within_steps},
+      {"decay_within_steps", decay_within_steps},
+      {"evaluation_has_data", evaluation_has_data},
+  };
+  return list;
+}
+
+void check_rules(const Config& config) {
+  for (const Rule& rule : rules()) rule.check(config);
+}
+
+std::int64_t effective_kv_heads(const model_section& m) { return m.kv_heads == 0 ? m.heads : m.kv_heads; }
+
+std::int64_t effective_ffn(const model_section& m) {
+  if (m.ffn != 0) return m.ffn;
+  if (m.mlp == "gelu") return 4 * m.width;
+  return (8 * m.width / 3 + 63) / 64 * 64;
+}
+
+std::vector<std::int64_t> stage_list(const std::string& stages) {
+  if (stages == "auto") return {};
+  std::vector<std::int64_t> list;
+  std::size_t at = 0;
+  while (at <= stages.size()) {
+    const std::size_t comma = std::min(stages.find(',', at), stages.size());
+    const std::optional<std::int64_t> n = parse_count(std::string_view(stages).substr(at, comma - at));
+    if (!n || *n < 1 || *n > 4096)
+      throw ConfigError("parallel.stages = {} is refused; write auto, or the blocks of each stage such as 5,7", stages);
+    list.push_back(*n);
+    at = comma + 1;
+  }
+  return list;
+}
+
+std::string divisors_text(std::int64_t n) {
+  std::string out;
+  int count = 0;
+  for (std::int64_t d = 1; d <= n; ++d) {
+    if (n % d != 0) continue;
+    if (++count > 16) return out + " ...";
+    out += (out.empty() ? "" : " ") + std::to_string(d);
+  }
+  return out;
+}
+
+}  // namespace banyan::config
