@@ -1,0 +1,147 @@
+#include "comm/engine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "src/base/error.hpp"
+
+namespace banyan::comm {
+namespace {
+
+constexpr Seconds kLongestLook{0.1};
+thread_local Seconds patience{0};
+
+}  // namespace
+
+PatienceScope::PatienceScope(Seconds silence) : outer_(patience) { patience = std::max(patience, silence); }
+PatienceScope::~PatienceScope() { patience = outer_; }
+Seconds PatienceScope::current() { return patience; }
+
+Operation::Operation(Engine& engine, std::string what, Seconds silence)
+    : engine_(engine), what_(std::move(what)), silence_limit_(silence) {}
+
+bool Operation::test() {
+  const std::lock_guard lock(engine_.mutex_);
+  return engine_.look(*this);
+}
+
+void Operation::wait() {
+  for (int i = 0; i < 8; ++i)  // most waits are short; naming them costs more than a few looks
+    if (test()) return;
+  const Section section(what_);
+  Backoff backoff;
+  while (true) {
+    {
+      const std::lock_guard lock(engine_.mutex_);
+      const Seconds silence_before = silence_;
+      if (engine_.look(*this)) return;
+      if (section.expired()) {
+        const int peer = waits_for();
+        try {
+          section.check();
+        } catch (Error& e) {
+          if (peer >= 0) e.add_context("no answer from " + engine_.peer_name(peer));
+          engine_.give_up(e.what());
+          throw;
+        }
+      }
+      if (silence_ < silence_before) backoff.reset();
+    }
+    backoff.pause();
+  }
+}
+
+ScratchPool::Block ScratchPool::take(std::size_t bytes) {
+  if (bytes == 0) return {};
+  auto best = free_.end();
+  for (auto i = free_.begin(); i != free_.end(); ++i)
+    if (i->bytes >= bytes && (best == free_.end() || i->bytes < best->bytes)) best = i;
+  if (best == free_.end()) {
+    // Not value-initialised: pages are touched when they are used.
+    const std::size_t size = std::max<std::size_t>(4096, bytes);
+    return {std::unique_ptr<std::byte[]>(new std::byte[size]), size};
+  }
+  Block block = std::move(*best);
+  free_.erase(best);
+  return block;
+}
+
+void ScratchPool::give(Block block) {
+  if (block.memory) free_.push_back(std::move(block));
+}
+
+Engine::Engine(Transport& transport, std::vector<std::string> peer_names)
+    : transport_(transport), peer_names_(std::move(peer_names)) {}
+
+void Engine::start(std::shared_ptr<Operation> operation) {
+  const std::lock_guard lock(mutex_);
+  if (failure_) throw CommError("{}", *failure_);
+  operation->last_look_ = Clock::now();
+  active_.push_back(std::move(operation));
+  if (!advancing_) progress();
+}
+
+bool Engine::progress() {
+  const std::lock_guard lock(mutex_);
+  if (failure_) throw CommError("{}", *failure_);
+  if (advancing_) return false;  // called from inside a reduction or copy
+  advancing_ = true;
+  bool moved = false;
+  try {
+    transport_.progress();
+    if (const auto& word = transport_.announced())
+      throw CommError("{} failed: {}", peer_name(word->rank), word->message);
+    for (std::size_t i = 0; i < active_.size(); ++i) {
+      if (!active_[i]->advance()) continue;
+      moved = true;
+      active_[i]->silence_ = Seconds::zero();
+    }
+  } catch (const std::exception& e) {
+    advancing_ = false;
+    give_up(e.what());
+    throw;
+  }
+  std::erase_if(active_, [](const auto& operation) { return operation->done(); });
+  advancing_ = false;
+  return moved;
+}
+
+bool Engine::look(Operation& operation) {
+  if (operation.done_) return true;
+  const auto now = Clock::now();
+  operation.silence_ += std::min(Seconds(now - operation.last_look_), kLongestLook);
+  operation.last_look_ = now;
+  progress();
+  if (operation.done_) return true;
+  const Seconds limit = std::max(operation.silence_limit_, patience);
+  if (operation.silence_ > limit) {
+    const int peer = operation.waits_for();
+    const std::string trail = Section::trail();
+    const std::string why = fmt::format(
+        "no answer from {} for {:.1f} s while waiting for {}; it died, hangs or cannot be reached: see its host and "
+        "its "
+        "log, then start the job again",
+        peer >= 0 ? peer_name(peer) : "the peers", limit.count(),
+        trail.starts_with(operation.what_) ? trail : operation.what_);
+    give_up(why);
+    throw CommError("{}", why);
+  }
+  return false;
+}
+
+void Engine::give_up(const std::string& why) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!failure_) failure_ = why;
+  for (const auto& operation : active_) operation->give_up();
+  active_.clear();
+}
+
+void Engine::drop(const std::shared_ptr<Operation>& operation) noexcept {
+  const std::lock_guard lock(mutex_);
+  const auto at = std::find(active_.begin(), active_.end(), operation);
+  if (at == active_.end()) return;
+  operation->give_up();
+  active_.erase(at);
+}
+
+}  // namespace banyan::comm

@@ -1,0 +1,103 @@
+// The Engine of a World holds every operation in flight, of whichever communicator, and advances them all whenever
+// anybody looks: that is what lets a wait in one group end although its peers wait in another.  It also decides when
+// waiting has been in vain.
+//
+// Any thread may call; calls are serialised.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/transport.hpp"
+#include "src/base/queue.hpp"
+#include "src/base/section.hpp"
+
+namespace banyan::comm {
+
+class Engine;
+
+/// Something in flight.  Derived classes implement advance and give_up, which the Engine calls under its lock.
+class Operation : public Event::State {
+ public:
+  /// `what` for messages; `silence` is how long no progress is borne.
+  Operation(Engine& engine, std::string what, Seconds silence);
+  bool test() final;
+  void wait() final;
+  bool done() const { return done_; }
+  const std::string& what() const { return what_; }
+
+  /// Does what can be done now; true when something moved.  Sets done when nothing is left.  Throws what goes wrong.
+  virtual bool advance() = 0;
+  /// Releases all requests; the operation will not be advanced again.
+  virtual void give_up() = 0;
+  /// World rank the operation waits for just now, -1 for none in particular.
+  virtual int waits_for() const = 0;
+
+ protected:
+  void finish() { done_ = true; }
+
+ private:
+  friend class Engine;
+  Engine& engine_;
+  const std::string what_;
+  const Seconds silence_limit_;
+  bool done_ = false;
+  // Silence counts only while somebody looks, and a look counts for little: a rank that computed, swapped or was
+  // stopped for a minute does not blame its peers for it.
+  Seconds silence_{0};
+  Clock::time_point last_look_{};
+};
+
+/// Memory of the interpreter's scratch buffers, reused from operation to operation.
+class ScratchPool {
+ public:
+  struct Block {
+    std::unique_ptr<std::byte[]> memory;
+    std::size_t bytes = 0;
+  };
+  Block take(std::size_t bytes);
+  void give(Block block);
+
+ private:
+  std::vector<Block> free_;
+};
+
+class Engine {
+ public:
+  /// `peer_names[r]` is "rank 3 on n1".
+  Engine(Transport& transport, std::vector<std::string> peer_names);
+
+  /// Takes the operation in and gives it a first push.
+  void start(std::shared_ptr<Operation> operation);
+  /// Advances everything; true when something moved.
+  bool progress();
+  /// Ends everything in flight; later calls throw CommError(why).  Only the first call counts.
+  void give_up(const std::string& why) noexcept;
+  /// Drops one operation without blaming anybody.
+  void drop(const std::shared_ptr<Operation>& operation) noexcept;
+  bool failed() const { return failure_.has_value(); }
+  bool idle() const { return active_.empty(); }
+
+  Transport& transport() { return transport_; }
+  ScratchPool& scratch() { return scratch_; }
+  const std::string& peer_name(int world_rank) const { return peer_names_[static_cast<std::size_t>(world_rank)]; }
+  std::recursive_mutex& mutex() { return mutex_; }
+
+ private:
+  friend class Operation;
+  /// One look at an operation: true when complete.  Throws when things failed or it was silent for too long.
+  bool look(Operation& operation);
+
+  Transport& transport_;
+  const std::vector<std::string> peer_names_;
+  std::recursive_mutex mutex_;
+  std::vector<std::shared_ptr<Operation>> active_;
+  std::optional<std::string> failure_;
+  ScratchPool scratch_;
+  bool advancing_ = false;
+};
+
+}  // namespace banyan::comm

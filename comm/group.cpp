@@ -1,0 +1,250 @@
+#include "comm/group.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "comm/plans/choose.hpp"
+#include "comm/plans/spread.hpp"
+#include "src/base/error.hpp"
+
+namespace banyan::comm {
+namespace {
+
+constexpr std::size_t kPlansKept = 256;
+
+std::int64_t sum(std::span<const std::int64_t> counts) {
+  return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+}
+
+void check_view(const ConstView& view, std::int64_t count, std::string_view call) {
+  if (view.kind == MemoryKind::kDevice) throw BugError("{} of device memory needs a host copy first", call);
+  if (!view.contiguous()) throw BugError("{} of a view with gaps between its rows", call);
+  if (view.count() != count)
+    throw BugError("{}: the view has {} elements, the counts say {}", call, view.count(), count);
+  if (count > 0 && !view.data) throw BugError("{} of a view without memory", call);
+}
+
+void check_counts(std::span<const std::int64_t> counts, int size, std::string_view call) {
+  if (static_cast<int>(counts.size()) != size) throw BugError("{}: {} counts for {} ranks", call, counts.size(), size);
+  for (std::int64_t c : counts)
+    if (c < 0) throw BugError("{}: negative count {}", call, c);
+}
+
+// Plans read their input through a View; only a reduce-scatter, whose caller hands in a View, writes to it.
+View readable(const ConstView& v) { return View(const_cast<std::byte*>(v.data), v.dtype, {v.count()}, v.kind); }
+
+}  // namespace
+
+Group::Group(Engine& engine, GroupOptions options, std::vector<int> world_ranks, int id, std::string name)
+    : engine_(engine),
+      options_(std::move(options)),
+      world_ranks_(std::move(world_ranks)),
+      id_(id),
+      name_(std::move(name)) {
+  const Transport& transport = engine_.transport();
+  if (id < 0 || id > kMaxGroupId) throw BugError("{}: group id {} is not in 0 .. {}", name_, id, kMaxGroupId);
+  for (std::size_t i = 0; i < world_ranks_.size(); ++i) {
+    const int r = world_ranks_[i];
+    if (r < 0 || r >= transport.size()) throw BugError("{}: no rank {} in a world of {}", name_, r, transport.size());
+    if (std::count(world_ranks_.begin(), world_ranks_.end(), r) != 1) throw BugError("{}: rank {} twice", name_, r);
+    if (r == transport.rank()) rank_ = static_cast<int>(i);
+  }
+  if (rank_ < 0) throw BugError("{}: rank {} makes a group it is not in", name_, transport.rank());
+}
+
+Group::~Group() {
+  for (const auto& weak : in_flight_)
+    if (const auto operation = weak.lock()) engine_.drop(operation);
+}
+
+std::string Group::peer_name(int member) const {
+  return engine_.peer_name(world_ranks_.at(static_cast<std::size_t>(member)));
+}
+
+std::string Group::describe(std::string_view call, std::string_view what) const {
+  std::string s;
+  s.reserve(name_.size() + call.size() + what.size() + 4);
+  s.append(call).append(" ").append(what).append(" of ").append(name_);
+  return s;
+}
+
+void Group::remember(std::shared_ptr<Operation> operation) {
+  if (operation->done()) return;
+  if (in_flight_.size() >= 64 && in_flight_.size() == in_flight_.capacity())
+    std::erase_if(in_flight_, [](const auto& weak) {
+      const auto o = weak.lock();
+      return !o || o->done();
+    });
+  in_flight_.push_back(std::move(operation));
+}
+
+std::shared_ptr<const Plan> Group::plan(Kind kind, std::size_t element_bytes, int root,
+                                        std::span<const std::int64_t> counts, std::span<const std::int64_t> in_counts) {
+  const auto make = [&]() -> Plan {
+    const auto parts = [](std::span<const std::int64_t> c) { return Parts({c.begin(), c.end()}); };
+    switch (kind) {
+      case Kind::kAllReduce:
+        return choose_all_reduce(rank_, size(), counts[0], element_bytes);
+      case Kind::kReduceScatter:
+        return choose_reduce_scatter(rank_, parts(counts), element_bytes);
+      case Kind::kAllGather:
+        return choose_all_gather(rank_, parts(counts), element_bytes);
+      case Kind::kAllToAll:
+        return choose_all_to_all(rank_, parts(in_counts), parts(counts), element_bytes);
+      case Kind::kBroadcast:
+        return choose_broadcast(rank_, size(), counts[0], root, element_bytes);
+      case Kind::kBarrier:
+        return dissemination_barrier(rank_, size());
+    }
+    throw BugError("unknown collective {}", static_cast<int>(kind));
+  };
+  // Counts known at run time hardly come twice.
+  if (kind == Kind::kAllToAll) return std::make_shared<const Plan>(make());
+  std::vector<std::int64_t> key{static_cast<std::int64_t>(kind), static_cast<std::int64_t>(element_bytes), root};
+  key.insert(key.end(), counts.begin(), counts.end());
+  const auto found = plans_.find(key);
+  if (found != plans_.end()) return found->second;
+  if (plans_.size() >= kPlansKept) plans_.clear();
+  return plans_[key] = std::make_shared<const Plan>(make());
+}
+
+Event Group::execute(std::string_view call, std::string_view what, Execution execution) {
+  const std::uint64_t sequence = sequence_++;
+  // Tags repeat after kSequences collectives: the one that used this tag before must be over.
+  auto& same_tag = by_sequence_[sequence % kSequences];
+  if (const auto before = same_tag.lock(); before && !before->done()) before->wait();
+  execution.tag = Tag::collective(id_, sequence);
+  execution.world_ranks = &world_ranks_;
+  execution.reduce = options_.reduce;
+  execution.copy = options_.copy;
+  auto operation =
+      std::make_shared<PlanOperation>(engine_, std::move(execution), describe(call, what), options_.peer_timeout);
+  engine_.start(operation);
+  if (operation->done()) return {};
+  same_tag = operation;
+  remember(operation);
+  return Event(operation);
+}
+
+Event Group::all_reduce(Queue q, View inout, ReduceOp op, std::string_view what) {
+  check_view(inout, inout.count(), "all-reduce");
+  if (!options_.reduce) throw BugError("all-reduce before World::configure gave a reduction");
+  const std::int64_t count = inout.count();
+  return execute("all-reduce", what,
+                 {.plan = plan(Kind::kAllReduce, size_of(inout.dtype), 0, {&count, 1}),
+                  .tag = {},
+                  .input = {},
+                  .output = inout,
+                  .op = op,
+                  .reduce = {},
+                  .copy = {},
+                  .queue = q});
+}
+
+Event Group::reduce_scatter(Queue q, View out, View in_scratch, std::span<const std::int64_t> counts, ReduceOp op,
+                            std::string_view what) {
+  check_counts(counts, size(), "reduce-scatter");
+  check_view(in_scratch, sum(counts), "reduce-scatter");
+  check_view(out, counts[static_cast<std::size_t>(rank_)], "reduce-scatter");
+  if (out.dtype != in_scratch.dtype)
+    throw BugError("reduce-scatter from {} to {}", name_of(in_scratch.dtype), name_of(out.dtype));
+  if (!options_.reduce) throw BugError("reduce-scatter before World::configure gave a reduction");
+  return execute("reduce-scatter", what,
+                 {.plan = plan(Kind::kReduceScatter, size_of(out.dtype), 0, counts),
+                  .tag = {},
+                  .input = in_scratch,
+                  .output = out,
+                  .op = op,
+                  .reduce = {},
+                  .copy = {},
+                  .queue = q});
+}
+
+Event Group::all_gather(Queue q, View out, ConstView in, std::span<const std::int64_t> counts, std::string_view what) {
+  check_counts(counts, size(), "all-gather");
+  check_view(in, counts[static_cast<std::size_t>(rank_)], "all-gather");
+  check_view(out, sum(counts), "all-gather");
+  if (out.dtype != in.dtype) throw BugError("all-gather from {} to {}", name_of(in.dtype), name_of(out.dtype));
+  return execute("all-gather", what,
+                 {.plan = plan(Kind::kAllGather, size_of(out.dtype), 0, counts),
+                  .tag = {},
+                  .input = readable(in),
+                  .output = out,
+                  .reduce = {},
+                  .copy = {},
+                  .queue = q});
+}
+
+Event Group::all_to_all_v(Queue q, View out, std::span<const std::int64_t> out_counts, ConstView in,
+                          std::span<const std::int64_t> in_counts, std::string_view what) {
+  check_counts(out_counts, size(), "all-to-all");
+  check_counts(in_counts, size(), "all-to-all");
+  check_view(in, sum(in_counts), "all-to-all");
+  check_view(out, sum(out_counts), "all-to-all");
+  if (out.dtype != in.dtype) throw BugError("all-to-all from {} to {}", name_of(in.dtype), name_of(out.dtype));
+  const auto self = static_cast<std::size_t>(rank_);
+  if (out_counts[self] != in_counts[self])
+    throw BugError("all-to-all: {} elements to itself, {} from itself", in_counts[self], out_counts[self]);
+  return execute("all-to-all", what,
+                 {.plan = plan(Kind::kAllToAll, size_of(out.dtype), 0, out_counts, in_counts),
+                  .tag = {},
+                  .input = readable(in),
+                  .output = out,
+                  .reduce = {},
+                  .copy = {},
+                  .queue = q});
+}
+
+Event Group::broadcast(Queue q, View inout, int root, std::string_view what) {
+  check_view(inout, inout.count(), "broadcast");
+  if (root < 0 || root >= size()) throw BugError("broadcast from rank {} of {}", root, size());
+  const std::int64_t count = inout.count();
+  return execute("broadcast", what,
+                 {.plan = plan(Kind::kBroadcast, size_of(inout.dtype), root, {&count, 1}),
+                  .tag = {},
+                  .input = {},
+                  .output = inout,
+                  .reduce = {},
+                  .copy = {},
+                  .queue = q});
+}
+
+void Group::barrier(std::string_view what) {
+  execute("barrier", what,
+          {.plan = plan(Kind::kBarrier, 1, 0, {}),
+           .tag = {},
+           .input = {},
+           .output = {},
+           .reduce = {},
+           .copy = {},
+           .queue = {}})
+      .wait();
+}
+
+Event Group::message(bool sends, std::byte* data, std::size_t bytes, int peer, int channel, std::string_view what) {
+  if (peer < 0 || peer >= size()) throw BugError("{}: no member {} of {}", name_, peer, size());
+  if (channel < 0 || channel > kMaxChannel)
+    throw BugError("{}: channel {} is not in 0 .. {}", name_, channel, kMaxChannel);
+  const std::lock_guard lock(engine_.mutex());
+  if (engine_.failed()) engine_.progress();  // throws why
+  auto operation = std::make_shared<MessageOperation>(
+      engine_, sends, world_ranks_[static_cast<std::size_t>(peer)], Tag::channel(id_, channel), data, bytes,
+      describe(sends ? "send of" : "receive of", what), options_.peer_timeout);
+  engine_.start(operation);
+  if (operation->done()) return {};
+  remember(operation);
+  return Event(operation);
+}
+
+Event Group::send(Queue, ConstView in, int peer, int channel, std::string_view what) {
+  check_view(in, in.count(), "send");
+  return message(true, const_cast<std::byte*>(in.data), in.bytes(), peer, channel, what);
+}
+
+Event Group::receive(Queue, View out, int peer, int channel, std::string_view what) {
+  check_view(out, out.count(), "receive");
+  return message(false, out.data, out.bytes(), peer, channel, what);
+}
+
+}  // namespace banyan::comm

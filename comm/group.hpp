@@ -1,0 +1,71 @@
+// The Communicator of every transport: collectives are plans, messages are messages, all of them operations of the
+// World's engine.
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "comm/engine.hpp"
+#include "comm/interpreter.hpp"
+#include "comm/plans/plan.hpp"
+
+namespace banyan::comm {
+
+/// What a World injects into the groups it makes.
+struct GroupOptions {
+  Seconds peer_timeout{20};
+  ReduceFunction reduce;
+  CopyFunction copy;
+};
+
+class Group final : public Communicator {
+ public:
+  Group(Engine& engine, GroupOptions options, std::vector<int> world_ranks, int id, std::string name);
+  ~Group() override;
+
+  int rank() const override { return rank_; }
+  int size() const override { return static_cast<int>(world_ranks_.size()); }
+  const std::string& name() const override { return name_; }
+  std::string peer_name(int member) const override;
+
+  Event all_reduce(Queue q, View inout, ReduceOp op, std::string_view what) override;
+  Event reduce_scatter(Queue q, View out, View in_scratch, std::span<const std::int64_t> counts, ReduceOp op,
+                       std::string_view what) override;
+  Event all_gather(Queue q, View out, ConstView in, std::span<const std::int64_t> counts,
+                   std::string_view what) override;
+  Event all_to_all_v(Queue q, View out, std::span<const std::int64_t> out_counts, ConstView in,
+                     std::span<const std::int64_t> in_counts, std::string_view what) override;
+  Event broadcast(Queue q, View inout, int root, std::string_view what) override;
+  void barrier(std::string_view what) override;
+  Event send(Queue q, ConstView in, int peer, int channel, std::string_view what) override;
+  Event receive(Queue q, View out, int peer, int channel, std::string_view what) override;
+  void progress() override { engine_.progress(); }
+
+ private:
+  enum class Kind : std::int64_t { kAllReduce, kReduceScatter, kAllGather, kAllToAll, kBroadcast, kBarrier };
+  std::shared_ptr<const Plan> plan(Kind kind, std::size_t element_bytes, int root, std::span<const std::int64_t> counts,
+                                   std::span<const std::int64_t> in_counts = {});
+  Event execute(std::string_view call, std::string_view what, Execution execution);
+  Event message(bool sends, std::byte* data, std::size_t bytes, int peer, int channel, std::string_view what);
+  std::string describe(std::string_view call, std::string_view what) const;
+  void remember(std::shared_ptr<Operation> operation);
+
+  // Immutable after construction.
+  Engine& engine_;
+  const GroupOptions options_;
+  const std::vector<int> world_ranks_;
+  const int id_;
+  const std::string name_;
+  int rank_ = -1;
+
+  std::uint64_t sequence_ = 0;  ///< collectives so far
+  std::array<std::weak_ptr<Operation>, kSequences> by_sequence_;
+  std::vector<std::weak_ptr<Operation>> in_flight_;  ///< given up by the destructor
+  std::map<std::vector<std::int64_t>, std::shared_ptr<const Plan>> plans_;
+};
+
+}  // namespace banyan::comm

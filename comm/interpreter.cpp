@@ -1,0 +1,162 @@
+#include "comm/interpreter.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "src/base/error.hpp"
+
+namespace banyan::comm {
+namespace {
+
+constexpr std::size_t kLargestMessage = std::size_t{1} << 30;  // MPI counts in int
+
+// True when the request is complete; it is then released.
+bool collect(Engine& engine, Request* request, int peer, const std::string& what) {
+  if (request->state() == Request::State::kPending) return false;
+  const bool failed = request->state() == Request::State::kFailed;
+  const std::string error = request->error();
+  engine.transport().release(request);
+  if (failed) throw CommError("{} in a message of {}: {}", engine.peer_name(peer), what, error);
+  return true;
+}
+
+}  // namespace
+
+PlanOperation::PlanOperation(Engine& engine, Execution execution, std::string what, Seconds silence)
+    : Operation(engine, std::move(what), silence), engine_(engine), execution_(std::move(execution)) {
+  const DType dtype = execution_.output.dtype;
+  complete_.assign(execution_.plan->steps.size(), false);
+  scratch_ = engine_.scratch().take(static_cast<std::size_t>(execution_.plan->scratch) * size_of(dtype));
+}
+
+PlanOperation::~PlanOperation() { give_up(); }
+
+View PlanOperation::view(const Slice& slice) const {
+  std::byte* base = slice.buffer == Buffer::kInput    ? execution_.input.data
+                    : slice.buffer == Buffer::kOutput ? execution_.output.data
+                                                      : scratch_.memory.get();
+  const DType dtype = execution_.output.dtype;
+  std::byte* at = slice.count == 0 ? base : base + static_cast<std::size_t>(slice.begin) * size_of(dtype);
+  return View(at, dtype, {slice.count});
+}
+
+void PlanOperation::issue(std::size_t index) {
+  const Step& step = execution_.plan->steps[index];
+  const auto peer = [&] { return (*execution_.world_ranks)[static_cast<std::size_t>(step.peer)]; };
+  switch (step.kind) {
+    case Step::Kind::kSend: {
+      const View source = view(step.source);
+      posted_.push_back({index, engine_.transport().send(peer(), execution_.tag, source.data, source.bytes())});
+      break;
+    }
+    case Step::Kind::kReceive: {
+      const View target = view(step.target);
+      posted_.push_back({index, engine_.transport().receive(peer(), execution_.tag, target.data, target.bytes())});
+      break;
+    }
+    case Step::Kind::kReduce:
+      execution_.reduce(execution_.queue, view(step.target), view(step.source), execution_.op);
+      break;
+    case Step::Kind::kCopy: {
+      const View target = view(step.target), source = view(step.source);
+      if (target.data != source.data && step.target.count > 0) execution_.copy(execution_.queue, target, source);
+      break;
+    }
+  }
+}
+
+bool PlanOperation::reap() {
+  const auto finished = [&](const Posted& p) {
+    const int peer = execution_.plan->steps[p.step].peer;
+    return collect(engine_, p.request, (*execution_.world_ranks)[static_cast<std::size_t>(peer)], what());
+  };
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < posted_.size(); ++i) {
+    bool gone = true;
+    try {
+      gone = finished(posted_[i]);
+    } catch (...) {  // the request is released; keep the list true for give_up
+      posted_.erase(posted_.begin() + static_cast<std::ptrdiff_t>(kept),
+                    posted_.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+      throw;
+    }
+    if (gone)
+      complete_[posted_[i].step] = true;
+    else
+      posted_[kept++] = posted_[i];
+  }
+  const bool moved = kept < posted_.size();
+  posted_.resize(kept);
+  return moved;
+}
+
+bool PlanOperation::advance() {
+  bool moved = false, again = true;
+  while (again) {
+    again = reap();
+    const auto& steps = execution_.plan->steps;
+    const auto complete = [&](int j) { return complete_[static_cast<std::size_t>(j)]; };
+    while (next_ < steps.size() && std::all_of(steps[next_].needs.begin(), steps[next_].needs.end(), complete)) {
+      issue(next_++);
+      again = true;
+    }
+    moved = moved || again;
+    if (next_ == steps.size() && posted_.empty()) {
+      engine_.scratch().give(std::move(scratch_));
+      scratch_ = {};
+      finish();
+      return true;
+    }
+  }
+  return moved;
+}
+
+void PlanOperation::give_up() {
+  for (const Posted& p : posted_) engine_.transport().release(p.request);
+  posted_.clear();
+}
+
+int PlanOperation::waits_for() const {
+  if (posted_.empty()) return -1;
+  // A receive says more than a send, which may only wait for its peer to come to the same point.
+  for (const Posted& p : posted_) {
+    const Step& step = execution_.plan->steps[p.step];
+    if (step.kind == Step::Kind::kReceive) return (*execution_.world_ranks)[static_cast<std::size_t>(step.peer)];
+  }
+  const Step& step = execution_.plan->steps[posted_.front().step];
+  return (*execution_.world_ranks)[static_cast<std::size_t>(step.peer)];
+}
+
+MessageOperation::MessageOperation(Engine& engine, bool sends, int world_rank, Tag tag, std::byte* data,
+                                   std::size_t bytes, std::string what, Seconds silence)
+    : Operation(engine, std::move(what), silence), engine_(engine), peer_(world_rank) {
+  Transport& transport = engine.transport();
+  std::size_t at = 0;
+  do {
+    const std::size_t n = std::min(kLargestMessage, bytes - at);
+    requests_.push_back(sends ? transport.send(peer_, tag, data + at, n) : transport.receive(peer_, tag, data + at, n));
+    at += n;
+  } while (at < bytes);
+}
+
+MessageOperation::~MessageOperation() { give_up(); }
+
+bool MessageOperation::advance() {
+  bool moved = false;
+  while (!requests_.empty()) {
+    Request* first = requests_.front();
+    if (first->state() == Request::State::kPending) return moved;
+    requests_.erase(requests_.begin());
+    collect(engine_, first, peer_, what());
+    moved = true;
+  }
+  finish();
+  return true;
+}
+
+void MessageOperation::give_up() {
+  for (Request* r : requests_) engine_.transport().release(r);
+  requests_.clear();
+}
+
+}  // namespace banyan::comm

@@ -1,0 +1,59 @@
+// Ranks as threads of one process: messages are copied from the sender's buffer into the receiver's by whoever comes
+// second.  Nothing is buffered, so a send ends only when its receive is posted: the strictest behaviour a Transport may
+// have.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "comm/transport.hpp"
+
+namespace banyan::comm {
+
+class LoopbackRequest;
+
+/// Where the ranks meet; shared by the transports of all of them.
+class LoopbackHub {
+ public:
+  explicit LoopbackHub(int size);
+  ~LoopbackHub();
+  int size() const { return static_cast<int>(boxes_.size()); }
+
+ private:
+  friend class LoopbackTransport;
+  struct Box {  // of one receiving rank
+    std::mutex mutex;
+    std::deque<LoopbackRequest*> sends, receives;  // without a partner yet, in order of posting
+  };
+  std::vector<std::unique_ptr<Box>> boxes_;
+  std::mutex announcement_mutex_;
+  std::vector<PeerFailure> announcements_;
+  std::atomic<bool> any_announcement_{false};
+};
+
+class LoopbackTransport final : public Transport {
+ public:
+  LoopbackTransport(std::shared_ptr<LoopbackHub> hub, int rank);
+  ~LoopbackTransport() override;
+  int rank() const override { return rank_; }
+  int size() const override { return hub_->size(); }
+  std::string name() const override { return "loopback"; }
+  Request* send(int peer, Tag tag, const std::byte* data, std::size_t bytes) override;
+  Request* receive(int peer, Tag tag, std::byte* data, std::size_t bytes) override;
+  void progress() override;
+  void release(Request* request) override;
+  void announce(const PeerFailure& failure) override;
+  const std::optional<PeerFailure>& announced() const override { return announced_; }
+
+ private:
+  Request* post(LoopbackRequest* request, bool is_send);
+  const std::shared_ptr<LoopbackHub> hub_;
+  const int rank_;
+  std::optional<PeerFailure> announced_;
+};
+
+}  // namespace banyan::comm

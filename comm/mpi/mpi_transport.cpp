@@ -1,0 +1,181 @@
+#include "comm/mpi/mpi_transport.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "src/base/error.hpp"
+#include "src/base/section.hpp"
+
+namespace banyan::comm {
+
+class MpiTransport::Message final : public Request {
+ public:
+  explicit Message(std::size_t n, bool is_receive) : bytes(n), receives(is_receive) {}
+  void done() { finish(); }
+  void broken(std::string why) { fail(std::move(why)); }
+
+  const std::size_t bytes;
+  const bool receives;
+  bool abandoned = false;  // released before it was complete: freed when it is
+};
+
+struct MpiTransport::Word {
+  std::int32_t rank = 0, code = 0;
+  std::array<char, 2040> message{};
+};
+
+namespace {
+
+constexpr std::uint32_t kLargestTag = (1u << 23) - 1;
+constexpr Seconds kFarewell{1.0};  // how long releasing or announcing may take
+
+std::string error_text(int code) {
+  std::array<char, MPI_MAX_ERROR_STRING> text{};
+  int length = 0;
+  MPI_Error_string(code, text.data(), &length);
+  return std::string(text.data(), static_cast<std::size_t>(length));
+}
+
+}  // namespace
+
+void check_mpi(int code, const char* call) {
+  if (code != MPI_SUCCESS) throw CommError("{}: {}", call, error_text(code));
+}
+
+MpiTransport::MpiTransport(MPI_Comm base) : heard_(std::make_unique<Word>()), said_(std::make_unique<Word>()) {
+  check_mpi(MPI_Comm_dup(base, &messages_), "MPI_Comm_dup");
+  check_mpi(MPI_Comm_dup(base, &words_), "MPI_Comm_dup");
+  for (MPI_Comm c : {messages_, words_})
+    check_mpi(MPI_Comm_set_errhandler(c, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  check_mpi(MPI_Comm_rank(messages_, &rank_), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(messages_, &size_), "MPI_Comm_size");
+  void* largest = nullptr;
+  int found = 0;
+  check_mpi(MPI_Comm_get_attr(messages_, MPI_TAG_UB, &largest, &found), "MPI_Comm_get_attr");
+  if (!found || static_cast<std::uint32_t>(*static_cast<int*>(largest)) < kLargestTag)
+    throw CommError("this MPI library's tags end below {}; use Open MPI or another one with tags of 23 bits",
+                    kLargestTag);
+  handles_.push_back(MPI_REQUEST_NULL);
+  pending_.push_back(nullptr);
+  listen();
+}
+
+MpiTransport::~MpiTransport() = default;
+
+void MpiTransport::close() {
+  if (handles_[0] != MPI_REQUEST_NULL) {
+    check_mpi(MPI_Cancel(&handles_[0]), "MPI_Cancel");
+    check_mpi(MPI_Wait(&handles_[0], MPI_STATUS_IGNORE), "MPI_Wait");
+  }
+  check_mpi(MPI_Comm_free(&messages_), "MPI_Comm_free");
+  check_mpi(MPI_Comm_free(&words_), "MPI_Comm_free");
+}
+
+void MpiTransport::listen() {
+  check_mpi(MPI_Irecv(heard_.get(), sizeof(Word), MPI_BYTE, MPI_ANY_SOURCE, 0, words_, &handles_[0]), "MPI_Irecv");
+}
+
+MpiTransport::Message* MpiTransport::post(Message* message, MPI_Request handle) {
+  handles_.push_back(handle);
+  pending_.push_back(message);
+  return message;
+}
+
+Request* MpiTransport::send(int peer, Tag tag, const std::byte* data, std::size_t bytes) {
+  MPI_Request handle = MPI_REQUEST_NULL;
+  check_mpi(MPI_Isend(data, static_cast<int>(bytes), MPI_BYTE, peer, static_cast<int>(tag.bits), messages_, &handle),
+            "MPI_Isend");
+  return post(new Message(bytes, false), handle);
+}
+
+Request* MpiTransport::receive(int peer, Tag tag, std::byte* data, std::size_t bytes) {
+  MPI_Request handle = MPI_REQUEST_NULL;
+  check_mpi(MPI_Irecv(data, static_cast<int>(bytes), MPI_BYTE, peer, static_cast<int>(tag.bits), messages_, &handle),
+            "MPI_Irecv");
+  return post(new Message(bytes, true), handle);
+}
+
+void MpiTransport::complete(std::size_t index, const MPI_Status& status, bool error_in_status) {
+  Message* message = pending_[index];
+  if (error_in_status && status.MPI_ERROR != MPI_SUCCESS) {
+    message->broken(status.MPI_ERROR == MPI_ERR_TRUNCATE
+                        ? fmt::format("more bytes came than the {} expected", message->bytes)
+                        : error_text(status.MPI_ERROR));
+    return;
+  }
+  if (message->receives) {
+    int came = 0;
+    MPI_Get_count(&status, MPI_BYTE, &came);
+    if (static_cast<std::size_t>(came) != message->bytes) {
+      message->broken(fmt::format("{} bytes came where {} were expected", came, message->bytes));
+      return;
+    }
+  }
+  message->done();
+}
+
+void MpiTransport::progress() {
+  indices_.resize(handles_.size());
+  statuses_.resize(handles_.size());
+  int count = 0;
+  const int code =
+      MPI_Testsome(static_cast<int>(handles_.size()), handles_.data(), &count, indices_.data(), statuses_.data());
+  if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS) check_mpi(code, "MPI_Testsome");
+  if (count == MPI_UNDEFINED || count == 0) return;
+  for (int i = 0; i < count; ++i) {
+    const auto index = static_cast<std::size_t>(indices_[static_cast<std::size_t>(i)]);
+    if (index == 0) {
+      heard_->message.back() = '\0';
+      if (!announced_) announced_ = PeerFailure{heard_->rank, heard_->code, heard_->message.data()};
+      if (announced_->rank < 0 || announced_->rank >= size_)
+        announced_->rank = statuses_[static_cast<std::size_t>(i)].MPI_SOURCE;
+      continue;  // one word is enough; later ones are not listened for
+    }
+    complete(index, statuses_[static_cast<std::size_t>(i)], code == MPI_ERR_IN_STATUS);
+    if (pending_[index]->abandoned) delete pending_[index];
+    pending_[index] = nullptr;
+  }
+  std::size_t kept = 1;
+  for (std::size_t i = 1; i < handles_.size(); ++i) {
+    if (!pending_[i]) continue;
+    handles_[kept] = handles_[i];
+    pending_[kept++] = pending_[i];
+  }
+  handles_.resize(kept);
+  pending_.resize(kept);
+}
+
+void MpiTransport::release(Request* request) {
+  auto* message = static_cast<Message*>(request);
+  const auto still_pending = [&] { return message->state() == Request::State::kPending; };
+  if (still_pending() && message->receives) {
+    const auto at = std::find(pending_.begin(), pending_.end(), message) - pending_.begin();
+    MPI_Cancel(&handles_[static_cast<std::size_t>(at)]);
+    const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(kFarewell);
+    while (still_pending() && Clock::now() < end) progress();
+  }
+  if (still_pending())
+    message->abandoned = true;
+  else
+    delete message;
+}
+
+void MpiTransport::announce(const PeerFailure& failure) {
+  said_->rank = failure.rank;
+  said_->code = failure.code;
+  const std::size_t length = std::min(failure.message.size(), said_->message.size() - 1);
+  std::memcpy(said_->message.data(), failure.message.data(), length);
+  std::vector<MPI_Request> sends;
+  for (int r = 0; r < size_; ++r) {
+    if (r == rank_) continue;
+    MPI_Request handle = MPI_REQUEST_NULL;
+    if (MPI_Isend(said_.get(), sizeof(Word), MPI_BYTE, r, 0, words_, &handle) == MPI_SUCCESS) sends.push_back(handle);
+  }
+  const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(kFarewell);
+  Backoff backoff;
+  for (int all = 0; !all && Clock::now() < end; backoff.pause())
+    if (MPI_Testall(static_cast<int>(sends.size()), sends.data(), &all, MPI_STATUSES_IGNORE) != MPI_SUCCESS) return;
+}
+
+}  // namespace banyan::comm

@@ -1,0 +1,58 @@
+// Messages over MPI, on communicators of our own so that nothing else in the process can meet them.  All calls are
+// non-blocking; MPI's own collectives are used while starting up only.
+#pragma once
+
+#include <mpi.h>
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/transport.hpp"
+
+namespace banyan::comm {
+
+/// CommError "CALL: text of the MPI error" unless code is MPI_SUCCESS.
+void check_mpi(int code, const char* call);
+
+class MpiTransport final : public Transport {
+ public:
+  /// MPI is initialised; every rank of `base` makes one.
+  explicit MpiTransport(MPI_Comm base);
+  /// Frees nothing of MPI's: close() does, where leaving is orderly.
+  ~MpiTransport() override;
+  void close();
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  std::string name() const override { return "mpi"; }
+  Request* send(int peer, Tag tag, const std::byte* data, std::size_t bytes) override;
+  Request* receive(int peer, Tag tag, std::byte* data, std::size_t bytes) override;
+  void progress() override;
+  void release(Request* request) override;
+  void announce(const PeerFailure& failure) override;
+  const std::optional<PeerFailure>& announced() const override { return announced_; }
+
+ private:
+  class Message;
+  struct Word;  // of a failure, as sent
+  Message* post(Message* message, MPI_Request handle);
+  void complete(std::size_t index, const MPI_Status& status, bool error_in_status);
+  void listen();
+
+  MPI_Comm messages_ = MPI_COMM_NULL, words_ = MPI_COMM_NULL;
+  int rank_ = 0, size_ = 0;
+
+  // Handles of everything under way and, at the same index, what it belongs to; index 0 is the listening receive.
+  std::vector<MPI_Request> handles_;
+  std::vector<Message*> pending_;
+  std::vector<int> indices_;
+  std::vector<MPI_Status> statuses_;
+
+  std::unique_ptr<Word> heard_, said_;
+  std::optional<PeerFailure> announced_;
+};
+
+}  // namespace banyan::comm

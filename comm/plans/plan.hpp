@@ -1,0 +1,82 @@
+// A collective as data.  A plan is what one rank does, a list of steps over three buffers; the plans of all ranks
+// together are the collective.  Plans are made by pure functions (one algorithm per file of this folder), proved for
+// every rank count by comm/plan_verifier, and executed by comm/interpreter over any transport.
+//
+// Steps are issued in order.  Sends and receives are only posted; a step that touches memory of an earlier message is
+// issued when that message is complete.  finish() works out which those are, so an algorithm says the order in which
+// things happen and nothing else.  Messages of one pair of ranks match in the order of posting.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace banyan::comm {
+
+enum class Buffer : std::uint8_t {
+  kInput,    ///< what the caller gave; a reduce-scatter may overwrite it
+  kOutput,   ///< what the caller gets; all-reduce and broadcast work in it
+  kScratch,  ///< of the interpreter
+};
+
+/// Elements [begin, begin + count) of a buffer.
+struct Slice {
+  Buffer buffer = Buffer::kOutput;
+  std::int64_t begin = 0, count = 0;
+  std::int64_t end() const { return begin + count; }
+  bool overlaps(const Slice& o) const {
+    return buffer == o.buffer && count > 0 && o.count > 0 && begin < o.end() && o.begin < end();
+  }
+};
+
+struct Step {
+  enum class Kind : std::uint8_t {
+    kSend,     ///< source to peer
+    kReceive,  ///< target from peer
+    kReduce,   ///< target = target op source
+    kCopy,     ///< target = source
+  };
+  Kind kind = Kind::kCopy;
+  int peer = -1;
+  Slice source, target;
+  std::vector<int> needs = {};  ///< earlier messages to be complete; those that earlier steps need are left out
+};
+
+struct Plan {
+  std::string name;          ///< generator, for people and for plans.json
+  std::int64_t scratch = 0;  ///< elements of kScratch
+  std::vector<Step> steps;
+
+  void send(int peer, Slice source) { steps.push_back({Step::Kind::kSend, peer, source, {}}); }
+  void receive(int peer, Slice target) { steps.push_back({Step::Kind::kReceive, peer, {}, target}); }
+  void reduce(Slice target, Slice source) { steps.push_back({Step::Kind::kReduce, -1, source, target}); }
+  void copy(Slice target, Slice source) { steps.push_back({Step::Kind::kCopy, -1, source, target}); }
+  /// Completes every step's `needs` and the scratch size.
+  Plan finish() &&;
+};
+
+/// Parts that lie end to end: part i is [begin(i), begin(i) + count(i)).
+class Parts {
+ public:
+  explicit Parts(std::vector<std::int64_t> counts);
+  /// `total` elements over `parts` as evenly as possible.
+  static Parts even(std::int64_t total, int parts);
+  int size() const { return static_cast<int>(counts_.size()); }
+  std::int64_t count(int part) const { return counts_[static_cast<std::size_t>(part)]; }
+  std::int64_t begin(int part) const { return begins_[static_cast<std::size_t>(part)]; }
+  std::int64_t total() const { return begins_.back(); }
+  Slice slice(Buffer buffer, int part) const { return {buffer, begin(part), count(part)}; }
+  /// Elements of parts [first, last) as one slice.
+  Slice range(Buffer buffer, int first, int last) const {
+    return {buffer, begins_[static_cast<std::size_t>(first)],
+            begins_[static_cast<std::size_t>(last)] - begins_[static_cast<std::size_t>(first)]};
+  }
+
+ private:
+  std::vector<std::int64_t> counts_, begins_;
+};
+
+/// Cuts a slice into pieces of at most `piece` elements; an empty slice has none.
+std::vector<Slice> pieces(Slice slice, std::int64_t piece);
+
+}  // namespace banyan::comm

@@ -1,0 +1,81 @@
+// A Transport moves bytes between the ranks of a World: non-blocking messages matched by (sender, tag) in the order in
+// which they were posted.  It knows nothing of groups, plans or deadlines; comm/engine.hpp adds those.
+//
+// Rules for every implementation:
+//   - send and receive return at once; buffers belong to the transport until the request is finished.
+//   - Nothing advances outside progress(), send and receive; progress never blocks.
+//   - A message longer or shorter than its receive fails the receive.
+//   - A dead peer looks like silence.  Whoever can still speak says so with announce().
+//   - Calls come from one thread at a time.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "comm/communicator.hpp"
+
+namespace banyan::comm {
+
+/// What a message is for: a communicator's id and a stream inside it.  23 bits, the narrowest tag of a common MPI
+/// library (Open MPI over UCX).
+///   22       11 10  9          0
+///   [ group id ][c][ stream    ]     c = 1: collective, stream = its sequence number modulo 1024
+///                                    c = 0: point to point, stream = channel
+struct Tag {
+  std::uint32_t bits = 0;
+  static Tag collective(int group, std::uint64_t sequence) {
+    return {static_cast<std::uint32_t>(group) << 11 | 1u << 10 | static_cast<std::uint32_t>(sequence & 1023u)};
+  }
+  static Tag channel(int group, int channel) {
+    return {static_cast<std::uint32_t>(group) << 11 | static_cast<std::uint32_t>(channel)};
+  }
+  bool operator==(const Tag&) const = default;
+};
+inline constexpr std::uint64_t kSequences = 1024;      ///< collectives of a communicator whose tags differ
+inline constexpr int kLeavingGroup = kMaxGroupId + 1;  ///< the last barrier's id
+
+/// One message under way.  Made and freed by its transport.
+class Request {
+ public:
+  enum class State : std::uint8_t { kPending, kDone, kFailed };
+  State state() const { return state_.load(std::memory_order_acquire); }
+  const std::string& error() const { return error_; }  ///< when failed; a sentence without a full stop
+
+ protected:
+  Request() = default;
+  ~Request() = default;
+  void finish() { state_.store(State::kDone, std::memory_order_release); }
+  void fail(std::string error) {
+    error_ = std::move(error);
+    state_.store(State::kFailed, std::memory_order_release);
+  }
+
+ private:
+  std::atomic<State> state_{State::kPending};
+  std::string error_;
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual std::string name() const = 0;
+
+  virtual Request* send(int peer, Tag tag, const std::byte* data, std::size_t bytes) = 0;
+  virtual Request* receive(int peer, Tag tag, std::byte* data, std::size_t bytes) = 0;
+  virtual void progress() = 0;
+  /// Gives a request back.  A pending receive is cancelled: its buffer is not written afterwards unless its message was
+  /// already arriving, which is then waited for, a second at most.  A pending send is left to finish by itself.
+  virtual void release(Request* request) = 0;
+
+  /// Sends word of this rank's failure to all other ranks, best effort, within a second.
+  virtual void announce(const PeerFailure& failure) = 0;
+  /// The first word received.  Advances in progress().
+  virtual const std::optional<PeerFailure>& announced() const = 0;
+};
+
+}  // namespace banyan::comm

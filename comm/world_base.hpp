@@ -1,0 +1,53 @@
+// What all Worlds share: who sits where, the engine, groups, and leaving.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "comm/engine.hpp"
+
+namespace banyan::comm {
+
+class WorldBase : public World {
+ public:
+  int rank() const override { return transport_->rank(); }
+  int size() const override { return transport_->size(); }
+  const std::string& host(int rank) const override { return places_.at(static_cast<std::size_t>(rank)).host; }
+  int node(int rank) const override { return places_.at(static_cast<std::size_t>(rank)).node; }
+  int local_rank() const override { return local_rank_; }
+  int local_size() const override { return local_size_; }
+  std::string transport_name() const override { return transport_->name(); }
+  void configure(const WorldOptions& options, ReduceFunction reduce, CopyFunction copy) override;
+  std::unique_ptr<Communicator> group(std::vector<int> world_ranks, int id, std::string name) override;
+  void announce_failure(int exit_code, const std::string& message) noexcept override;
+  std::optional<PeerFailure> peer_failure() override;
+  bool last_barrier(Seconds deadline) noexcept override;
+  [[noreturn]] void abort(int exit_code) override;
+
+ protected:
+  struct Place {
+    std::string host;
+    int node = 0;
+  };
+  WorldBase(std::unique_ptr<Transport> transport, std::vector<Place> places);
+  Engine& engine() { return *engine_; }
+  const WorldOptions& options() const { return options_; }
+  /// Nothing failed and every last barrier so far was complete.
+  bool healthy() const { return !engine_->failed() && met_; }
+
+ private:
+  const std::unique_ptr<Transport> transport_;
+  const std::vector<Place> places_;
+  int local_rank_ = 0, local_size_ = 0;
+  std::unique_ptr<Engine> engine_;
+  WorldOptions options_;
+  ReduceFunction reduce_;
+  CopyFunction copy_;
+  bool announced_ = false;
+  bool met_ = true;
+  std::uint64_t meetings_ = 0;
+};
+
+}  // namespace banyan::comm

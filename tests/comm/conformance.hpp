@@ -1,0 +1,28 @@
+// What every World must do, whatever its transport: cases that all ranks run together.  A case throws when something is
+// not as promised.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.hpp"
+
+namespace banyan::comm {
+
+struct ConformanceCase {
+  std::string name;
+  std::function<void(World&)> body;
+};
+const std::vector<ConformanceCase>& conformance_cases();
+
+/// Throws std::runtime_error(what) unless it holds.
+void require(bool holds, const std::string& what);
+/// Element by element in float, double, int32 and int64.
+void reduce_on_host(Queue, View inout, ConstView in, ReduceOp op);
+/// Gives the world the reduction above and a short timeout.
+void configure_for_test(World& world, Seconds timeout = Seconds{30});
+/// Communicator of all ranks.
+std::unique_ptr<Communicator> everyone(World& world, int id = 0);
+
+}  // namespace banyan::comm
