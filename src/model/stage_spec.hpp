@@ -17,8 +17,7 @@ struct StageSpec {
   bool recompute = false;      ///< keep only block inputs
   std::int64_t sequences = 1;  ///< of a microbatch
   std::int64_t length = 1;     ///< tokens of each; rows = sequences * length
-  int slots = 1;  ///< microbatches in flight; 0: no activations at all (generation only); 0: generation only, no
-                  ///< activations and no gradients are allocated
+  int slots = 1;               ///< microbatches in flight; 0: no activations at all (generation only)
   std::vector<std::int64_t> part_blocks;  ///< number of blocks of each backward part, from the top; sums to the blocks
                                           ///< here. Empty: one part
   bool gradients = true;                  ///< false: no gradient arena, no backward pass (evaluation, generation)

@@ -10,8 +10,8 @@ namespace banyan::parallel {
 
 /// Number of blocks of each part, from the top; at least one each, the sum is block_bytes.size().  A part is closed as
 /// soon as it holds `bucket` bytes.  block_bytes[0] is the lowest block; top_bytes (norm and head) belong to the first
-/// part, bottom_bytes (embeddings) to the last.
+/// part; embeddings go with the last, since their gradients are complete only when everything else is.
 std::vector<std::int64_t> part_blocks(std::span<const std::int64_t> block_bytes, std::int64_t top_bytes,
-                                      std::int64_t bottom_bytes, std::int64_t bucket);
+                                      std::int64_t bucket);
 
 }  // namespace banyan::parallel

@@ -1,5 +1,5 @@
-// The mesh: every working rank's logical coordinate (tensor, context, data, pipeline).  Pure data; placement decides which
-// process holds a coordinate.  Ranks that fit no mesh are spares.
+// The mesh: every working rank's logical coordinate (tensor, context, data, pipeline).  Pure data; placement decides
+// which process holds a coordinate.  Ranks that fit no mesh are spares.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@ namespace banyan::parallel {
 struct MeshShape {
   int tensor = 1, context = 1, data = 1, pipeline = 1;
   int size() const { return tensor * context * data * pipeline; }
-  std::string str() const;   ///< "tensor 2 x data 2 x pipeline 2"
+  std::string str() const;  ///< "tensor 2 x data 2 x pipeline 2"
   bool operator==(const MeshShape&) const = default;
 };
 
@@ -37,15 +37,15 @@ class Mesh {
   std::vector<int> tensor_group(Coordinate c) const;
   std::vector<int> data_group(Coordinate c) const;
   std::vector<int> pipeline_group(Coordinate c) const;
-  std::vector<int> all() const;   ///< every working rank, in logical order
+  std::vector<int> all() const;  ///< every working rank, in logical order
 
  private:
   MeshShape shape_;
   std::vector<int> process_of_;
 };
 
-/// Resolves data = 0 ("the rest") against the number of ranks.  ConfigError printing the equation when explicit sizes do
-/// not multiply to `ranks`, or when not one replica fits.
+/// Resolves data = 0 ("the rest") against the number of ranks.  ConfigError printing the equation when explicit sizes
+/// do not multiply to `ranks`, or when not one replica fits.
 MeshShape resolve_mesh(int tensor, int pipeline, int data, int ranks);
 
 }  // namespace banyan::parallel

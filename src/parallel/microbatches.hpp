@@ -11,8 +11,8 @@ struct MicrobatchRange {
   bool operator==(const MicrobatchRange&) const = default;
 };
 
-/// Data rank `rank` of `ranks` gets total/ranks microbatches, the first total%ranks ranks one more: consecutive, in rank
-/// order, nothing left out.  Counts of two ranks differ by at most one.
+/// Data rank `rank` of `ranks` gets total/ranks microbatches, the first total%ranks ranks one more: consecutive, in
+/// rank order, nothing left out.  Counts of two ranks differ by at most one.
 MicrobatchRange split_microbatches(std::int64_t total, int rank, int ranks);
 
 }  // namespace banyan::parallel

@@ -14,10 +14,10 @@ namespace banyan::parallel {
 /// Where every world rank sits.
 struct Fabric {
   struct Place {
-    int node = 0;         ///< 0 ..
-    int local_rank = 0;   ///< among the ranks of its node
+    int node = 0;        ///< 0 ..
+    int local_rank = 0;  ///< among the ranks of its node
   };
-  std::vector<Place> places;   ///< by world rank
+  std::vector<Place> places;  ///< by world rank
   int size() const { return static_cast<int>(places.size()); }
 };
 

@@ -1,6 +1,6 @@
-// Pipeline schedules as data.  A schedule is the list of actions of one stage for one optimizer step; src/train/step.cpp
-// interprets it and decides nothing.  GPipe: Huang et al., NeurIPS'19, section 2.2.  1F1B (non-interleaved, with flush):
-// Narayanan et al., SC'21, section 2.2.
+// Pipeline schedules as data.  A schedule is the list of actions of one stage for one optimizer step;
+// src/train/step.cpp interprets it and decides nothing.  GPipe: Huang et al., NeurIPS'19, section 2.2.  1F1B
+// (non-interleaved, with flush): Narayanan et al., SC'21, section 2.2.
 #pragma once
 
 #include <cstdint>
@@ -10,18 +10,22 @@
 namespace banyan::parallel {
 
 enum class ActionKind : std::uint8_t {
-  kLoad,             ///< tokens and targets of the microbatch into its slot
-  kReceiveActivation, kForward, kSendActivation,
-  kReceiveGradient, kBackward, kSendGradient,
-  kReduceBucket,     ///< gradients of backward part `part` are complete: start reducing them over the data ranks
+  kLoad,  ///< tokens and targets of the microbatch into its slot; first waits for sends out of that slot
+  kReceiveActivation,
+  kForward,
+  kSendActivation,  ///< sends are posted, not waited for
+  kReceiveGradient,
+  kBackward,
+  kSendGradient,
+  kReduceBucket,  ///< gradients of backward part `part` are complete: start reducing them over the data ranks
 };
 
 struct Action {
   ActionKind kind;
-  int microbatch = 0;   ///< 0 .. microbatches-1 of this data rank
-  int slot = 0;         ///< which activation arena it lives in
-  int chunk = 0;        ///< model chunk of this stage (virtual stages; 0 until they exist)
-  int part = 0;         ///< part of the backward pass, or the bucket
+  int microbatch = 0;  ///< 0 .. microbatches-1 of this data rank
+  int slot = 0;        ///< which activation arena it lives in
+  int chunk = 0;       ///< model chunk of this stage (virtual stages; 0 until they exist)
+  int part = 0;        ///< part of the backward pass, or the bucket
   bool operator==(const Action&) const = default;
 };
 
@@ -31,26 +35,18 @@ struct ScheduleArgs {
   ScheduleKind kind = ScheduleKind::k1F1B;
   int stages = 1, stage = 0;
   int microbatches = 1;
-  int parts = 1;        ///< backward parts of this stage; the last microbatch reduces bucket p right after part p
+  int parts = 1;  ///< backward parts of this stage; the last microbatch reduces bucket p right after part p
 };
 
-/// The actions of one stage.
+/// The actions of one stage.  Both kinds run the backward passes in the order of the microbatches, so gradients are
+/// accumulated in the same order and the two give the same bits.
 std::vector<Action> make_schedule(const ScheduleArgs& args);
 /// Activation slots the schedule of this stage uses: microbatches (GPipe), min(microbatches, stages - stage) (1F1B).
 int slots_needed(const ScheduleArgs& args);
-/// Forward passes only, for evaluation.
-std::vector<Action> make_forward_schedule(int stages, int stage, int microbatches);
+/// Forward passes only, for evaluation; uses `slots` slots in turn, so that a send may still be under way from one.
+std::vector<Action> make_forward_schedule(int stages, int stage, int microbatches, int slots = 1);
 
-/// Plays the schedules of all stages against each other with given costs.  Throws BugError naming the action when a
-/// schedule deadlocks, uses a slot that is busy, computes before its input, or leaves something undone.
-struct Timeline {
-  double makespan = 0;                 ///< seconds
-  std::vector<double> busy;            ///< per stage
-  double bubble_share() const;         ///< 1 - mean(busy) / makespan
-};
-Timeline play(const std::vector<std::vector<Action>>& schedules, int parts, double forward_cost, double backward_cost,
-              double message_cost);
-/// One line per stage, one letter per action, for people.
-std::string draw(const std::vector<std::vector<Action>>& schedules);
+/// "forward of microbatch 3 in slot 1"
+std::string describe(const Action& action);
 
 }  // namespace banyan::parallel

@@ -16,9 +16,10 @@ struct BlockRange {
   bool operator==(const BlockRange&) const = default;
 };
 
-/// Cuts blocks with the given costs into `stages` consecutive parts of at least one block so that the dearest stage is as
-/// cheap as possible; `first_extra` (embedding) is added to the first stage, `last_extra` (norm, head, loss) to the last.
-/// Exact: among all cuts with the smallest maximum, the one whose stages are closest to even (smallest sum of squares).
+/// Cuts blocks with the given costs into `stages` consecutive parts of at least one block so that the dearest stage is
+/// as cheap as possible; `first_extra` (embedding) is added to the first stage, `last_extra` (norm, head, loss) to the
+/// last. Exact: among all cuts with the smallest maximum, the one whose stages are closest to even (smallest sum of
+/// squares).
 std::vector<BlockRange> balance_stages(std::span<const double> block_costs, int stages, double first_extra,
                                        double last_extra);
 

@@ -1,6 +1,6 @@
-// Layout: everything a job's shape follows from, as numbers.  make_layout is the one translation from the config (and the
-// number of ranks and the dataset's vocabulary) to what the model, the schedule and the memory plan take; src/job/setup
-// and `banyan plan` both call it.  Pure: no process, no file, no memory.
+// Layout: everything a job's shape follows from, as numbers.  make_layout is the one translation from the config (and
+// the number of ranks and the dataset's vocabulary) to what the model, the schedule and the memory plan take;
+// src/job/setup and `banyan plan` both call it.  Pure: no process, no file, no memory.
 #pragma once
 
 #include <cstdint>
@@ -17,33 +17,35 @@
 
 namespace banyan::plan {
 
-/// What the ranks will do: rules about the global batch hold for training only, and generation neither splits sequences
-/// over tensor ranks nor keeps activations.
-enum class Use : std::uint8_t { kTrain, kGenerate };
+/// What the ranks will do.  Evaluation needs no gradients and two slots at most; generation neither splits sequences
+/// over tensor ranks nor keeps activations, and no rule about the global batch holds for it.
+enum class Use : std::uint8_t { kTrain, kEvaluate, kGenerate };
 
 struct Layout {
   Use use = Use::kTrain;
   model::ModelShape model;
   parallel::MeshShape mesh;
-  int world = 1;                                 ///< ranks of the job
-  std::vector<parallel::BlockRange> stages;      ///< blocks of each pipeline stage
-  std::vector<std::vector<std::int64_t>> part_blocks;   ///< backward parts of each pipeline stage, from the top
+  int world = 1;                                       ///< ranks of the job
+  std::vector<parallel::BlockRange> stages;            ///< blocks of each pipeline stage
+  std::vector<std::vector<std::int64_t>> part_blocks;  ///< backward parts of each pipeline stage, from the top
   parallel::ScheduleKind schedule = parallel::ScheduleKind::k1F1B;
-  std::int64_t sequences = 1;                    ///< of a microbatch
-  std::int64_t microbatches = 1;                 ///< of a global batch (train.batch / parallel.microbatch)
-  bool sequence = false;                         ///< sequence parallelism
+  std::int64_t sequences = 1;     ///< of a microbatch
+  std::int64_t microbatches = 1;  ///< of a global batch (train.batch / parallel.microbatch)
+  bool sequence = false;          ///< sequence parallelism
   bool recompute = false;
-  bool zero = false;                             ///< ZeRO-1
+  bool zero = false;  ///< ZeRO-1
   std::uint64_t seed = 1;
 
   int spares() const { return world - mesh.size(); }
-  std::int64_t batch() const { return microbatches * sequences; }   ///< sequences of a global batch
+  std::int64_t batch() const { return microbatches * sequences; }  ///< sequences of a global batch
   std::int64_t tokens_per_batch() const { return batch() * model.context; }
-  int parts(int pipeline_stage) const { return static_cast<int>(part_blocks[static_cast<std::size_t>(pipeline_stage)].size()); }
+  int parts(int pipeline_stage) const {
+    return static_cast<int>(part_blocks[static_cast<std::size_t>(pipeline_stage)].size());
+  }
 
   /// Microbatches of a data rank.
   parallel::MicrobatchRange microbatches_of(int data_rank) const;
-  /// What the stage at a coordinate is.  With Use::kGenerate it has no slots, so no activations and no gradients.
+  /// What the stage at a coordinate is; Use::kGenerate gives it no slots.
   model::StageSpec stage_spec(const parallel::Coordinate& c) const;
   /// Of one optimizer step at a coordinate.
   parallel::ScheduleArgs schedule_args(const parallel::Coordinate& c) const;

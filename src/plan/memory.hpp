@@ -12,9 +12,9 @@
 namespace banyan::plan {
 
 struct MemoryRow {
-  std::string name;       ///< "parameters"
+  std::string name;  ///< "parameters"
   std::int64_t bytes = 0;
-  std::string how;        ///< "124439808 x 4 B"
+  std::string how;  ///< "124439808 x 4 B"
 };
 
 struct MemoryPlan {
@@ -24,11 +24,8 @@ struct MemoryPlan {
   std::string str() const;
 };
 
-/// Of the rank at a coordinate.  Counts what the process itself writes to; not the mapped dataset, whose pages belong to
-/// the file cache, nor what MPI holds before the first message.
+/// Of the rank at a coordinate.  Counts what the process itself writes to; not the mapped dataset, whose pages belong
+/// to the file cache, nor what MPI holds before the first message.
 MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const parallel::Coordinate& c);
-
-/// "1.46 GiB"
-std::string human_bytes(std::int64_t bytes);
 
 }  // namespace banyan::plan

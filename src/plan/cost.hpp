@@ -1,0 +1,50 @@
+// What a step costs, by shapes: FLOP of every part of the model, and a simple prediction of the step's time from the
+// rate of a rank, the speed of messages and the bubble of the played schedule.  Pure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "src/model/shapes.hpp"
+#include "src/plan/layout.hpp"
+
+namespace banyan::plan {
+
+/// FLOP of one token over a full context, summed over the tensor ranks.
+struct PassFlops {
+  double forward = 0, backward = 0;
+  double total() const { return forward + backward; }
+  PassFlops& operator+=(const PassFlops& o) {
+    forward += o.forward;
+    backward += o.backward;
+    return *this;
+  }
+};
+PassFlops block_flops(const model::ModelShape& shape, bool recompute);
+PassFlops head_flops(const model::ModelShape& shape);
+/// Lookups count their additions only; small, but it makes the first stage no cheaper than it is.
+PassFlops embedding_flops(const model::ModelShape& shape);
+PassFlops stage_flops(const Layout& layout, int pipeline_stage);
+
+/// Speeds of one rank and its links.
+struct Machine {
+  double flops = 50e9;            ///< FLOP/s that matrix products reach
+  double message_latency = 2e-6;  ///< seconds
+  double message_rate = 5e9;      ///< bytes/s of one message
+  double update_rate = 8e9;       ///< bytes/s of reading and writing optimizer state
+};
+
+struct StepCost {
+  std::vector<double> forward, backward;  ///< seconds of a microbatch, per pipeline stage
+  double pipeline = 0;                    ///< seconds from the first forward to the last backward
+  double bubble_share = 0;
+  double tensor_share = 0;  ///< seconds of tensor-parallel reductions inside `pipeline`, of the dearest stage
+  double reduce = 0;        ///< seconds of the gradient reduction that the backward pass cannot hide
+  double update = 0;        ///< seconds of the optimizer
+  double step = 0;          ///< all of it
+  double tokens_per_second = 0;
+  double flops_per_token = 0;  ///< model FLOP, without recomputation
+};
+StepCost step_cost(const Layout& layout, const Machine& machine);
+
+}  // namespace banyan::plan

@@ -1,0 +1,208 @@
+#include "src/plan/layout.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "src/base/error.hpp"
+#include "src/model/local_params.hpp"
+#include "src/parallel/buckets.hpp"
+#include "src/plan/cost.hpp"
+
+namespace banyan::plan {
+namespace {
+
+using config::Config;
+
+std::int64_t round_up(std::int64_t n, std::int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+/// "1 2 3 4 6 12"
+std::string divisors(std::int64_t n) {
+  std::string s;
+  for (std::int64_t d = 1; d <= n && s.size() < 60; ++d)
+    if (n % d == 0) s += fmt::format("{}{}", s.empty() ? "" : " ", d);
+  return s;
+}
+
+void require_split(const char* key, std::int64_t value, std::int64_t ranks, const char* note) {
+  if (value % ranks != 0)
+    throw ConfigError("{} = {}{} cannot be split over parallel.tensor = {}; use a divisor of {} ({})", key, value, note,
+                      ranks, value, divisors(value));
+}
+
+void check_tensor(const Config& config, const model::ModelShape& shape) {
+  const std::int64_t t = config.parallel.tensor;
+  require_split("model.heads", shape.heads, t, "");
+  require_split("model.kv_heads", shape.kv_heads, t, config.model.kv_heads == 0 ? " (as many as heads)" : "");
+  require_split("model.ffn", shape.ffn, t, config.model.ffn == 0 ? " (derived from model.width)" : "");
+  if (shape.vocab < t)
+    throw ConfigError(
+        "model.vocab = {} is smaller than parallel.tensor = {}; use at most one tensor rank for each token",
+        shape.vocab, t);
+}
+
+void check_batch(const Config& config, const parallel::MeshShape& mesh) {
+  const std::int64_t batch = config.train.batch, microbatch = config.parallel.microbatch;
+  if (batch % microbatch != 0)
+    throw ConfigError(
+        "train.batch = {} is no multiple of parallel.microbatch = {}; use a divisor of {} as microbatch ({})", batch,
+        microbatch, batch, divisors(batch));
+  const std::int64_t needed = microbatch * mesh.data;
+  if (batch < needed)
+    throw ConfigError(
+        "train.batch = {} is smaller than parallel.data x parallel.microbatch = {} x {} = {}, so some data ranks would "
+        "have nothing to do; use train.batch = {} or fewer data ranks",
+        batch, mesh.data, microbatch, needed, needed);
+}
+
+void check_sequence(const Config& config, const model::ModelShape& shape) {
+  const std::int64_t rows = config.parallel.microbatch * shape.context;
+  if (config.parallel.sequence && rows % config.parallel.tensor != 0)
+    throw ConfigError(
+        "parallel.sequence = true needs the rows of a microbatch, parallel.microbatch x model.context = {} x {} = {}, "
+        "to "
+        "be a multiple of parallel.tensor = {}; change one of the three or set parallel.sequence = false",
+        config.parallel.microbatch, shape.context, rows, config.parallel.tensor);
+}
+
+std::vector<parallel::BlockRange> cut_stages(const Config& config, const model::ModelShape& shape, bool recompute) {
+  const int pipeline = static_cast<int>(config.parallel.pipeline);
+  if (pipeline > shape.layers)
+    throw ConfigError("parallel.pipeline = {} is more than model.layers = {}; use at most one pipeline stage per block",
+                      pipeline, shape.layers);
+  if (config.parallel.stages != "auto") return parallel::parse_stages(config.parallel.stages, shape.layers, pipeline);
+  const PassFlops block = block_flops(shape, recompute), head = head_flops(shape), embedding = embedding_flops(shape);
+  const std::vector<double> blocks(static_cast<std::size_t>(shape.layers), block.total());
+  return parallel::balance_stages(blocks, pipeline, embedding.total(), head.total());
+}
+
+/// Parts of the backward pass of one stage, by the bytes of its gradients on a tensor rank.
+std::vector<std::int64_t> cut_parts(const Layout& layout, int stage, std::int64_t bucket) {
+  model::StageSpec spec = layout.stage_spec({.pipeline = stage});
+  const std::int64_t blocks = spec.last_block - spec.first_block;
+  spec.part_blocks.assign(static_cast<std::size_t>(blocks), 1);  // one part each, to learn the bytes of every block
+  std::vector<std::int64_t> block_bytes(static_cast<std::size_t>(blocks), 0);
+  std::int64_t top_bytes = 0;
+  for (const model::LocalParam& p : model::local_params(spec)) {
+    const std::int64_t bytes = p.count.count() * 4;
+    if (p.logical.block >= spec.first_block && p.logical.block < spec.last_block)
+      block_bytes[static_cast<std::size_t>(p.logical.block - spec.first_block)] += bytes;
+    else if (p.part == 0)
+      top_bytes += bytes;
+  }
+  return parallel::part_blocks(block_bytes, top_bytes, bucket);
+}
+
+}  // namespace
+
+parallel::MicrobatchRange Layout::microbatches_of(int data_rank) const {
+  return parallel::split_microbatches(microbatches, data_rank, mesh.data);
+}
+
+parallel::ScheduleArgs Layout::schedule_args(const parallel::Coordinate& c) const {
+  return {.kind = schedule,
+          .stages = mesh.pipeline,
+          .stage = c.pipeline,
+          .microbatches = static_cast<int>(microbatches_of(c.data).count),
+          .parts = std::max(1, parts(c.pipeline))};
+}
+
+model::StageSpec Layout::stage_spec(const parallel::Coordinate& c) const {
+  const auto stage = static_cast<std::size_t>(c.pipeline);
+  model::StageSpec spec;
+  spec.shape = model;
+  spec.first_block = stages.at(stage).begin;
+  spec.last_block = stages.at(stage).end;
+  spec.has_embedding = c.pipeline == 0;
+  spec.has_head = c.pipeline + 1 == mesh.pipeline;
+  spec.tensor_rank = c.tensor;
+  spec.tensor_size = mesh.tensor;
+  spec.sequence = sequence;
+  spec.recompute = recompute;
+  spec.sequences = sequences;
+  spec.length = model.context;
+  spec.seed = seed;
+  spec.part_blocks = part_blocks.at(stage);
+  if (use == Use::kGenerate) {
+    spec.slots = 0;
+    spec.gradients = false;
+  } else if (use == Use::kEvaluate) {
+    // Two, so that one microbatch can be computed while the output of another is still being sent.
+    spec.slots = mesh.pipeline > 1 ? 2 : 1;
+    spec.gradients = false;
+  } else {
+    spec.slots = parallel::slots_needed(schedule_args(c));
+  }
+  return spec;
+}
+
+model::ModelShape make_model_shape(const Config& config, std::int64_t dataset_vocab) {
+  const auto& m = config.model;
+  model::ModelShape shape;
+  shape.layers = m.layers;
+  shape.width = m.width;
+  shape.heads = m.heads;
+  shape.kv_heads = m.kv_heads == 0 ? m.heads : m.kv_heads;
+  shape.context = m.context;
+  shape.norm = m.norm == "rms" ? model::Norm::kRms : model::Norm::kLayer;
+  shape.position = m.position == "rotary" ? model::Position::kRotary : model::Position::kLearned;
+  shape.mlp = m.mlp == "swiglu" ? model::Mlp::kSwiglu : model::Mlp::kGelu;
+  shape.ffn = m.ffn != 0 ? m.ffn : shape.mlp == model::Mlp::kSwiglu ? round_up((8 * m.width + 2) / 3, 64) : 4 * m.width;
+  shape.bias = m.bias;
+  shape.tied = m.tied;
+  shape.dropout = m.dropout;
+  shape.rope_theta = m.rope_theta;
+  shape.norm_eps = m.norm_eps;
+  shape.init_std = m.init_std;
+  shape.vocab = m.vocab == 0 ? dataset_vocab : m.vocab;
+  if (shape.vocab == 0)
+    throw ConfigError(
+        "model.vocab = 0 takes the vocabulary of the dataset, but none is known; set model.vocab or data.train");
+  if (dataset_vocab > shape.vocab)
+    throw ConfigError(
+        "model.vocab = {} is smaller than the dataset's vocabulary of {} tokens; set model.vocab = {} or more, or 0 to "
+        "take the dataset's",
+        shape.vocab, dataset_vocab, dataset_vocab);
+  if (shape.width % shape.heads != 0)
+    throw ConfigError("model.width = {} cannot be split over model.heads = {}; use a divisor of {} ({})", shape.width,
+                      shape.heads, shape.width, divisors(shape.width));
+  if (shape.heads % shape.kv_heads != 0)
+    throw ConfigError("model.heads = {} cannot share model.kv_heads = {}; use a divisor of {} ({})", shape.heads,
+                      shape.kv_heads, shape.heads, divisors(shape.heads));
+  if (shape.position == model::Position::kRotary && shape.head_size() % 2 != 0)
+    throw ConfigError(
+        "model.position = rotary turns pairs of channels, but model.width / model.heads = {} / {} = {} is odd; use "
+        "another number of heads",
+        shape.width, shape.heads, shape.head_size());
+  return shape;
+}
+
+Layout make_layout(const Config& config, int world, std::int64_t dataset_vocab, Use use) {
+  Layout layout;
+  layout.use = use;
+  layout.world = world;
+  layout.model = make_model_shape(config, dataset_vocab);
+  layout.mesh =
+      parallel::resolve_mesh(static_cast<int>(config.parallel.tensor), static_cast<int>(config.parallel.pipeline),
+                             static_cast<int>(config.parallel.data), world);
+  check_tensor(config, layout.model);
+  layout.schedule =
+      config.parallel.schedule == "gpipe" ? parallel::ScheduleKind::kGpipe : parallel::ScheduleKind::k1F1B;
+  layout.sequences = config.parallel.microbatch;
+  layout.zero = config.parallel.zero == 1;
+  layout.seed = static_cast<std::uint64_t>(config.run.seed);
+  layout.recompute = use == Use::kTrain && config.train.recompute == "block";
+  if (use != Use::kGenerate) {
+    check_batch(config, layout.mesh);
+    check_sequence(config, layout.model);
+    layout.microbatches = config.train.batch / config.parallel.microbatch;
+    layout.sequence = config.parallel.sequence && config.parallel.tensor > 1;
+  }
+  // The cut is made for training, whatever the use, so that all commands show the same stages.
+  layout.stages = cut_stages(config, layout.model, config.train.recompute == "block");
+  layout.part_blocks.resize(layout.stages.size());
+  for (std::size_t s = 0; s < layout.stages.size(); ++s)
+    layout.part_blocks[s] = cut_parts(layout, static_cast<int>(s), config.parallel.bucket);
+  return layout;
+}
+
+}  // namespace banyan::plan

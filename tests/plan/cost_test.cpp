@@ -1,0 +1,59 @@
+#include "src/plan/cost.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/plan/test_config.hpp"
+
+namespace banyan::plan {
+namespace {
+
+TEST(Cost, StagesTogetherDoTheModelsWork) {
+  config::Config c = gpt2_124m();
+  const Layout one = make_layout(c, 1, 0);
+  c.parallel.pipeline = 4;
+  const Layout four = make_layout(c, 4, 0);
+  double sum = 0;
+  for (int s = 0; s < 4; ++s) sum += stage_flops(four, s).total();
+  EXPECT_NEAR(sum, stage_flops(one, 0).total(), 1);
+  // The usual count leaves out the causal mask, so it is a little larger, and the lookups, which are nothing.
+  EXPECT_LT(sum, model::flops_per_token(one.model));
+  EXPECT_GT(sum, 0.8 * model::flops_per_token(one.model));
+}
+
+TEST(Cost, RecomputationAddsAForwardPassOfTheBlocks) {
+  const model::ModelShape shape = make_model_shape(gpt2_124m(), 0);
+  EXPECT_DOUBLE_EQ(block_flops(shape, true).total() - block_flops(shape, false).total(),
+                   block_flops(shape, false).forward);
+}
+
+TEST(Cost, OfOneRankIsWorkOverRatePlusUpdate) {
+  const Layout layout = make_layout(gpt2_124m(), 1, 0);
+  const StepCost cost = step_cost(layout, {.flops = 1e11});
+  const double work = stage_flops(layout, 0).total() * static_cast<double>(layout.tokens_per_batch()) / 1e11;
+  EXPECT_NEAR(cost.pipeline, work, 1e-9 * work);
+  EXPECT_EQ(cost.reduce, 0);
+  EXPECT_EQ(cost.tensor_share, 0);
+  EXPECT_NEAR(cost.step, work + cost.update, 1e-9);
+  EXPECT_NEAR(cost.tokens_per_second * cost.step, 8 * 1024, 1e-6);
+}
+
+TEST(Cost, EveryWayOfDividingHelpsAndCosts) {
+  config::Config c = gpt2_124m();
+  const Machine machine{.flops = 1e11};
+  const double alone = step_cost(make_layout(c, 1, 0), machine).step;
+  const StepCost data = step_cost(make_layout(c, 2, 0), machine);
+  EXPECT_LT(data.step, alone);
+  EXPECT_GT(data.reduce, 0);
+  c.parallel.tensor = 2;
+  const StepCost tensor = step_cost(make_layout(c, 2, 0), machine);
+  EXPECT_LT(tensor.step, alone);
+  EXPECT_GT(tensor.tensor_share, 0);
+  c.parallel.tensor = 1;
+  c.parallel.pipeline = 2;
+  const StepCost pipeline = step_cost(make_layout(c, 2, 0), machine);
+  EXPECT_LT(pipeline.step, alone);
+  EXPECT_GT(pipeline.bubble_share, 0.05);
+}
+
+}  // namespace
+}  // namespace banyan::plan

@@ -1,0 +1,57 @@
+#include "src/plan/memory.hpp"
+
+#include <gtest/gtest.h>
+
+#include "src/model/local_params.hpp"
+#include "tests/plan/test_config.hpp"
+
+namespace banyan::plan {
+namespace {
+
+std::int64_t bytes_of(const MemoryPlan& plan, const std::string& name) {
+  for (const MemoryRow& row : plan.rows)
+    if (row.name == name) return row.bytes;
+  return 0;
+}
+
+TEST(MemoryPlan, OfGpt2HoldsFourCopiesOfTheParameters) {
+  const config::Config c = gpt2_124m();
+  const MemoryPlan plan = memory_plan(make_layout(c, 1, 0), c, {});
+  // 124,439,808 parameters; alignment may add a little.
+  EXPECT_NEAR(static_cast<double>(bytes_of(plan, "parameters")), 4.0 * 124439808, 1e4);
+  EXPECT_EQ(bytes_of(plan, "parameters"), bytes_of(plan, "gradients"));
+  EXPECT_EQ(2 * bytes_of(plan, "parameters"), bytes_of(plan, "optimizer"));
+  std::int64_t sum = 0;
+  for (const MemoryRow& row : plan.rows) sum += row.bytes;
+  EXPECT_EQ(plan.total(), sum);
+  EXPECT_NE(plan.str().find("total"), std::string::npos);
+}
+
+TEST(MemoryPlan, ZeroSpreadsTheOptimizerStateOverTheDataRanks) {
+  config::Config c = gpt2_124m();
+  const std::int64_t whole = bytes_of(memory_plan(make_layout(c, 3, 0), c, {}), "optimizer");
+  c.parallel.zero = 1;
+  std::int64_t sum = 0;
+  for (int d = 0; d < 3; ++d) sum += bytes_of(memory_plan(make_layout(c, 3, 0), c, {.data = d}), "optimizer");
+  EXPECT_NEAR(static_cast<double>(sum), static_cast<double>(whole), 1e5);
+}
+
+TEST(MemoryPlan, GpipeKeepsAllMicrobatchesAnd1f1bAsManyAsStages) {
+  config::Config c = gpt2_124m();
+  c.parallel.pipeline = 2;
+  const std::int64_t few = bytes_of(memory_plan(make_layout(c, 2, 0), c, {}), "activations");
+  c.parallel.schedule = "gpipe";
+  EXPECT_EQ(bytes_of(memory_plan(make_layout(c, 2, 0), c, {}), "activations"), 4 * few);
+}
+
+TEST(MemoryPlan, EvaluationAndGenerationNeedNoGradients) {
+  const config::Config c = gpt2_124m();
+  for (Use use : {Use::kEvaluate, Use::kGenerate}) {
+    const MemoryPlan plan = memory_plan(make_layout(c, 1, 0, use), c, {});
+    EXPECT_EQ(bytes_of(plan, "gradients"), 0);
+    EXPECT_EQ(bytes_of(plan, "optimizer"), 0);
+  }
+}
+
+}  // namespace
+}  // namespace banyan::plan
