@@ -1,68 +1,34 @@
 // Commands of the binary.  A command NAME is a line COMMAND(NAME) in commands.def and a file src/app/NAME.cpp that
-// defines `Command NAME_command()`.  Its run function throws an Error for what went wrong; main() makes it the exit code.
+// defines `Command NAME_command()`.  Its run function throws an Error for what went wrong; main() makes it the exit
+// code.
 #pragma once
 
-#include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "src/app/args.hpp"
 #include "src/base/exit_code.hpp"
 
 namespace banyan::app {
 
-/// What follows the name of the command, split into positional arguments and options.
-class Args {
- public:
-  /// `with_value` lists the options (without "--") that may take their value from the next argument; all options take
-  /// "--name=value".  "--" ends the options.  A single "-" is positional.
-  Args(std::span<const std::string> arguments, std::span<const std::string_view> with_value);
-
-  const std::vector<std::string>& positional() const { return positional_; }
-  /// Last value of an option; nullopt when absent.  UsageError when it was given without a value.
-  std::optional<std::string> value(std::string_view name);
-  /// Every value, in order.
-  std::vector<std::string> values(std::string_view name);
-  /// True when the option is present; UsageError when it was given a value.
-  bool flag(std::string_view name);
-  /// Whole number with units, or `otherwise`.  UsageError when malformed or outside [low, high].
-  std::int64_t integer(std::string_view name, std::int64_t otherwise, std::int64_t low, std::int64_t high);
-  double real(std::string_view name, double otherwise);
-  /// The options --section.key=value, as config::load takes them.
-  std::vector<std::string> overrides();
-  /// UsageError naming the first option that nobody asked for (with the nearest of those that were), or when there are
-  /// more positional arguments than `most_positional`.  Call after the last question.
-  void finish(std::size_t least_positional, std::size_t most_positional, std::string_view usage) const;
-
- private:
-  struct Option {
-    std::string name;
-    std::optional<std::string> value;
-    bool used = false;
-  };
-  std::vector<std::string> positional_;
-  std::vector<Option> options_;
-  std::vector<std::string> asked_;
-};
-
 struct Command {
   std::string_view name;
-  std::string_view summary;   ///< one line, for `banyan help`
-  std::string_view usage;     ///< whole text of `banyan help NAME`
+  std::string_view summary;  ///< one line, for `banyan help`
+  std::string_view usage;    ///< whole text of `banyan help NAME`; its first line is the synopsis
   std::vector<std::string_view> options_with_value;  ///< see Args
   ExitCode (*run)(Args& args) = nullptr;
-  bool takes_config = false;  ///< `CONFIG --section.key=value`: --help lists sections, --print-config works
+  bool takes_config = false;  ///< `CONFIG --section.key=value`: --help also lists sections, --print-config works
 };
 
-/// The table.
+/// The table, in the order of commands.def.
 const std::vector<Command>& commands();
 /// UsageError with the nearest name when there is none.
 const Command& find_command(std::string_view name);
 
 /// What main() does between its try and its catch: finds the command, answers --help, --version, help,
-/// --print-exit-codes, --print-reference, and runs it.
+/// --print-exit-codes, --print-reference, --print-config, and runs it.
 ExitCode dispatch(std::span<const std::string> arguments);
 
 }  // namespace banyan::app

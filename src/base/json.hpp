@@ -75,8 +75,7 @@ struct Convert<Json> {
   static Json from(const Json& v, const char*, const std::string&) { return v; }
 };
 template <class T>
-  requires(std::is_integral_v<T> && !std::is_same_v<T, bool>)
-struct Convert<T> {
+requires(std::is_integral_v<T> && !std::is_same_v<T, bool>) struct Convert<T> {
   static T from(const Json& v, const char* key, const std::string& context) {
     if constexpr (std::is_same_v<T, std::uint64_t>) {
       if (!v.is_number_unsigned()) wrong_type(v, key, context, "a whole number that is not negative");

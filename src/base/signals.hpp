@@ -1,6 +1,7 @@
 // Every signal handler of the program.
 //   USR1, TERM, INT   first: stop at the next agreed step boundary, after a commit; second: the same, leaving out
-//                     whatever is optional (evaluation, view.h5); third: die of the signal at once, the last commit stands
+//                     whatever is optional (evaluation, view.h5); third: die of the signal at once, the last commit
+//                     stands
 //   SEGV ABRT BUS FPE ILL   write the crash record (async-signal-safe), then die of the signal as usual
 //   PIPE, XFSZ        ignored, so that write() reports EPIPE and EFBIG and the caller says so
 // Handlers only count; the step loop asks stop_requests() and the ranks agree on the boundary.

@@ -24,8 +24,7 @@ constexpr std::array<Unit, 9> kBytes{{{"B", 1},
                                       {"MB", 1e6},
                                       {"GB", 1e9},
                                       {"TB", 1e12}}};
-constexpr std::array<Unit, 6> kTimes{
-    {{"us", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"min", 60}, {"h", 3600}, {"d", 86400}}};
+constexpr std::array<Unit, 6> kTimes{{{"us", 1e-6}, {"ms", 1e-3}, {"s", 1}, {"min", 60}, {"h", 3600}, {"d", 86400}}};
 
 std::string_view trim(std::string_view s) {
   while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
@@ -130,7 +129,8 @@ std::optional<double> parse_real(std::string_view text) {
 std::string exact_real(double value) { return fmt::format("{}", value); }
 
 std::string exact_bytes(std::int64_t bytes) {
-  static constexpr std::array<std::pair<const char*, int>, 4> kShifts{{{"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}}};
+  static constexpr std::array<std::pair<const char*, int>, 4> kShifts{
+      {{"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}}};
   for (const auto& [name, shift] : kShifts)
     if (bytes != 0 && bytes % (std::int64_t{1} << shift) == 0) return fmt::format("{}{}", bytes >> shift, name);
   return fmt::format("{}", bytes);

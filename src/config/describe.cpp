@@ -14,12 +14,18 @@ namespace {
 
 const char* type_name(Type type) {
   switch (type) {
-    case Type::kInt: return "whole number";
-    case Type::kReal: return "number";
-    case Type::kBool: return "true or false";
-    case Type::kText: return "text";
-    case Type::kBytes: return "bytes";
-    case Type::kTime: return "time";
+    case Type::kInt:
+      return "whole number";
+    case Type::kReal:
+      return "number";
+    case Type::kBool:
+      return "true or false";
+    case Type::kText:
+      return "text";
+    case Type::kBytes:
+      return "bytes";
+    case Type::kTime:
+      return "time";
   }
   return "";
 }
@@ -41,7 +47,9 @@ std::string wrapped(const std::string& text, std::size_t indent, std::size_t wid
   return out + line + "\n";
 }
 
-std::string allowed(const KeyInfo& k) { return k.allowed.empty() ? k.type : k.type == "text" ? k.allowed : k.type + ", " + k.allowed; }
+std::string allowed(const KeyInfo& k) {
+  return k.allowed.empty() ? k.type : k.type == "text" ? k.allowed : k.type + ", " + k.allowed;
+}
 
 std::string escaped(std::string text) {
   for (std::size_t i = 0; (i = text.find('|', i)) != std::string::npos; i += 2) text.insert(i, "\\");
@@ -107,17 +115,20 @@ std::string reference() {
       "# Configuration\n\n"
       "A config is an INI file: `[section]`, `key = value`, `#` starts a comment. The command line overrides the file, "
       "`--section.key=value`; the file overrides the default. An unknown key or a refused value ends the program with "
-      "exit code 78 and a sentence; nothing is clipped or ignored. `banyan train CONFIG --print-config` shows every value "
+      "exit code 78 and a sentence; nothing is clipped or ignored. `banyan train CONFIG --print-config` shows every "
+      "value "
       "and where it comes from.\n\n"
-      "Whole numbers take k, M, G, T (powers of 1000), bytes take KiB, MiB, GiB, TiB or KB, MB, GB, TB, times take us, ms, "
+      "Whole numbers take k, M, G, T (powers of 1000), bytes take KiB, MiB, GiB, TiB or KB, MB, GB, TB, times take us, "
+      "ms, "
       "s, min, h, d. A value with a `#` after a space, or with spaces at its ends, goes in double quotes.\n\n"
       "This page is generated: `banyan --print-reference > configs/README.md`; a test compares.\n";
   for (const auto& [name, sentence] : all_sections()) {
     out += fmt::format("\n## [{}] {}\n\n| key | default | takes | meaning |\n|---|---|---|---|\n", name, sentence);
     for (const KeyInfo& k : all_keys()) {
       if (k.section != name) continue;
-      out += fmt::format("| `{}` | {} | {} | {} |\n", k.full(), k.default_text.empty() ? "" : "`" + k.default_text + "`",
-                         escaped(allowed(k)), escaped(k.sentence));
+      out +=
+          fmt::format("| `{}` | {} | {} | {} |\n", k.full(), k.default_text.empty() ? "" : "`" + k.default_text + "`",
+                      escaped(allowed(k)), escaped(k.sentence));
     }
   }
   return out;

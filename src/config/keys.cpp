@@ -37,7 +37,8 @@ Check not_empty() {
 Check one_of(std::initializer_list<const char*> list) {
   const std::vector<std::string> names(list.begin(), list.end());
   std::string phrase;
-  for (std::size_t i = 0; i < names.size(); ++i) phrase += (i == 0 ? "" : i + 1 == names.size() ? " or " : ", ") + names[i];
+  for (std::size_t i = 0; i < names.size(); ++i)
+    phrase += (i == 0 ? "" : i + 1 == names.size() ? " or " : ", ") + names[i];
   return {[names](const Value& v) { return std::count(names.begin(), names.end(), std::get<Text>(v)) > 0; }, phrase};
 }
 template <class... Names>
@@ -51,14 +52,14 @@ constexpr Type kIntType = Type::kInt, kRealType = Type::kReal, kBoolType = Type:
 
 std::vector<KeyRow> make_keys() {
   std::vector<KeyRow> rows;
-#define SECTION(section, sentence)      \
-  {                                     \
-    using Owner = section##_section;    \
+#define SECTION(section, sentence)        \
+  {                                       \
+    using Owner = section##_section;      \
     constexpr auto at = &Config::section; \
     const std::string in = #section;
-#define KEY(type, name, default_value, check, sentence)                                        \
-  rows.push_back({in, #name, k##type##Type, default_value, sentence, check,                    \
-                  [](const Config& c) -> Value { return (c.*at).name; },                       \
+#define KEY(type, name, default_value, check, sentence)                     \
+  rows.push_back({in, #name, k##type##Type, default_value, sentence, check, \
+                  [](const Config& c) -> Value { return (c.*at).name; },    \
                   [](Config& c, const Value& v) { (c.*at).name = std::get<decltype(Owner::name)>(v); }});
 #define END_SECTION(section) }
 #include "src/config/schema.def"
@@ -99,24 +100,36 @@ const KeyRow* find_key(std::string_view full) {
 
 std::string_view type_phrase(Type type) {
   switch (type) {
-    case Type::kInt: return "a whole number (k, M, G, T are powers of 1000)";
-    case Type::kReal: return "a number";
-    case Type::kBool: return "true or false";
-    case Type::kText: return "text";
-    case Type::kBytes: return "a size such as 64MiB";
-    case Type::kTime: return "a time such as 20s or 5min";
+    case Type::kInt:
+      return "a whole number (k, M, G, T are powers of 1000)";
+    case Type::kReal:
+      return "a number";
+    case Type::kBool:
+      return "true or false";
+    case Type::kText:
+      return "text";
+    case Type::kBytes:
+      return "a size such as 64MiB";
+    case Type::kTime:
+      return "a time such as 20s or 5min";
   }
   return "";
 }
 
 std::string text_of(Type type, const Value& value) {
   switch (type) {
-    case Type::kInt: return std::to_string(std::get<Int>(value));
-    case Type::kReal: return exact_real(std::get<Real>(value));
-    case Type::kBool: return std::get<Bool>(value) ? "true" : "false";
-    case Type::kText: return std::get<Text>(value);
-    case Type::kBytes: return exact_bytes(std::get<Bytes>(value));
-    case Type::kTime: return exact_time(std::get<Time>(value));
+    case Type::kInt:
+      return std::to_string(std::get<Int>(value));
+    case Type::kReal:
+      return exact_real(std::get<Real>(value));
+    case Type::kBool:
+      return std::get<Bool>(value) ? "true" : "false";
+    case Type::kText:
+      return std::get<Text>(value);
+    case Type::kBytes:
+      return exact_bytes(std::get<Bytes>(value));
+    case Type::kTime:
+      return exact_time(std::get<Time>(value));
   }
   return "";
 }

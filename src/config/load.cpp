@@ -43,8 +43,12 @@ void store_or_refuse(boost::any& out, const std::optional<V>& parsed) {
   out = T{*parsed};
 }
 using Words = std::vector<std::string>;
-void validate(boost::any& out, const Words& w, WholeNumber*, int) { store_or_refuse<WholeNumber>(out, parse_count(w.at(0))); }
-void validate(boost::any& out, const Words& w, ByteCount*, int) { store_or_refuse<ByteCount>(out, parse_bytes(w.at(0))); }
+void validate(boost::any& out, const Words& w, WholeNumber*, int) {
+  store_or_refuse<WholeNumber>(out, parse_count(w.at(0)));
+}
+void validate(boost::any& out, const Words& w, ByteCount*, int) {
+  store_or_refuse<ByteCount>(out, parse_bytes(w.at(0)));
+}
 void validate(boost::any& out, const Words& w, Duration*, int) { store_or_refuse<Duration>(out, parse_time(w.at(0))); }
 void validate(boost::any& out, const Words& w, Number*, int) { store_or_refuse<Number>(out, parse_real(w.at(0))); }
 void validate(boost::any& out, const Words& w, Switch*, int) {
@@ -60,14 +64,28 @@ constexpr std::size_t kLargestFile = 1 << 20;
 po::options_description make_options() {
   po::options_description options;
   for (const KeyRow& row : key_rows()) {
-    const auto add = [&](const po::value_semantic* s) { options.add_options()(row.full().c_str(), s, row.sentence.c_str()); };
+    const auto add = [&](const po::value_semantic* s) {
+      options.add_options()(row.full().c_str(), s, row.sentence.c_str());
+    };
     switch (row.type) {
-      case Type::kInt: add(po::value<WholeNumber>()); break;
-      case Type::kReal: add(po::value<Number>()); break;
-      case Type::kBool: add(po::value<Switch>()); break;
-      case Type::kText: add(po::value<std::string>()); break;
-      case Type::kBytes: add(po::value<ByteCount>()); break;
-      case Type::kTime: add(po::value<Duration>()); break;
+      case Type::kInt:
+        add(po::value<WholeNumber>());
+        break;
+      case Type::kReal:
+        add(po::value<Number>());
+        break;
+      case Type::kBool:
+        add(po::value<Switch>());
+        break;
+      case Type::kText:
+        add(po::value<std::string>());
+        break;
+      case Type::kBytes:
+        add(po::value<ByteCount>());
+        break;
+      case Type::kTime:
+        add(po::value<Duration>());
+        break;
     }
   }
   return options;
@@ -143,9 +161,12 @@ std::string read_file(const std::string& path) {
 
 std::string Provenance::str() const {
   switch (origin) {
-    case Origin::kDefault: return "default";
-    case Origin::kFile: return file + ":" + std::to_string(line);
-    case Origin::kCommandLine: return "command line";
+    case Origin::kDefault:
+      return "default";
+    case Origin::kFile:
+      return file + ":" + std::to_string(line);
+    case Origin::kCommandLine:
+      return "command line";
   }
   return "";
 }
@@ -172,8 +193,7 @@ LoadResult load_text(std::string_view text, const std::string& name, std::span<c
     const std::string key = option.substr(0, equals);
     const KeyRow* row = find_key(key);
     if (!row) unknown_key(key, "command line");
-    if (equals == std::string::npos)
-      throw ConfigError("command line: --{} needs a value; write --{}=VALUE", key, key);
+    if (equals == std::string::npos) throw ConfigError("command line: --{} needs a value; write --{}=VALUE", key, key);
     assign(result.config, *row, option.substr(equals + 1), "command line");
     result.origin[key] = {Provenance::Origin::kCommandLine, "", 0};
   }

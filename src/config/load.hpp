@@ -1,5 +1,5 @@
-// From text to Config.  Command line overrides file overrides default; whatever is wrong is a ConfigError that names the
-// file and line (or the command line), the key, the value and what would be right.  Nothing is clipped or ignored.
+// From text to Config.  Command line overrides file overrides default; whatever is wrong is a ConfigError that names
+// the file and line (or the command line), the key, the value and what would be right.  Nothing is clipped or ignored.
 #pragma once
 
 #include <map>

@@ -33,23 +33,24 @@ void heads_over_kv_heads(const Config& c) {
 void rotary_head_size(const Config& c) {
   const auto& m = c.model;
   if (m.position != "rotary" || m.width / m.heads % 2 == 0) return;
-  throw ConfigError("model.width = {} over model.heads = {} gives heads of {} channels, but model.position = rotary turns "
-                    "channels in pairs; use an even head size, for example model.width = {}",
-                    m.width, m.heads, m.width / m.heads, m.heads * (m.width / m.heads + 1));
+  throw ConfigError(
+      "model.width = {} over model.heads = {} gives heads of {} channels, but model.position = rotary turns "
+      "channels in pairs; use an even head size, for example model.width = {}",
+      m.width, m.heads, m.width / m.heads, m.heads * (m.width / m.heads + 1));
 }
 
 void heads_over_tensor(const Config& c) {
   const auto heads = c.model.heads, tensor = c.parallel.tensor;
   if (heads % tensor == 0) return;
-  throw ConfigError("model.heads = {} cannot be split over parallel.tensor = {}; use a divisor of {} ({})", heads, tensor,
-                    heads, divisors_text(heads));
+  throw ConfigError("model.heads = {} cannot be split over parallel.tensor = {}; use a divisor of {} ({})", heads,
+                    tensor, heads, divisors_text(heads));
 }
 
 void kv_heads_over_tensor(const Config& c) {
   const auto kv = effective_kv_heads(c.model), tensor = c.parallel.tensor;
   if (kv % tensor == 0) return;
-  throw ConfigError("{} cannot be split over parallel.tensor = {}; use a divisor of {} ({})", kv_text(c.model), tensor, kv,
-                    divisors_text(kv));
+  throw ConfigError("{} cannot be split over parallel.tensor = {}; use a divisor of {} ({})", kv_text(c.model), tensor,
+                    kv, divisors_text(kv));
 }
 
 void ffn_over_tensor(const Config& c) {
@@ -62,22 +63,26 @@ void ffn_over_tensor(const Config& c) {
 
 void sequence_needs_tensor(const Config& c) {
   if (!c.parallel.sequence || c.parallel.tensor > 1) return;
-  throw ConfigError("parallel.sequence = true splits rows over the tensor ranks, but parallel.tensor = 1; use "
-                    "parallel.tensor = 2 or more, or parallel.sequence = false");
+  throw ConfigError(
+      "parallel.sequence = true splits rows over the tensor ranks, but parallel.tensor = 1; use "
+      "parallel.tensor = 2 or more, or parallel.sequence = false");
 }
 
 void rows_over_tensor(const Config& c) {
   const auto rows = c.parallel.microbatch * c.model.context, tensor = c.parallel.tensor;
   if (!c.parallel.sequence || rows % tensor == 0) return;
-  throw ConfigError("parallel.sequence = true splits parallel.microbatch x model.context = {} x {} = {} rows over "
-                    "parallel.tensor = {}, which does not come out even; use model.context = {}",
-                    c.parallel.microbatch, c.model.context, rows, tensor, (c.model.context / tensor + 1) * tensor);
+  throw ConfigError(
+      "parallel.sequence = true splits parallel.microbatch x model.context = {} x {} = {} rows over "
+      "parallel.tensor = {}, which does not come out even; use model.context = {}",
+      c.parallel.microbatch, c.model.context, rows, tensor, (c.model.context / tensor + 1) * tensor);
 }
 
 void layers_over_pipeline(const Config& c) {
   if (c.model.layers >= c.parallel.pipeline) return;
-  throw ConfigError("model.layers = {} are too few for parallel.pipeline = {}; every stage needs a block, so use "
-                    "parallel.pipeline = {} or less", c.model.layers, c.parallel.pipeline, c.model.layers);
+  throw ConfigError(
+      "model.layers = {} are too few for parallel.pipeline = {}; every stage needs a block, so use "
+      "parallel.pipeline = {} or less",
+      c.model.layers, c.parallel.pipeline, c.model.layers);
 }
 
 void stages_fit(const Config& c) {
@@ -95,16 +100,19 @@ void stages_fit(const Config& c) {
 void batch_over_microbatch(const Config& c) {
   const auto batch = c.train.batch, micro = c.parallel.microbatch;
   if (batch % micro == 0) return;
-  throw ConfigError("train.batch = {} does not consist of whole microbatches of parallel.microbatch = {} sequences; use a "
-                    "divisor of {} ({})", batch, micro, batch, divisors_text(batch));
+  throw ConfigError(
+      "train.batch = {} does not consist of whole microbatches of parallel.microbatch = {} sequences; use a "
+      "divisor of {} ({})",
+      batch, micro, batch, divisors_text(batch));
 }
 
 void batch_over_data(const Config& c) {
   const auto microbatches = c.train.batch / c.parallel.microbatch, data = c.parallel.data;
   if (data == 0 || microbatches >= data) return;
-  throw ConfigError("train.batch = {} with parallel.microbatch = {} makes {} microbatches, fewer than parallel.data = {} "
-                    "ranks that share them; use train.batch = {} or more",
-                    c.train.batch, c.parallel.microbatch, microbatches, data, data * c.parallel.microbatch);
+  throw ConfigError(
+      "train.batch = {} with parallel.microbatch = {} makes {} microbatches, fewer than parallel.data = {} "
+      "ranks that share them; use train.batch = {} or more",
+      c.train.batch, c.parallel.microbatch, microbatches, data, data * c.parallel.microbatch);
 }
 
 void min_lr_below_lr(const Config& c) {
@@ -123,14 +131,18 @@ void warmup_within_steps(const Config& c) {
 void decay_within_steps(const Config& c) {
   const auto& o = c.optimizer;
   if (o.schedule != "wsd" || o.warmup + o.decay <= c.train.steps) return;
-  throw ConfigError("optimizer.warmup = {} and optimizer.decay = {} together are longer than train.steps = {}; use "
-                    "optimizer.decay = {} or less", o.warmup, o.decay, c.train.steps, c.train.steps - o.warmup);
+  throw ConfigError(
+      "optimizer.warmup = {} and optimizer.decay = {} together are longer than train.steps = {}; use "
+      "optimizer.decay = {} or less",
+      o.warmup, o.decay, c.train.steps, c.train.steps - o.warmup);
 }
 
 void evaluation_has_data(const Config& c) {
   if (c.train.eval_every == 0 || !c.data.validation.empty() || c.data.validation_fraction > 0) return;
-  throw ConfigError("train.eval_every = {} evaluates on held-out text, but data.validation is empty and "
-                    "data.validation_fraction = 0; set one of the two, or train.eval_every = 0", c.train.eval_every);
+  throw ConfigError(
+      "train.eval_every = {} evaluates on held-out text, but data.validation is empty and "
+      "data.validation_fraction = 0; set one of the two, or train.eval_every = 0",
+      c.train.eval_every);
 }
 
 }  // namespace

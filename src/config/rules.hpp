@@ -1,5 +1,5 @@
-// Rules between keys, one named function each.  Each throws a ConfigError that names both keys, both values and one fix.
-// Only what the config alone can tell; what needs the number of ranks is checked by src/job.
+// Rules between keys, one named function each.  Each throws a ConfigError that names both keys, both values and one
+// fix. Only what the config alone can tell; what needs the number of ranks is checked by src/job.
 #pragma once
 
 #include <cstdint>

@@ -56,15 +56,18 @@ class Scanner {
       throw ConfigError("{}:{}: \"{}\" is neither [section] nor key = value", name_, line_, row);
     const std::string_view key = trim(row.substr(0, equals));
     if (!is_name(key)) {
-      throw ConfigError("{}:{}: \"{}\" is no name of a key; write letters, digits and _ before the =, and the section as "
-                        "[section] on a line of its own", name_, line_, key);
+      throw ConfigError(
+          "{}:{}: \"{}\" is no name of a key; write letters, digits and _ before the =, and the section as "
+          "[section] on a line of its own",
+          name_, line_, key);
     }
     if (section_.empty())
       throw ConfigError("{}:{}: {} stands before the first [section]; put its section above it", name_, line_, key);
     Entry entry{section_, std::string(key), value(trim(row.substr(equals + 1))), line_};
     for (const Entry& e : entries_) {
       if (e.section == entry.section && e.key == entry.key)
-        throw ConfigError("{}:{}: {} was set on line {} already; keep one of the two", name_, line_, entry.full(), e.line);
+        throw ConfigError("{}:{}: {} was set on line {} already; keep one of the two", name_, line_, entry.full(),
+                          e.line);
     }
     entries_.push_back(std::move(entry));
   }
@@ -91,11 +94,19 @@ class Scanner {
       }
       const char c = ++i < raw.size() ? raw[i] : '\0';
       switch (c) {
-        case 'n': out += '\n'; break;
-        case 'r': out += '\r'; break;
-        case 't': out += '\t'; break;
+        case 'n':
+          out += '\n';
+          break;
+        case 'r':
+          out += '\r';
+          break;
+        case 't':
+          out += '\t';
+          break;
         case '"':
-        case '\\': out += c; break;
+        case '\\':
+          out += c;
+          break;
         default:
           throw ConfigError("{}:{}: inside quotes only \\\" \\\\ \\n \\r \\t may follow a backslash", name_, line_);
       }
@@ -115,19 +126,30 @@ class Scanner {
 std::vector<Entry> scan(std::string_view text, const std::string& name) { return Scanner(text, name).run(); }
 
 std::string quoted(const std::string& value) {
-  const bool plain = value.empty() || (value[0] != '"' && !is_space(value.front()) && !is_space(value.back()) &&
-                                       value.find('#') == std::string::npos &&
-                                       std::none_of(value.begin(), value.end(), is_control));
+  const bool plain =
+      value.empty() || (value[0] != '"' && !is_space(value.front()) && !is_space(value.back()) &&
+                        value.find('#') == std::string::npos && std::none_of(value.begin(), value.end(), is_control));
   if (plain) return value;
   std::string out = "\"";
   for (const char c : value) {
     switch (c) {
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      default: out += c;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      default:
+        out += c;
     }
   }
   return out + '"';
