@@ -63,13 +63,15 @@ inline Block quad(std::uint64_t key, std::int64_t sample, std::int64_t position,
 /// Uniform in [0, 1) with 24 bits.
 inline float uniform(std::uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
 
-/// Standard normal number `index` of the stream `key` (Box-Muller on two values of one block).
-inline double normal(std::uint64_t key, std::uint64_t index) {
-  const std::uint64_t pair = index / 2;
+/// Standard normal numbers 2*pair and 2*pair + 1 of the stream `key` (Box-Muller on two values of one block).
+inline std::array<double, 2> normal_pair(std::uint64_t key, std::uint64_t pair) {
   const Block b = philox({static_cast<std::uint32_t>(pair), static_cast<std::uint32_t>(pair >> 32), 0x6e6f726du, 0}, key);
-  const double u1 = (static_cast<double>(b[0]) + 1.0) * 0x1p-32 , u2 = static_cast<double>(b[1]) * 0x1p-32;
+  const double u1 = (static_cast<double>(b[0]) + 1.0) * 0x1p-32, u2 = static_cast<double>(b[1]) * 0x1p-32;
   const double r = std::sqrt(-2.0 * std::log(u1)), phi = 2.0 * 3.14159265358979323846 * u2;
-  return index % 2 == 0 ? r * std::cos(phi) : r * std::sin(phi);
+  return {r * std::cos(phi), r * std::sin(phi)};
 }
+
+/// Standard normal number `index` of the stream `key`.
+inline double normal(std::uint64_t key, std::uint64_t index) { return normal_pair(key, index / 2)[index % 2]; }
 
 }  // namespace banyan::rng

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
@@ -92,9 +93,16 @@ void init_values(const LogicalParam& param, const ModelShape& shape, std::uint64
                          ? shape.init_std / std::sqrt(2.0 * static_cast<double>(shape.layers))
                          : shape.init_std;
   const std::uint64_t key = rng::named_key(seed, param.name);
-  for (std::int64_t r = rows.begin; r < rows.end; ++r)
-    for (std::int64_t c = span.begin; c < span.end; ++c)
-      *out++ = static_cast<float>(std * rng::normal(key, static_cast<std::uint64_t>(r * width + c)));
+  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+    // Numbers come in pairs; the slab may begin or end inside one.
+    std::uint64_t index = static_cast<std::uint64_t>(r * width + span.begin);
+    const std::uint64_t end = static_cast<std::uint64_t>(r * width + span.end);
+    while (index < end) {
+      const std::array<double, 2> pair = rng::normal_pair(key, index / 2);
+      if (index % 2 == 0 && index < end) *out++ = static_cast<float>(std * pair[0]), ++index;
+      if (index % 2 == 1 && index < end) *out++ = static_cast<float>(std * pair[1]), ++index;
+    }
+  }
 }
 
 }  // namespace banyan::model
