@@ -19,8 +19,8 @@ AttentionBlock::AttentionBlock(const StageSpec& spec, ParamStore& store, std::in
       rope_theta_(static_cast<float>(spec.shape.rope_theta)),
       norm_(spec.shape, store, block_prefix(block) + "norm1") {
   const std::string name = block_prefix(block) + "attn.";
-  qkv_weight_ = store.handle({name + "q.weight", name + "k.weight", name + "v.weight"});
-  qkv_bias_ = store.handle({name + "q.bias", name + "k.bias", name + "v.bias"});
+  qkv_weight_ = store.fused({name + "q.weight", name + "k.weight", name + "v.weight"});
+  qkv_bias_ = store.fused({name + "q.bias", name + "k.bias", name + "v.bias"});
   o_weight_ = store.handle(name + "o.weight");
   o_bias_ = store.handle(name + "o.bias");
 }

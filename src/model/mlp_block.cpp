@@ -13,8 +13,8 @@ MlpBlock::MlpBlock(const StageSpec& spec, ParamStore& store, std::int64_t block)
       norm_(spec.shape, store, block_prefix(block) + "norm2") {
   const std::string name = block_prefix(block) + "mlp.";
   if (gated_) {
-    wide_weight_ = store.handle({name + "gate.weight", name + "up.weight"});
-    wide_bias_ = store.handle({name + "gate.bias", name + "up.bias"});
+    wide_weight_ = store.fused({name + "gate.weight", name + "up.weight"});
+    wide_bias_ = store.fused({name + "gate.bias", name + "up.bias"});
   } else {
     wide_weight_ = store.handle(name + "up.weight");
     wide_bias_ = store.handle(name + "up.bias");

@@ -60,7 +60,7 @@ ParamStore::~ParamStore() {
   if (grads_) backend_.release(grads_.data, grads_.bytes());
 }
 
-ParamHandle ParamStore::handle(const std::vector<std::string>& names) {
+ParamHandle ParamStore::fused(const std::vector<std::string>& names) {
   std::int64_t begin = -1;
   Shape shape;
   for (const std::string& name : names) {

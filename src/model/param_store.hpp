@@ -61,9 +61,10 @@ class ParamStore {
   View param_arena() { return values_; }
   View grad_arena() { return grads_; }
 
-  /// Handle of one parameter or of a fused group; empty when the model has no such parameter.
-  ParamHandle handle(const std::string& name) { return handle(std::vector<std::string>{name}); }
-  ParamHandle handle(const std::vector<std::string>& names);
+  /// Handle of one parameter; empty when the model has no such parameter.
+  ParamHandle handle(const std::string& name) { return fused({name}); }
+  /// Handle of neighbours that one matrix product reads; empty when the model has none of them.
+  ParamHandle fused(const std::vector<std::string>& names);
 
   void init(const ModelShape& shape, std::uint64_t seed);
   void zero_grads();

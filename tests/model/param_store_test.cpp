@@ -1,0 +1,74 @@
+#include "src/model/param_store.hpp"
+
+#include <gtest/gtest.h>
+
+#include "src/base/error.hpp"
+#include "tests/model/testing.hpp"
+
+namespace banyan::model {
+namespace {
+
+StageSpec spec_of(const ModelShape& shape) {
+  StageSpec spec;
+  spec.shape = shape;
+  spec.last_block = shape.layers;
+  return spec;
+}
+
+TEST(ParamStore, HandlesNameParametersAndFusedGroups) {
+  const ModelShape shape = testing::tiny_llama();
+  ParamStore store(spec_of(shape), testing::backend());
+  const ParamHandle qkv = store.fused({"blocks.0.attn.q.weight", "blocks.0.attn.k.weight", "blocks.0.attn.v.weight"});
+  {
+    const ParamUse use = qkv.acquire();
+    EXPECT_EQ(use.view().shape, (Shape{32 + 16 + 16, 32}));
+    EXPECT_EQ(qkv.grad().shape, use.view().shape);
+    EXPECT_EQ(use.view().data - store.param_arena().data, qkv.grad().data - store.grad_arena().data);
+  }
+  EXPECT_FALSE(store.handle("blocks.0.attn.q.bias"));
+  EXPECT_FALSE(ParamHandle().acquire().view());
+  EXPECT_FALSE(ParamHandle().grad());
+  EXPECT_THROW(store.fused({"blocks.0.attn.q.weight", "blocks.0.attn.o.weight"}), BugError);
+  EXPECT_THROW(store.fused({"blocks.0.attn.q.weight", "nothing"}), BugError);
+}
+
+TEST(ParamStore, ParametersMayNotChangeWhileInUse) {
+  ParamStore store(spec_of(testing::tiny_gpt2()), testing::backend());
+  const ParamHandle norm = store.handle("norm.weight");
+  {
+    const ParamUse use = norm.acquire();
+    EXPECT_THROW(store.changed(), BugError);
+  }
+  EXPECT_NO_THROW(store.changed());
+}
+
+TEST(ParamStore, GapsBetweenGroupsStayZero) {
+  ModelShape shape = testing::tiny_gpt2();
+  shape.vocab = 3;
+  shape.width = 12;  // biases of 12 leave gaps
+  ParamStore store(spec_of(shape), testing::backend());
+  store.init(shape, 1);
+  std::vector<bool> used(static_cast<std::size_t>(store.param_arena().count()));
+  for (const LocalParam& p : store.params())
+    for (std::int64_t i = 0; i < p.count.count(); ++i) used[static_cast<std::size_t>(p.begin + i)] = true;
+  int gaps = 0;
+  for (std::size_t i = 0; i < used.size(); ++i) {
+    if (used[i]) continue;
+    ++gaps;
+    ASSERT_EQ(store.param_arena().as<float>()[i], 0.0f);
+    ASSERT_EQ(store.grad_arena().as<float>()[i], 0.0f);
+  }
+  EXPECT_GT(gaps, 0);
+}
+
+TEST(ParamStore, WithoutGradientsThereIsNoSecondArena) {
+  StageSpec spec = spec_of(testing::tiny_gpt2());
+  spec.gradients = false;
+  ParamStore store(spec, testing::backend());
+  EXPECT_FALSE(store.grad_arena());
+  EXPECT_THROW(store.zero_grads(), BugError);
+  EXPECT_THROW(store.handle("norm.weight").grad(), BugError);
+}
+
+}  // namespace
+}  // namespace banyan::model
