@@ -70,7 +70,7 @@ void remove_tree(const std::filesystem::path& path);
 /// Free bytes for unprivileged users on the file system of `path`.
 std::int64_t free_bytes(const std::filesystem::path& path);
 /// True when the path itself (not what a link points to) is there.
-bool exists(const std::filesystem::path& path);
+bool path_exists(const std::filesystem::path& path);
 
 /// True for a name that a file of ours may have inside its directory: 1 to 255 of [A-Za-z0-9._-], not starting with
 /// '.'.

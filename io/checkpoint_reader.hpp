@@ -30,6 +30,9 @@ class CheckpointReader {
   /// True when the checkpoint has the tensor.
   bool has(TensorKind kind, const std::string& name) const { return manifest_.find(kind, name) != nullptr; }
 
+  /// Every value of a tensor once, in pieces of bounded size; a damaged shard is a DataError after its pieces.
+  void stream(const Tensor& tensor, const std::function<void(const Slab&, ConstView)>& use);
+
   /// Reads every byte of every file against the files' digests; "" or a sentence about the first difference.
   std::string verify_files();
   /// Checks that all files are there with their sizes (links and directories refused).

@@ -1,0 +1,92 @@
+#include "io/hdf5_handle.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "src/base/error.hpp"
+
+namespace banyan::io {
+
+Hdf5Handle::Hdf5Handle(hid_t id, Closer closer, std::string what) : id_(id), closer_(closer), what_(std::move(what)) {
+  hdf5_require(id_ >= 0, what_);
+}
+
+Hdf5Handle::~Hdf5Handle() {
+  if (id_ >= 0) closer_(id_);
+}
+
+void Hdf5Handle::close() {
+  const hid_t id = id_;
+  id_ = -1;
+  if (id >= 0 && closer_(id) < 0) throw IoError("HDF5 cannot finish {}; see whether the disk is full", what_);
+}
+
+void hdf5_require(bool ok, const std::string& what) {
+  if (!ok) throw IoError("HDF5 cannot make {}; see whether the disk is full", what);
+}
+
+void hdf5_quiet() {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  H5PLset_loading_state(0);
+}
+
+hid_t hdf5_create_file(const std::string& path) {
+  Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "access properties");
+  hdf5_require(H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0 &&
+                   H5Pset_file_locking(access, false, true) >= 0 && H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0,
+               "access properties");
+  return H5Fcreate(path.c_str(), H5F_ACC_EXCL, H5P_DEFAULT, access);
+}
+
+hid_t hdf5_link_properties() {
+  const hid_t links = H5Pcreate(H5P_LINK_CREATE);
+  hdf5_require(links >= 0 && H5Pset_create_intermediate_group(links, 1) >= 0, "link properties");
+  return links;
+}
+
+hid_t hdf5_space(const Shape& shape) {
+  if (shape.rank() == 0) return H5Screate(H5S_SCALAR);
+  std::vector<hsize_t> extents;
+  for (int i = 0; i < shape.rank(); ++i) extents.push_back(static_cast<hsize_t>(shape[i]));
+  return H5Screate_simple(shape.rank(), extents.data(), nullptr);
+}
+
+hid_t hdf5_type(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return H5T_IEEE_F32LE;
+    case DType::kF64:
+      return H5T_IEEE_F64LE;
+    case DType::kI32:
+      return H5T_STD_I32LE;
+    case DType::kI64:
+      return H5T_STD_I64LE;
+    case DType::kU8:
+      return H5T_STD_U8LE;
+    case DType::kBF16:
+    case DType::kU16:
+      return H5T_STD_U16LE;
+    case DType::kU32:
+      return H5T_STD_U32LE;
+  }
+  throw BugError("no HDF5 type for dtype {}", static_cast<int>(dtype));
+}
+
+void hdf5_put_text(hid_t owner, const char* name, const std::string& value) {
+  Hdf5Handle type(H5Tcopy(H5T_C_S1), H5Tclose, name);
+  hdf5_require(H5Tset_size(type, std::max<std::size_t>(1, value.size())) >= 0, name);
+  Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose, name);
+  Hdf5Handle attribute(H5Acreate2(owner, name, type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose, name);
+  hdf5_require(H5Awrite(attribute, type, value.empty() ? "\0" : value.data()) >= 0, name);
+}
+
+void hdf5_put_integers(hid_t owner, const char* name, const Shape& values) {
+  std::vector<std::int64_t> list;
+  for (int i = 0; i < values.rank(); ++i) list.push_back(values[i]);
+  const hsize_t extent = list.size();
+  Hdf5Handle space(list.empty() ? H5Screate(H5S_NULL) : H5Screate_simple(1, &extent, nullptr), H5Sclose, name);
+  Hdf5Handle attribute(H5Acreate2(owner, name, H5T_STD_I64LE, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose, name);
+  if (!list.empty()) hdf5_require(H5Awrite(attribute, H5T_NATIVE_INT64, list.data()) >= 0, name);
+}
+
+}  // namespace banyan::io

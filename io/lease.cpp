@@ -1,0 +1,258 @@
+#include "io/lease.hpp"
+
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "io/atomic_file.hpp"
+#include "src/base/error.hpp"
+
+namespace banyan::io {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kSmallFile = 64 << 10;
+constexpr int kMaxAttempts = 100;
+
+std::filesystem::path lease_dir(const std::filesystem::path& run_dir) { return run_dir / "lease"; }
+std::filesystem::path epoch_dir(const std::filesystem::path& run_dir, std::int64_t epoch) {
+  return lease_dir(run_dir) / ("e" + std::to_string(epoch));
+}
+
+std::string first_line(const std::string& path) {
+  std::ifstream in(path);
+  std::string line;
+  std::getline(in, line);
+  return line;
+}
+
+/// Start time of a process in ticks since boot; nullopt when it is gone or only waits to be reaped.
+std::optional<std::uint64_t> start_time_of(std::int64_t pid) {
+  const std::string stat = first_line("/proc/" + std::to_string(pid) + "/stat");
+  // The name in parentheses may hold anything; state is the first field behind it, the start time the twentieth.
+  const std::size_t paren = stat.rfind(')');
+  if (paren == std::string::npos) return std::nullopt;
+  std::istringstream fields(stat.substr(paren + 1));
+  std::string field;
+  std::uint64_t start = 0;
+  for (int i = 0; i < 20 && fields >> field; ++i) {
+    if (i == 0 && (field == "Z" || field == "X")) return std::nullopt;
+    if (i == 19) start = std::strtoull(field.c_str(), nullptr, 10);
+  }
+  return start;
+}
+
+std::string random_hex() {
+  std::uint64_t words[2];
+  if (::getrandom(words, sizeof words, 0) != sizeof words) throw IoError("the system gives no random numbers");
+  return hex64(words[0]) + hex64(words[1]);
+}
+
+std::string to_text(const LeaseOwner& o) {
+  return json{{"host", o.host},
+              {"boot", o.boot},
+              {"pid_space", o.pid_space},
+              {"pid", o.pid},
+              {"start_time", o.start_time},
+              {"job", o.job},
+              {"nonce", o.nonce},
+              {"run_uuid", o.run_uuid}}
+             .dump(-1, ' ', false, json::error_handler_t::replace) +
+         "\n";
+}
+
+/// What decides whether a foreign holder lives: nothing changes while it is dead.
+std::string pulse(const std::filesystem::path& dir) {
+  std::string beat;
+  try {
+    read_if_there(dir / "HEARTBEAT", kSmallFile, beat);
+  } catch (const Error&) {  // replaced under our hands: alive enough; looked at again
+  }
+  return beat;
+}
+
+bool same_machine(const LeaseOwner& a, const LeaseOwner& b) {
+  return a.host == b.host && a.boot == b.boot && a.pid_space == b.pid_space;
+}
+
+/// True when the holder of `epoch` is dead or gone.  Watching a foreign heartbeat takes up to `silence`.
+bool is_free(const std::filesystem::path& run_dir, std::int64_t epoch, const LeaseOwner& me,
+             const LeaseOptions& options) {
+  const std::filesystem::path dir = epoch_dir(run_dir, epoch);
+  if (path_exists(dir / "RELEASED")) return true;
+  const std::optional<LeaseOwner> owner = lease_owner(run_dir, epoch);
+  if (owner && same_machine(*owner, me)) return start_time_of(owner->pid) != owner->start_time;
+  // No clock of another machine is trusted: the counter must stand still for a while on ours.
+  Section section("the heartbeat of " + (owner ? owner->str() : "an unknown holder") + " of " + run_dir.string());
+  const std::string before = pulse(dir);
+  const Clock::time_point start = Clock::now();
+  while (Seconds(Clock::now() - start) < options.silence) {
+    if (options.while_waiting) options.while_waiting();
+    std::this_thread::sleep_for(std::min(Seconds(0.05), options.silence / 10));
+    if (path_exists(dir / "RELEASED")) return true;
+    if (pulse(dir) != before) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+LeaseOwner LeaseOwner::self() {
+  LeaseOwner o;
+  char host[256] = {};
+  ::gethostname(host, sizeof host - 1);
+  o.host = host;
+  o.boot = first_line("/proc/sys/kernel/random/boot_id");
+  std::error_code ignored;
+  o.pid_space = std::filesystem::read_symlink("/proc/self/ns/pid", ignored).string();
+  o.pid = ::getpid();
+  o.start_time = start_time_of(o.pid).value_or(0);
+  for (const char* name : {"SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID"})
+    if (const char* job = std::getenv(name); job && o.job.empty()) o.job = job;
+  o.nonce = random_hex();
+  return o;
+}
+
+std::string LeaseOwner::str() const {
+  return fmt::format("process {} on {}{}", pid, host, job.empty() ? "" : " (job " + job + ")");
+}
+
+std::vector<std::int64_t> lease_epochs(const std::filesystem::path& run_dir) {
+  std::vector<std::int64_t> epochs;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(lease_dir(run_dir), error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.size() < 2 || name.size() > 18 || name[0] != 'e' || name[1] == '0' ||
+        name.find_first_not_of("0123456789", 1) != std::string::npos)
+      continue;
+    epochs.push_back(std::stoll(name.substr(1)));
+  }
+  if (error && error != std::errc::no_such_file_or_directory)
+    throw IoError("cannot list {}: {}", lease_dir(run_dir).string(), error.message());
+  std::sort(epochs.begin(), epochs.end());
+  return epochs;
+}
+
+std::optional<CheckpointId> lease_base(const std::filesystem::path& run_dir, std::int64_t epoch) {
+  std::string text;
+  try {
+    if (!read_if_there(epoch_dir(run_dir, epoch) / "BASE", kSmallFile, text)) return std::nullopt;
+  } catch (const DataError&) {
+    return std::nullopt;
+  }
+  const json j = json::parse(text, nullptr, false);
+  if (!j.is_object() || !j.contains("name") || !j.contains("digest") || !j["name"].is_string() ||
+      !j["digest"].is_string())
+    return std::nullopt;
+  return CheckpointId{j["name"].get<std::string>(), j["digest"].get<std::string>()};
+}
+
+std::optional<LeaseOwner> lease_owner(const std::filesystem::path& run_dir, std::int64_t epoch) {
+  std::string text;
+  try {
+    if (!read_if_there(epoch_dir(run_dir, epoch) / "OWNER", kSmallFile, text)) return std::nullopt;
+    const json j = json::parse(text);
+    LeaseOwner o;
+    o.host = j.at("host").get<std::string>();
+    o.boot = j.at("boot").get<std::string>();
+    o.pid_space = j.at("pid_space").get<std::string>();
+    o.pid = j.at("pid").get<std::int64_t>();
+    o.start_time = j.at("start_time").get<std::uint64_t>();
+    o.job = j.at("job").get<std::string>();
+    o.nonce = j.at("nonce").get<std::string>();
+    o.run_uuid = j.at("run_uuid").get<std::string>();
+    return o;
+  } catch (const DataError&) {
+    return std::nullopt;
+  } catch (const json::exception&) {
+    return std::nullopt;
+  }
+}
+
+Lease::Lease(std::filesystem::path run_dir, const LeaseOptions& options)
+    : run_dir_(std::move(run_dir)), options_(options), owner_(LeaseOwner::self()) {
+  make_directories(lease_dir(run_dir_));
+  for (int attempt = 0; epoch_ == 0; ++attempt) {
+    if (attempt == kMaxAttempts)
+      throw IoError("cannot take a lease of {}: others take every epoch first", run_dir_.string());
+    const std::vector<std::int64_t> epochs = lease_epochs(run_dir_);
+    const std::int64_t newest = epochs.empty() ? 0 : epochs.back();
+    if (newest > 0 && !is_free(run_dir_, newest, owner_, options_)) {
+      const std::optional<LeaseOwner> holder = lease_owner(run_dir_, newest);
+      throw RunHeldError("{} is held by {}; stop that job first, or choose another run.dir", run_dir_.string(),
+                         holder ? holder->str() : "a process that keeps lease e" + std::to_string(newest) + " alive");
+    }
+    owner_.run_uuid.clear();
+    for (auto e = epochs.rbegin(); e != epochs.rend() && owner_.run_uuid.empty(); ++e)
+      if (const auto previous = lease_owner(run_dir_, *e)) owner_.run_uuid = previous->run_uuid;
+    if (owner_.run_uuid.empty()) owner_.run_uuid = random_hex();
+
+    // Prepared under a private name, so that the lease appears with its contents.  Renaming a directory onto one that
+    // is not empty fails: only one of two starts gets the epoch.
+    const std::filesystem::path prepared = lease_dir(run_dir_) / ("prepare-" + owner_.nonce);
+    dir_ = epoch_dir(run_dir_, newest + 1);
+    remove_tree(prepared);
+    make_directory(prepared);
+    write_atomic(prepared / "OWNER", to_text(owner_));
+    write_atomic(prepared / "HEARTBEAT", "0\n");
+    if (::rename(prepared.c_str(), dir_.c_str()) == 0) {
+      epoch_ = newest + 1;
+    } else {
+      const int error = errno;
+      remove_tree(prepared);
+      // ENOENT: the winner swept the prepared directory away already.
+      if (error != EEXIST && error != ENOTEMPTY && error != ENOENT)
+        throw IoError("cannot create {}: {}", dir_.string(), std::generic_category().message(error));
+    }
+  }
+  fsync_dir(lease_dir(run_dir_));
+  heart_ = std::thread([this] { beat(); });
+}
+
+void Lease::beat() {
+  std::unique_lock lock(mutex_);
+  for (std::int64_t count = 1; !wake_.wait_for(lock, options_.beat, [this] { return leaving_; }); ++count) {
+    try {
+      // Neither synced nor replaced atomically in vain: a reader only asks whether it changes.
+      std::ofstream(dir_ / "HEARTBEAT", std::ios::trunc) << count << "\n";
+    } catch (const std::exception&) {  // a full disk must not end the job; the next beat tries again
+    }
+  }
+}
+
+Lease::~Lease() {
+  {
+    std::lock_guard lock(mutex_);
+    leaving_ = true;
+  }
+  wake_.notify_all();
+  if (heart_.joinable()) heart_.join();
+  try {
+    if (lost().empty()) write_atomic(dir_ / "RELEASED", "");
+  } catch (const std::exception&) {  // the next start sees that this process is gone
+  }
+}
+
+void Lease::record_base(const CheckpointId& base) {
+  write_atomic(dir_ / "BASE", json{{"name", base.name}, {"digest", base.digest}}.dump() + "\n");
+}
+
+std::string Lease::lost() const {
+  const std::vector<std::int64_t> epochs = lease_epochs(run_dir_);
+  if (!epochs.empty() && epochs.back() > epoch_) {
+    const auto owner = lease_owner(run_dir_, epochs.back());
+    return fmt::format("{} was taken over by {} (epoch {}, this job has {})", run_dir_.string(),
+                       owner ? owner->str() : "another job", epochs.back(), epoch_);
+  }
+  const auto owner = lease_owner(run_dir_, epoch_);
+  if (!owner || owner->nonce != owner_.nonce) return fmt::format("the lease {} of this job is gone", dir_.string());
+  return "";
+}
+
+}  // namespace banyan::io

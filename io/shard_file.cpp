@@ -1,0 +1,152 @@
+#include "io/shard_file.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "io/atomic_file.hpp"
+#include "io/hdf5_handle.hpp"
+#include "src/base/error.hpp"
+
+namespace banyan::io {
+namespace {
+
+constexpr std::int64_t kChunk = std::int64_t{4} << 20;
+
+/// Creates the file with one contiguous dataset, space allocated and not filled, for each slab.  Returns their places.
+std::vector<std::int64_t> lay_out(const std::string& path, const Manifest& m, std::span<const ShardData> shards) {
+  Hdf5Handle file(hdf5_create_file(path), H5Fclose, path);
+  hdf5_put_text(file, "run", m.run_uuid);
+  hdf5_put_integers(file, "step", Shape{m.step});
+  hdf5_put_integers(file, "epoch", Shape{m.epoch});
+
+  Hdf5Handle links(hdf5_link_properties(), H5Pclose, "link properties");
+  Hdf5Handle layout(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "dataset properties");
+  hdf5_require(H5Pset_layout(layout, H5D_CONTIGUOUS) >= 0 && H5Pset_alloc_time(layout, H5D_ALLOC_TIME_EARLY) >= 0 &&
+                   H5Pset_fill_time(layout, H5D_FILL_TIME_NEVER) >= 0,
+               "dataset properties");
+  std::vector<std::int64_t> places;
+  for (const ShardData& s : shards) {
+    const std::string dataset_name = dataset_path(std::string(name_of(s.kind)) + "/" + s.name, s.slab());
+    Hdf5Handle space(hdf5_space(s.data.shape), H5Sclose, dataset_name);
+    Hdf5Handle dataset(
+        H5Dcreate2(file, dataset_name.c_str(), hdf5_type(s.data.dtype), space, links, layout, H5P_DEFAULT), H5Dclose,
+        dataset_name);
+    hdf5_put_text(dataset, "dtype", std::string(name_of(s.data.dtype)));
+    hdf5_put_integers(dataset, "global_shape", s.global_shape);
+    hdf5_put_integers(dataset, "offset", s.offset);
+    const haddr_t place = H5Dget_offset(dataset);
+    hdf5_require(place != HADDR_UNDEF, dataset_name);
+    places.push_back(static_cast<std::int64_t>(place));
+    dataset.close();
+  }
+  hdf5_require(H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0, path);
+  file.close();
+  return places;
+}
+
+void check_cancel(const std::atomic<bool>* cancel) {
+  if (cancel && cancel->load(std::memory_order_relaxed))
+    throw IoError("writing was given up because another rank failed");
+}
+
+/// Writes a slab end to end at `place`; returns its checksum, taken from the caller's memory.
+std::uint64_t write_values(File& file, std::int64_t place, const ShardData& s, std::uint64_t seed,
+                           const std::atomic<bool>* cancel) {
+  Checksum64 sum(seed);
+  const std::int64_t width = static_cast<std::int64_t>(size_of(s.data.dtype));
+  std::vector<std::byte> packed;  // short runs are gathered so that every write is a long one
+  auto put = [&](const std::byte* data, std::int64_t bytes) {
+    for (std::int64_t at = 0; at < bytes; at += kChunk) {
+      check_cancel(cancel);
+      const auto n = static_cast<std::size_t>(std::min(kChunk, bytes - at));
+      sum.update(data + at, n);
+      file.write_at(place + at, data + at, n);
+    }
+    place += bytes;
+  };
+  if (s.data.contiguous()) {
+    put(s.data.data, static_cast<std::int64_t>(s.data.bytes()));
+    return sum.value();
+  }
+  packed.reserve(static_cast<std::size_t>(kChunk));
+  for_each_run(s.data.shape, s.data.shape, s.data.row_stride,
+               [&](const Shape&, std::int64_t element, std::int64_t run) {
+                 const std::byte* data = s.data.data + element * width;
+                 if (std::ssize(packed) + run * width > kChunk) {
+                   put(packed.data(), std::ssize(packed));
+                   packed.clear();
+                 }
+                 packed.insert(packed.end(), data, data + run * width);
+               });
+  put(packed.data(), std::ssize(packed));
+  return sum.value();
+}
+
+/// Reads the file once: its digest, and every shard against the checksum of what was to be written.
+HexDigest read_back(const std::string& path, std::span<const ShardData> data, const std::vector<Shard>& shards,
+                    std::span<const std::uint64_t> seeds, const std::atomic<bool>* cancel) {
+  const File file = File::open_for_reading(path);
+  std::vector<std::size_t> order(shards.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(), [&](auto a, auto b) { return shards[a].byte_offset < shards[b].byte_offset; });
+  Checksum128 whole;
+  std::vector<char> buffer(static_cast<std::size_t>(kChunk));
+  std::int64_t at = 0;
+  auto pass = [&](std::int64_t end, Checksum64* part) {
+    while (at < end) {
+      check_cancel(cancel);
+      const auto n = static_cast<std::size_t>(std::min(kChunk, end - at));
+      file.read_at(at, buffer.data(), n);
+      whole.update(buffer.data(), n);
+      if (part) part->update(buffer.data(), n);
+      at += static_cast<std::int64_t>(n);
+    }
+  };
+  for (std::size_t i : order) {
+    Checksum64 part(seeds[i]);
+    pass(shards[i].byte_offset, nullptr);
+    pass(shards[i].byte_offset + static_cast<std::int64_t>(data[i].data.bytes()), &part);
+    if (part.value() != shards[i].checksum)
+      throw IoError("{} does not hold what was written to it ({}); the storage, or memory on its way there, is damaged",
+                    path, data[i].name);
+  }
+  pass(file.size(), nullptr);
+  return whole.hex();
+}
+
+}  // namespace
+
+std::int64_t shard_file_bytes(std::span<const ShardData> shards) {
+  std::int64_t bytes = 1 << 16;  // metadata: measured below 2 KiB for each dataset
+  for (const ShardData& s : shards) bytes += static_cast<std::int64_t>(s.data.bytes()) + 2048;
+  return bytes;
+}
+
+WrittenFile write_shard_file(const std::filesystem::path& directory, const std::string& name, const Manifest& manifest,
+                             std::span<const ShardData> shards, const std::atomic<bool>* cancel) {
+  hdf5_quiet();
+  const std::string path = (directory / name).string();
+  for (const ShardData& s : shards)
+    if (s.data.count() == 0 || s.data.kind == MemoryKind::kDevice)
+      throw BugError("the slab of {} to be written is empty or not in host memory", s.name);
+  const std::vector<std::int64_t> places = lay_out(path, manifest, shards);
+
+  WrittenFile written;
+  std::vector<std::uint64_t> seeds;
+  File file = File::open_for_writing(path);
+  file.reserve(file.size());
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    const ShardData& s = shards[i];
+    seeds.push_back(shard_seed(manifest, std::string(name_of(s.kind)) + "/" + s.name, s.slab()));
+    const std::uint64_t sum = write_values(file, places[i], s, seeds[i], cancel);
+    written.shards.push_back({0, places[i], s.slab(), sum});
+  }
+  file.sync();
+  written.file = {name, file.size(), ""};
+  file.close();
+  written.file.digest = read_back(path, shards, written.shards, seeds, cancel);
+  return written;
+}
+
+}  // namespace banyan::io

@@ -1,0 +1,164 @@
+#include "io/lease.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <set>
+
+#include "io/atomic_file.hpp"
+#include "io/run_store.hpp"
+#include "src/base/error.hpp"
+#include "tests/temp_dir.hpp"
+
+namespace banyan::io {
+namespace {
+
+using test::TempDir;
+
+const LeaseOptions kQuick{Seconds(0.02), Seconds(0.3), {}};
+
+std::string owner_text(const std::string& host, std::int64_t pid, std::uint64_t start, const std::string& boot = "b") {
+  return "{\"host\":\"" + host + "\",\"boot\":\"" + boot + "\",\"pid_space\":\"p\",\"pid\":" + std::to_string(pid) +
+         ",\"start_time\":" + std::to_string(start) + ",\"job\":\"88\",\"nonce\":\"n\",\"run_uuid\":\"u\"}\n";
+}
+
+TEST(Lease, EpochsGrowAndTheRunKeepsItsName) {
+  TempDir run;
+  std::string uuid;
+  for (std::int64_t epoch = 1; epoch <= 3; ++epoch) {
+    Lease lease(run.path(), kQuick);
+    EXPECT_EQ(lease.epoch(), epoch);
+    EXPECT_EQ(lease.lost(), "");
+    if (epoch == 1) uuid = lease.run_uuid();
+    EXPECT_EQ(lease.run_uuid(), uuid);
+    EXPECT_EQ(uuid.size(), 32u);
+    EXPECT_FALSE(lease_base(run.path(), epoch).has_value());
+    lease.record_base({"step-000000005.e1", "d"});
+    EXPECT_EQ(lease_base(run.path(), epoch), (CheckpointId{"step-000000005.e1", "d"}));
+  }
+  EXPECT_TRUE(path_exists(run / "lease" / "e3" / "RELEASED"));
+}
+
+TEST(Lease, ALiveHolderIsNamed) {
+  TempDir run;
+  Lease lease(run.path(), kQuick);
+  try {
+    Lease second(run.path(), kQuick);
+    FAIL();
+  } catch (const RunHeldError& e) {
+    const std::string text = e.what();
+    EXPECT_NE(text.find(std::to_string(::getpid())), std::string::npos) << text;
+    EXPECT_NE(text.find(lease.owner().host), std::string::npos) << text;
+  }
+  EXPECT_EQ(lease.lost(), "");
+}
+
+TEST(Lease, ADeadProcessOfThisMachineIsReplacedAtOnce) {
+  TempDir run;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    new Lease(run.path(), kQuick);  // never released, as after kill -9
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_FALSE(path_exists(run / "lease" / "e1" / "RELEASED"));
+  LeaseOptions patient = kQuick;
+  patient.silence = Seconds(3600);
+  Lease lease(run.path(), patient);
+  EXPECT_EQ(lease.epoch(), 2);
+}
+
+TEST(Lease, APidThatWasGivenToAnotherProcessIsDead) {
+  TempDir run;
+  make_directories(run / "lease" / "e4");
+  const LeaseOwner me = LeaseOwner::self();
+  write_atomic(run / "lease" / "e4" / "OWNER",
+               "{\"host\":\"" + me.host + "\",\"boot\":\"" + me.boot + "\",\"pid_space\":\"" + me.pid_space +
+                   "\",\"pid\":" + std::to_string(me.pid) + ",\"start_time\":" + std::to_string(me.start_time + 1) +
+                   ",\"job\":\"\",\"nonce\":\"n\",\"run_uuid\":\"u\"}");
+  Lease lease(run.path(), kQuick);
+  EXPECT_EQ(lease.epoch(), 5);
+  EXPECT_EQ(lease.run_uuid(), "u");
+}
+
+TEST(Lease, AnotherHostIsJudgedByItsHeartbeatAlone) {
+  TempDir run;
+  make_directories(run / "lease" / "e1");
+  write_atomic(run / "lease" / "e1" / "OWNER", owner_text("elsewhere", 1, 1));
+  write_atomic(run / "lease" / "e1" / "HEARTBEAT", "1\n");
+  int count = 1;
+  LeaseOptions beating = kQuick;  // the holder lives: its counter moves while we watch
+  beating.while_waiting = [&] { write_atomic(run / "lease" / "e1" / "HEARTBEAT", std::to_string(++count) + "\n"); };
+  try {
+    Lease lease(run.path(), beating);
+    FAIL();
+  } catch (const RunHeldError& e) {
+    EXPECT_NE(std::string(e.what()).find("process 1 on elsewhere (job 88)"), std::string::npos) << e.what();
+  }
+  Lease lease(run.path(), kQuick);  // it stands still
+  EXPECT_EQ(lease.epoch(), 2);
+}
+
+TEST(Lease, AZombieIsFenced) {
+  TempDir run;
+  Lease zombie(run.path(), kQuick);
+  make_directories(run / "lease" / "e2");  // somebody took over
+  write_atomic(run / "lease" / "e2" / "OWNER", owner_text("n7", 12, 1));
+  EXPECT_NE(zombie.lost().find("process 12 on n7"), std::string::npos) << zombie.lost();
+}
+
+TEST(Lease, TwoStartsNeverShareAnEpoch) {
+  TempDir run;
+  constexpr int kStarts = 6;
+  int pipe_fd[2];
+  ASSERT_EQ(::pipe(pipe_fd), 0);
+  for (int i = 0; i < kStarts; ++i)
+    if (::fork() == 0) {
+      std::int64_t epoch = 0;
+      try {
+        epoch = (new Lease(run.path(), kQuick))->epoch();  // dies holding it, so that others may follow
+      } catch (const RunHeldError&) {
+      } catch (...) {
+        epoch = -1;
+      }
+      [[maybe_unused]] auto n = ::write(pipe_fd[1], &epoch, sizeof epoch);
+      ::_exit(0);
+    }
+  ::close(pipe_fd[1]);
+  std::set<std::int64_t> epochs;
+  std::int64_t epoch = 0;
+  while (::read(pipe_fd[0], &epoch, sizeof epoch) == sizeof epoch) {
+    EXPECT_GE(epoch, 0);
+    if (epoch > 0) {
+      EXPECT_TRUE(epochs.insert(epoch).second) << epoch;
+    }
+  }
+  ::close(pipe_fd[0]);
+  while (::wait(nullptr) > 0) {
+  }
+  EXPECT_GE(epochs.size(), 1u);
+}
+
+TEST(Lease, DamagedLeasesDoNotStopAStart) {
+  TempDir run;
+  for (const char* text : {"", "{", "[]", "{\"pid\": \"x\"}", "\xff"}) {
+    const auto epochs = lease_epochs(run.path());
+    const std::int64_t next = epochs.empty() ? 1 : epochs.back() + 1;
+    make_directories(run / "lease" / ("e" + std::to_string(next)));
+    write_atomic(run / "lease" / ("e" + std::to_string(next)) / "OWNER", text);
+    write_atomic(run / "lease" / ("e" + std::to_string(next)) / "BASE", text);
+    EXPECT_FALSE(lease_owner(run.path(), next).has_value());
+    EXPECT_FALSE(lease_base(run.path(), next).has_value());
+    Lease lease(run.path(), kQuick);
+    EXPECT_EQ(lease.epoch(), next + 1);
+  }
+  make_directories(run / "lease" / "e007");
+  make_directories(run / "lease" / "ex");
+  make_directories(run / "lease" / "e99999999999999999999");
+  EXPECT_EQ(lease_epochs(run.path()).back(), 10);
+}
+
+}  // namespace
+}  // namespace banyan::io

@@ -1,0 +1,200 @@
+#include "io/run_store.hpp"
+
+#include <gtest/gtest.h>
+
+#include "io/atomic_file.hpp"
+#include "src/base/error.hpp"
+#include "tests/temp_dir.hpp"
+
+namespace banyan::io {
+namespace {
+
+using test::TempDir;
+
+/// A run directory whose checkpoints are empty directories: everything here goes by names.
+class RunStoreTest : public ::testing::Test {
+ protected:
+  void SetUp() override { make_directories(store.ckpt_dir()); }
+  void commit(std::int64_t step, std::int64_t epoch) {
+    make_directories(store.tmp_of(checkpoint_name(step, epoch)));
+    store.commit(checkpoint_name(step, epoch));
+  }
+  void lease(std::int64_t epoch, const std::string& base) {
+    const auto dir = run / "lease" / ("e" + std::to_string(epoch));
+    make_directories(dir);
+    write_atomic(dir / "BASE", "{\"name\":\"" + base + "\",\"digest\":\"d-" + base + "\"}");
+  }
+  void dead_lease(std::int64_t epoch) { make_directories(run / "lease" / ("e" + std::to_string(epoch))); }
+  std::vector<std::string> chain(std::int64_t before) {
+    std::vector<std::string> names;
+    for (const CheckpointId& id : store.chain(before)) names.push_back(id.name);
+    return names;
+  }
+  std::vector<std::string> listed() {
+    std::vector<std::string> names;
+    for (const CheckpointEntry& e : store.list()) names.push_back(e.name);
+    return names;
+  }
+  static std::string n(std::int64_t step, std::int64_t epoch) { return checkpoint_name(step, epoch); }
+
+  TempDir run;
+  RunStore store{run.path()};
+  using Names = std::vector<std::string>;
+};
+
+TEST_F(RunStoreTest, Names) {
+  std::int64_t step = 0, epoch = 0;
+  EXPECT_EQ(checkpoint_name(1200, 7), "step-000001200.e7");
+  EXPECT_TRUE(parse_checkpoint_name("step-000001200.e7", step, epoch));
+  EXPECT_EQ(step, 1200);
+  EXPECT_EQ(epoch, 7);
+  EXPECT_TRUE(parse_checkpoint_name(checkpoint_name(12345678901, 12), step, epoch));
+  EXPECT_EQ(step, 12345678901);
+  for (const char* bad : {"", "step-", "step-1.e1", "step-000000001", "step-000000001.e", "step-000000001.e0",
+                          "step-000000001.e01", "step-00000001x.e1", "step--00000001.e1", "step-0000000001.e1",
+                          "step-000000001.e1.tmp", "step-99999999999999999999.e1", "../step-000000001.e1"})
+    EXPECT_FALSE(parse_checkpoint_name(bad, step, epoch)) << bad;
+}
+
+TEST_F(RunStoreTest, ListIsNewestFirstAndKnowsStates) {
+  commit(100, 1);
+  commit(300, 2);
+  commit(200, 1);
+  make_directories(store.tmp_of(n(400, 2)));
+  make_directories(store.ckpt_dir() / "notes");
+  store.mark_bad(n(200, 1), "flipped");
+  const auto list = store.list();
+  ASSERT_EQ(list.size(), 4u);
+  EXPECT_EQ(list[0].state, CheckpointState::kTmp);
+  EXPECT_EQ(list[1].name, n(300, 2));
+  EXPECT_EQ(list[2].state, CheckpointState::kBad);
+  EXPECT_EQ(list[3].state, CheckpointState::kCommitted);
+  EXPECT_TRUE(store.is_bad(n(200, 1)));
+  EXPECT_TRUE(RunStore(run / "nowhere").list().empty());
+}
+
+TEST_F(RunStoreTest, CommitNeverReplaces) {
+  commit(100, 1);
+  make_directories(store.tmp_of(n(100, 1)));
+  EXPECT_THROW(store.commit(n(100, 1)), IoError);
+  EXPECT_THROW(store.commit(n(500, 1)), IoError);
+}
+
+TEST_F(RunStoreTest, ChainFollowsBases) {
+  lease(1, "");
+  commit(100, 1);
+  commit(200, 1);
+  lease(2, n(200, 1));
+  commit(300, 2);
+  lease(3, n(300, 2));
+  EXPECT_EQ(chain(4), (Names{n(300, 2), n(200, 1), n(100, 1)}));
+  EXPECT_EQ(store.chain(4)[0].digest, "d-" + n(300, 2));  // pinned by its successor
+  EXPECT_EQ(store.chain(4)[2].digest, "");
+  EXPECT_EQ(chain(2), (Names{n(200, 1), n(100, 1)}));
+  EXPECT_TRUE(chain(1).empty());
+}
+
+TEST_F(RunStoreTest, AZombiesLateCommitIsNotInTheChain) {
+  lease(1, "");
+  commit(100, 1);
+  lease(2, n(100, 1));
+  commit(150, 2);
+  commit(200, 1);  // attempt 1 woke up after 2 had started from its step 100
+  EXPECT_EQ(chain(3), (Names{n(150, 2), n(100, 1)}));
+}
+
+TEST_F(RunStoreTest, AttemptsThatDidNothingAreSkipped) {
+  lease(1, "");
+  commit(100, 1);
+  dead_lease(2);
+  dead_lease(3);
+  EXPECT_EQ(chain(4), (Names{n(100, 1)}));
+  lease(4, "");  // a fresh start that committed nothing
+  EXPECT_EQ(chain(5), (Names{n(100, 1)}));
+}
+
+TEST_F(RunStoreTest, RollBackToAnOlderCheckpoint) {
+  lease(1, "");
+  commit(100, 1);
+  commit(200, 1);
+  commit(300, 1);
+  lease(2, n(200, 1));
+  EXPECT_EQ(chain(3), (Names{n(200, 1), n(100, 1)}));
+  commit(250, 2);
+  EXPECT_EQ(chain(3), (Names{n(250, 2), n(200, 1), n(100, 1)}));
+  ASSERT_EQ(store.bases(3).size(), 2u);
+  EXPECT_EQ(store.bases(3)[0].name, n(200, 1));
+}
+
+TEST_F(RunStoreTest, BaseOutsideEndsTheChain) {
+  lease(1, "/elsewhere/ckpt/step-000000900.e3");
+  EXPECT_TRUE(chain(2).empty());
+  commit(100, 1);
+  EXPECT_EQ(chain(2), (Names{n(100, 1)}));
+  EXPECT_EQ(store.bases(2)[0].name, "/elsewhere/ckpt/step-000000900.e3");
+}
+
+TEST_F(RunStoreTest, CyclesAndNonsenseEnd) {
+  lease(1, n(500, 3));
+  lease(3, n(100, 1));
+  commit(100, 1);
+  EXPECT_EQ(chain(9), (Names{n(100, 1)}));
+  lease(4, n(900, 4));
+  EXPECT_TRUE(chain(5).empty());
+}
+
+TEST_F(RunStoreTest, PruneKeepsTheNewestGoodOnesOfTheOwnChain) {
+  lease(1, "");
+  for (std::int64_t step : {100, 200, 300, 400}) commit(step, 1);
+  lease(2, n(400, 1));
+  commit(900, 1);  // a zombie's
+  commit(500, 2);
+  commit(600, 2);
+  store.mark_bad(n(500, 2), "damaged");
+  EXPECT_EQ(store.prune(2, 3), (Names{n(200, 1), n(100, 1)}));
+  EXPECT_EQ(listed(), (Names{n(900, 1), n(600, 2), n(500, 2), n(400, 1), n(300, 1)}));
+  EXPECT_TRUE(store.prune(2, 3).empty());
+  EXPECT_EQ(store.prune(2, 0).size(), 1u);  // two stay whatever is asked
+  EXPECT_EQ(listed(), (Names{n(900, 1), n(600, 2), n(500, 2), n(400, 1)}));
+}
+
+TEST_F(RunStoreTest, SweepRemovesLeftOversOfTheDead) {
+  lease(1, "");
+  commit(100, 1);
+  lease(2, n(100, 1));
+  dead_lease(3);
+  lease(4, n(100, 1));
+  dead_lease(5);
+  make_directories(store.tmp_of(n(150, 2)));
+  make_directories(store.tmp_of(n(150, 6)));
+  make_directories(store.ckpt_dir() / ".trash-step-000000050.e1" / "x");
+  make_directories(run / "lease" / "prepare-abc");
+  store.sweep(6);
+  EXPECT_FALSE(path_exists(store.tmp_of(n(150, 2))));
+  EXPECT_TRUE(path_exists(store.tmp_of(n(150, 6))));
+  EXPECT_FALSE(path_exists(store.ckpt_dir() / ".trash-step-000000050.e1"));
+  EXPECT_FALSE(path_exists(run / "lease" / "prepare-abc"));
+  EXPECT_FALSE(path_exists(run / "lease" / "e3"));
+  EXPECT_FALSE(path_exists(run / "lease" / "e2"));
+  EXPECT_TRUE(path_exists(run / "lease" / "e1"));
+  EXPECT_TRUE(path_exists(run / "lease" / "e4"));
+  EXPECT_EQ(chain(6), (Names{n(100, 1)}));
+}
+
+TEST_F(RunStoreTest, Latest) {
+  EXPECT_EQ(store.latest(), "");
+  store.write_latest(n(100, 1));
+  EXPECT_EQ(store.latest(), n(100, 1));
+}
+
+TEST_F(RunStoreTest, ManyCheckpointsAndRestartsAreListedQuickly) {
+  for (std::int64_t i = 1; i <= 1000; ++i) {
+    std::filesystem::create_directory(store.ckpt_dir() / n(i, i));
+    if (i > 990) lease(i, i == 991 ? n(990, 990) : n(i - 1, i - 1));
+  }
+  EXPECT_EQ(store.list().size(), 1000u);
+  EXPECT_EQ(chain(1001).front(), n(1000, 1000));
+}
+
+}  // namespace
+}  // namespace banyan::io
