@@ -152,7 +152,12 @@ void RunStore::commit(const std::string& name) const {
   // error.
   if (path_exists(path_of(name))) throw IoError("{} is there already; another job wrote it", path_of(name).string());
   rename_path(tmp_of(name), path_of(name));
-  fsync_dir(ckpt_dir());
+  try {
+    fsync_dir(ckpt_dir());
+  } catch (const IoError&) {
+    rename_path(path_of(name), tmp_of(name));  // not known to be durable, so not a commit
+    throw;
+  }
 }
 
 void RunStore::write_latest(const std::string& name) const { write_atomic(run_dir_ / "LATEST", name + "\n"); }

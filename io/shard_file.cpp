@@ -117,6 +117,12 @@ HexDigest read_back(const std::string& path, std::span<const ShardData> data, co
 
 }  // namespace
 
+std::map<std::string, std::string> library_versions() {
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return {{"hdf5", fmt::format("{}.{}.{}", major, minor, release)}, {"compiler", __VERSION__}};
+}
+
 std::int64_t shard_file_bytes(std::span<const ShardData> shards) {
   std::int64_t bytes = 1 << 16;  // metadata: measured below 2 KiB for each dataset
   for (const ShardData& s : shards) bytes += static_cast<std::int64_t>(s.data.bytes()) + 2048;

@@ -35,6 +35,9 @@ struct WrittenFile {
 WrittenFile write_shard_file(const std::filesystem::path& directory, const std::string& name, const Manifest& manifest,
                              std::span<const ShardData> shards, const std::atomic<bool>* cancel = nullptr);
 
+/// For Manifest::versions: what wrote the files.
+std::map<std::string, std::string> library_versions();
+
 /// Bytes the file will have at most: for reserving space.
 std::int64_t shard_file_bytes(std::span<const ShardData> shards);
 

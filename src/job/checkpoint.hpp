@@ -25,6 +25,7 @@
 #include "io/run_store.hpp"
 #include "io/shard_file.hpp"
 #include "src/base/section.hpp"
+#include "src/job/resume.hpp"
 
 namespace banyan::job {
 
@@ -34,19 +35,19 @@ namespace banyan::job {
 using SaveTensor = io::ShardData;
 
 struct CheckpointOptions {
-  std::string run_dir;
+  std::string run_dir{};
   std::string resume = "auto";  ///< auto | never | PATH of a checkpoint
   int keep = 3;
   bool view = true;
   Seconds io_limit{1800};  ///< a phase of a save or load that takes longer is given up (IoError)
-  io::LeaseOptions lease;
+  io::LeaseOptions lease{};
 };
 
 /// Everything of a manifest that the trainer decides.
 struct SaveState {
   std::int64_t step = 0, tokens = 0, cursor = 0;
-  std::string model_hash, config_text, mesh_text, plans_text;
-  std::map<std::string, std::string> extra;
+  std::string model_hash{}, config_text{}, mesh_text{}, plans_text{};
+  std::map<std::string, std::string> extra{};
 };
 
 struct SaveResult {
@@ -56,21 +57,6 @@ struct SaveResult {
   int misses = 0;          ///< failed saves in a row
   std::int64_t bytes = 0;  ///< written by all ranks
   double seconds = 0;
-};
-
-/// What a load callback reads from.
-class Source {
- public:
-  explicit Source(io::CheckpointReader& reader) : reader_(reader) {}
-  const io::Manifest& manifest() const { return reader_.manifest(); }
-  bool has(io::TensorKind kind, const std::string& name) const { return reader_.has(kind, name); }
-  /// Fills `out` with the values at `offset` of the logical tensor, whichever mesh wrote it.
-  void read_slab(io::TensorKind kind, const std::string& name, const Shape& offset, View out) {
-    reader_.read(kind, name, offset, out);
-  }
-
- private:
-  io::CheckpointReader& reader_;
 };
 
 class Checkpoints {
@@ -88,7 +74,8 @@ class Checkpoints {
   std::optional<io::Manifest> load(const std::function<void(Source&)>& fill);
 
   /// Writes and commits.  The result is the same on all ranks; a failure leaves the previous commit as it was and no
-  /// half-written directory.  Throws only CommError (a peer is lost) and RunHeldError (another job took the run over).
+  /// half-written directory.  A step this attempt has committed already is not written again.  Throws only CommError (a
+  /// peer is lost) and RunHeldError (another job took the run over).
   SaveResult save(const SaveState& state, std::span<const SaveTensor> tensors);
 
   std::int64_t epoch() const { return epoch_; }
@@ -104,6 +91,7 @@ class Checkpoints {
   io::CheckpointId base_;
   bool base_recorded_ = false;
   int misses_ = 0;
+  std::int64_t committed_step_ = -1;  ///< of this attempt
 };
 
 /// For commands that only read (eval, generate, export over ranks): no lease, no marks.  PATH is a checkpoint directory

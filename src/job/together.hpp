@@ -16,16 +16,22 @@ namespace banyan::job {
 
 /// How the work of one rank ended.
 struct Outcome {
-  int code = 0;         ///< 0, or the ExitCode of the error
-  std::string message;  ///< the error's words, with the rank that spoke them
+  int code = 0;         ///< 0, or the ExitCode of the error; kGaveUp for work that ended because another rank failed
+  std::string message;  ///< the error's words
+  static constexpr int kGaveUp = -1;
 };
 
 /// What everybody learns.
 struct Verdict {
   std::vector<Outcome> outcomes;  ///< by rank; empty when all succeeded
   bool ok() const { return outcomes.empty(); }
-  /// The first failure in rank order.
+  /// The first failure in rank order that is a cause, its message opening with who it was when there are several ranks.
   const Outcome& first() const;
+  /// Throws first() as the error class of its code.
+  [[noreturn]] void raise() const;
+  void raise_if_failed() const {
+    if (!ok()) raise();
+  }
 };
 
 /// Every rank calls it; `work` may be empty.  Errors of the work are collected, not thrown: every rank returns the same
@@ -33,5 +39,8 @@ struct Verdict {
 /// all ranks.  `work` must not use the communicator.
 Verdict run_together(comm::Communicator& ranks, std::string_view what, Seconds limit,
                      const std::function<void(const std::atomic<bool>& cancel)>& work);
+
+/// Everyone's text in rank order on rank 0, nothing elsewhere.
+std::vector<std::string> gather_strings(comm::Communicator& ranks, const std::string& mine, std::string_view what);
 
 }  // namespace banyan::job

@@ -1,0 +1,174 @@
+#include "src/job/resume.hpp"
+
+#include <climits>
+#include <cstdint>
+#include <thread>
+
+#include "io/atomic_file.hpp"
+#include "src/base/error.hpp"
+#include "src/base/log.hpp"
+#include "src/job/together.hpp"
+
+namespace banyan::job {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// How long another node's directory cache may hide what rank 0 sees.
+constexpr Seconds kStale{60};
+
+/// Waits until this node sees a file that rank 0 sees.
+void wait_visible(const fs::path& path, const std::atomic<bool>& cancel) {
+  const Clock::time_point start = Clock::now();
+  while (!io::path_exists(path)) {
+    if (cancel) throw IoError("reading was given up because another rank failed");
+    if (Seconds(Clock::now() - start) > kStale)
+      throw IoError("{} is not visible here although rank 0 sees it; the run directory must be shared", path.string());
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
+std::vector<Candidate> chain_candidates(const io::RunStore& store, std::int64_t before, bool own) {
+  std::vector<Candidate> all;
+  for (io::CheckpointId& id : store.chain(before)) {
+    if (store.is_bad(id.name)) {
+      log::warning("skipping {}, which is marked BAD", store.path_of(id.name).string());
+      continue;
+    }
+    Candidate c{store.path_of(id.name), id, own};
+    if (!own) c.id.name = c.path.string();
+    all.push_back(std::move(c));
+  }
+  return all;
+}
+
+/// Absolute and without dots and links, so that two spellings of a place compare equal.
+fs::path settled(const fs::path& path) {
+  fs::path p = fs::weakly_canonical(fs::absolute(path));
+  return p.filename().empty() ? p.parent_path() : p;
+}
+
+}  // namespace
+
+void Source::read_slab(io::TensorKind kind, const std::string& name, const Shape& offset, View out) {
+  const std::string key = std::string(name_of(kind)) + "/" + name, place = reader_.directory().string();
+  const io::Tensor* t = manifest().find(kind, name);
+  if (!t) throw ConfigError("{} has no tensor {}; it belongs to another model than the config describes", place, key);
+  if (t->dtype != out.dtype)
+    throw ConfigError("{} holds {} as {}, the config asks for {}", place, key, name_of(t->dtype), name_of(out.dtype));
+  bool inside = t->shape.rank() == offset.rank() && t->shape.rank() == out.shape.rank();
+  for (int i = 0; inside && i < offset.rank(); ++i)
+    inside = offset[i] >= 0 && out.shape[i] >= 0 && offset[i] <= t->shape[i] - out.shape[i];
+  if (!inside)
+    throw ConfigError("{} holds {} with shape {}, the config asks for offset {} count {}; it belongs to another model",
+                      place, key, t->shape.str(), offset.str(), out.shape.str());
+  reader_.read(kind, name, offset, out);
+}
+
+std::vector<Candidate> readable_candidates(const std::string& path) {
+  const fs::path place = settled(path);
+  if (!io::path_exists(place)) throw ConfigError("{} is not there; give a checkpoint or a run directory", path);
+  if (io::path_exists(place / io::kManifestName)) return {{place, {place.string(), ""}, false}};
+  std::vector<Candidate> all = chain_candidates(io::RunStore(place), INT64_MAX, false);
+  if (all.empty()) throw ConfigError("{} is neither a checkpoint nor a run directory with a usable one", path);
+  return all;
+}
+
+std::vector<Candidate> resume_candidates(const io::RunStore& store, std::int64_t epoch, const std::string& resume) {
+  std::vector<std::string> present;
+  for (const io::CheckpointEntry& entry : store.list())
+    if (entry.state != io::CheckpointState::kTmp) present.push_back(entry.name);
+  const std::string run = store.run_dir().string();
+
+  if (resume == "never") {
+    if (!present.empty())
+      throw ConfigError("checkpoint.resume = never, but {} has checkpoints ({}); choose another run.dir, or resume",
+                        run, present.front());
+    return {};
+  }
+  std::vector<Candidate> chain = chain_candidates(store, epoch, true);
+  if (resume == "auto") {
+    if (chain.empty() && !present.empty())
+      throw ConfigError(
+          "{} has checkpoints ({}), but none that this run may continue from; name one with "
+          "checkpoint.resume = PATH, or choose another run.dir",
+          run, present.front());
+    if (!chain.empty() && store.latest() != chain.front().id.name)
+      log::warning("LATEST of {} says '{}', the newest checkpoint is {}", run, store.latest(), chain.front().id.name);
+    return chain;
+  }
+
+  const fs::path place = settled(resume);
+  if (!io::path_exists(place)) throw ConfigError("checkpoint.resume = {}: there is no such checkpoint", resume);
+  const bool own = settled(store.ckpt_dir()) == place.parent_path();
+  const std::string start = own ? place.filename().string() : place.string();
+  for (const io::CheckpointId& base : store.bases(epoch)) {
+    const bool from_there = base.name == start || (!own && base.name.starts_with(start + "/"));
+    if (!chain.empty() && from_there && chain.front().id.name != base.name) {
+      log::info("{} has already continued from {}; going on from {}", run, start, chain.front().id.name);
+      return chain;
+    }
+  }
+  if (own) {
+    if (!chain.empty() && chain.front().id.name != start)
+      log::warning("going back to {}; what {} had trained after it is left out", start, run);
+    return {{place, {start, ""}, true}};
+  }
+  if (!present.empty())
+    throw ConfigError(
+        "checkpoint.resume = {}, but {} has checkpoints of its own ({}) that do not come from there; choose "
+        "another run.dir, or checkpoint.resume = auto",
+        resume, run, present.front());
+  return readable_candidates(resume);
+}
+
+std::optional<Accepted> offer(comm::Communicator& ranks, const std::vector<Candidate>& candidates, Seconds limit,
+                              const std::function<void(Source&)>& fill,
+                              const std::function<void(const Candidate&, bool, const std::string&)>& rejected) {
+  const bool root = ranks.rank() == 0;
+  for (std::size_t next = 0;;) {
+    // Rank 0 finds the next one whose manifest and files are sound; everyone gets its text.
+    std::string place, text;
+    std::size_t chosen = 0;
+    run_together(ranks, "looking for a checkpoint", limit, [&](const std::atomic<bool>&) {
+      for (; root && next < candidates.size() && place.empty(); ++next) {
+        const Candidate& c = candidates[next];
+        try {
+          io::CheckpointReader reader(c.path);
+          if (!c.id.digest.empty() && reader.manifest().digest != c.id.digest)
+            throw DataError("{} was replaced: its manifest has digest {}, the attempt that continued from it saw {}",
+                            c.path.string(), reader.manifest().digest, c.id.digest);
+          place = c.path.string();
+          text = io::write_manifest(reader.manifest());
+          chosen = next;
+        } catch (const DataError& e) {
+          rejected(c, true, e.what());
+        } catch (const IoError& e) {
+          rejected(c, false, e.what());
+        }
+      }
+    }).raise_if_failed();
+    place = comm::broadcast_string(ranks, place, 0, "the place of the checkpoint");
+    if (place.empty()) return std::nullopt;
+    text = comm::broadcast_string(ranks, text, 0, "the manifest of the checkpoint");
+    io::Manifest manifest = io::parse_manifest(text, place + "/" + io::kManifestName);
+
+    const Verdict verdict = run_together(ranks, "loading " + place, limit, [&](const std::atomic<bool>& cancel) {
+      wait_visible(fs::path(place) / io::kManifestName, cancel);
+      io::CheckpointReader reader(place, manifest);
+      reader.set_cancel(&cancel);
+      Source source(reader);
+      fill(source);
+    });
+    if (verdict.ok()) return Accepted{std::move(manifest), root ? candidates[chosen] : Candidate{}};
+    bool damaged = false;
+    for (const Outcome& o : verdict.outcomes) {
+      const auto code = static_cast<ExitCode>(o.code);
+      damaged |= code == ExitCode::kBadData;
+      if (o.code > 0 && code != ExitCode::kBadData && code != ExitCode::kIoFailed) verdict.raise();
+    }
+    if (root) rejected(candidates[chosen], damaged, verdict.first().message);
+  }
+}
+
+}  // namespace banyan::job
