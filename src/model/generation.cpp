@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "src/base/error.hpp"
+#include "src/model/slot.hpp"
 
 namespace banyan::model {
 namespace {
@@ -47,6 +48,7 @@ std::int64_t Generation::check(const InferBatch& batch) const {
   if (rows < 1 || rows > max_rows_) throw BugError("{} new rows were given, room is for {}", rows, max_rows_);
   if (spec_.has_embedding && static_cast<std::int64_t>(batch.tokens.size()) != rows)
     throw BugError("{} tokens were given for {} rows", batch.tokens.size(), rows);
+  if (spec_.has_embedding) check_tokens(batch.tokens, spec_.shape.vocab, 0);
   for (std::size_t s = 0; s < sequences; ++s)
     if (batch.start[s] + batch.offsets[s + 1] - batch.offsets[s] > spec_.shape.context)
       throw BugError("sequence {} would grow longer than the model's context of {}", s, spec_.shape.context);

@@ -1,5 +1,7 @@
 #include "src/model/slot.hpp"
 
+#include <limits>
+
 #include "src/base/error.hpp"
 
 namespace banyan::model {
@@ -21,6 +23,15 @@ Slot::Slot(const StageSpec& spec, kernels::Backend& backend, const ActivationPla
   d_stream = arena_.find("d_stream");
 }
 
+void check_tokens(std::span<const std::int32_t> tokens, std::int64_t vocab, std::int32_t lowest) {
+  for (const std::int32_t t : tokens)
+    if (t < lowest || t >= vocab)
+      throw DataError(
+          "token id {} is outside the model's vocabulary of {}; the tokens were made with another tokenizer than the "
+          "model's",
+          t, vocab);
+}
+
 void Slot::load(const StageSpec& spec, kernels::Backend& backend, const MicrobatchData& data) {
   const std::size_t rows = static_cast<std::size_t>(spec.rows());
   const auto check = [&](std::size_t size, const char* what) {
@@ -28,10 +39,12 @@ void Slot::load(const StageSpec& spec, kernels::Backend& backend, const Microbat
   };
   if (spec.has_embedding) {
     check(data.tokens.size(), "tokens");
+    check_tokens(data.tokens, spec.shape.vocab, 0);
     backend.copy({}, tokens, ConstView(data.tokens.data(), {spec.rows()}));
   }
   if (spec.has_head) {
     check(data.targets.size(), "targets");
+    check_tokens(data.targets, spec.shape.vocab, std::numeric_limits<std::int32_t>::min());
     backend.copy({}, targets, ConstView(data.targets.data(), {spec.rows()}));
   }
   if (data.train && spec.shape.dropout > 0) {

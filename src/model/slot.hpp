@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "src/model/arena.hpp"
@@ -20,6 +22,9 @@ struct BlockActivations {
   MlpActivations mlp;
 };
 BlockActivations block_activations(const Arena& arena, const std::string& prefix);
+
+/// DataError when a token is below `lowest` or not in the vocabulary: the embedding would take it for another rank's.
+void check_tokens(std::span<const std::int32_t> tokens, std::int64_t vocab, std::int32_t lowest);
 
 class Slot {
  public:

@@ -13,11 +13,11 @@ struct StageSpec {
   std::int64_t first_block = 0, last_block = 0;  ///< [first, last)
   bool has_embedding = true, has_head = true;
   int tensor_rank = 0, tensor_size = 1;
-  bool sequence = false;       ///< sequence parallelism: norm regions hold rows/tensor_size rows
-  bool recompute = false;      ///< keep only block inputs
-  std::int64_t sequences = 1;  ///< of a microbatch
-  std::int64_t length = 1;     ///< tokens of each; rows = sequences * length
-  int slots = 1;               ///< microbatches in flight; 0: no activations at all (generation only)
+  bool sequence = false;                  ///< sequence parallelism: norm regions hold rows/tensor_size rows
+  bool recompute = false;                 ///< keep only block inputs
+  std::int64_t sequences = 1;             ///< of a microbatch
+  std::int64_t length = 1;                ///< tokens of each; rows = sequences * length
+  int slots = 1;                          ///< microbatches in flight; 0: no activations at all (generation only)
   std::vector<std::int64_t> part_blocks;  ///< number of blocks of each backward part, from the top; sums to the blocks
                                           ///< here. Empty: one part
   bool gradients = true;                  ///< false: no gradient arena, no backward pass (evaluation, generation)

@@ -152,6 +152,8 @@ TEST(Stage, TwoStagesMakeOneModel) {
 TEST(Stage, LogitsInSeveralChunksGiveTheSameLoss) {
   ModelShape shape = testing::tiny_gpt2();
   shape.layers = 1;
+  shape.width = shape.ffn = 8;
+  shape.heads = shape.kv_heads = 2;
   shape.vocab = 70001;  // 479 rows of logits fit
   shape.context = 500;
   const Tensors params = testing::test_params(shape);
@@ -210,6 +212,21 @@ TEST(Stage, MisuseIsABug) {
   EXPECT_THROW(stage->infer({}, {}), BugError);
   spec.tensor_size = 2;
   EXPECT_THROW(Stage::make(spec, testing::backend(), nullptr), BugError);
+}
+
+TEST(Stage, TokensOutsideTheVocabularyAreRefused) {
+  const ModelShape shape = testing::tiny_gpt2();
+  const auto stage = Stage::make(testing::whole(shape, testing::test_batch(shape, 1, 8)), testing::backend(), nullptr);
+  for (const std::int32_t token : {37, -1}) {
+    ReferenceBatch batch = testing::test_batch(shape, 1, 8);
+    batch.tokens[3] = token;
+    EXPECT_THROW(stage->load(0, testing::microbatch(batch, 1)), DataError);
+  }
+  ReferenceBatch batch = testing::test_batch(shape, 1, 8);
+  batch.targets[3] = 37;
+  EXPECT_THROW(stage->load(0, testing::microbatch(batch, 1)), DataError);
+  batch.targets[3] = -100;  // no target
+  EXPECT_NO_THROW(stage->load(0, testing::microbatch(batch, 1)));
 }
 
 TEST(Stage, ProgressIsCalledDuringBothPasses) {
