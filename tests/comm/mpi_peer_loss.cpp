@@ -29,7 +29,10 @@ int main(int argc, char** argv) {
     for (int step = 0;; ++step) {
       if (step == 20 && world->rank() == victim) {
         if (mode == "kill") raise(SIGKILL);
-        if (mode == "hang") std::this_thread::sleep_for(std::chrono::seconds(600));
+        if (mode == "hang") {
+          std::this_thread::sleep_for(std::chrono::seconds(6));  // longer than the others' patience
+          _exit(69);
+        }
         throw banyan::IoError("disk full in step {}", step);
       }
       auto background = other->all_reduce({}, va, ReduceOp::kMax, "gradients");
