@@ -4,6 +4,7 @@
 
 #include <hdf5.h>
 
+#include <cstddef>
 #include <string>
 
 #include "src/base/dtype.hpp"
@@ -35,7 +36,8 @@ void hdf5_require(bool ok, const std::string& what);
 void hdf5_quiet();
 /// Creates a file that must not exist: format V110 (a file whose writer died refuses to open), no locks (network file
 /// systems may have none; the lease does that job).
-hid_t hdf5_create_file(const std::string& path);
+/// `user_block` bytes (0, or a power of two from 512) stay free at the front.
+hid_t hdf5_create_file(const std::string& path, std::size_t user_block = 0);
 /// Properties that create missing groups on the way to a link.
 hid_t hdf5_link_properties();
 /// Dataspace of a shape; scalar for rank 0.

@@ -15,7 +15,7 @@ enum class Level { kDebug, kInfo, kWarning, kError };
 
 struct Setup {
   Level level = Level::kInfo;
-  std::string file;  ///< appended to by rank 0; empty: no file
+  std::string file{};  ///< appended to by rank 0; empty: no file
   int rank = 0;
   int ranks = 1;               ///< with one rank, messages carry no "rank N host" prefix
   bool allow_terminal = true;  ///< false: plain lines also on a terminal

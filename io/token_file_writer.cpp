@@ -1,0 +1,146 @@
+// Writing of token files.  Contiguous datasets need their size beforehand, so tokens go to a raw file first.
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "io/checksum.hpp"
+#include "io/hdf5_handle.hpp"
+#include "io/token_file.hpp"
+#include "src/base/error.hpp"
+
+namespace banyan::io {
+namespace {
+
+constexpr std::size_t kBuffer = std::size_t{4} << 20;
+
+/// A contiguous dataset whose space is allocated and not filled; its place in the file.
+std::int64_t add_dataset(hid_t file, const char* name, hid_t type, std::int64_t count) {
+  Hdf5Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "dataset properties");
+  hdf5_require(H5Pset_layout(properties, H5D_CONTIGUOUS) >= 0 &&
+                   H5Pset_alloc_time(properties, H5D_ALLOC_TIME_EARLY) >= 0 &&
+                   H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER) >= 0,
+               "dataset properties");
+  Hdf5Handle space(hdf5_space(Shape{count}), H5Sclose, name);
+  Hdf5Handle dataset(H5Dcreate2(file, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT), H5Dclose, name);
+  const haddr_t place = H5Dget_offset(dataset);
+  hdf5_require(place != HADDR_UNDEF, name);
+  dataset.close();
+  return static_cast<std::int64_t>(place);
+}
+
+std::uint64_t checksum_of(const void* data, std::size_t bytes) {
+  Checksum64 sum;
+  sum.update(data, bytes);
+  return sum.value();
+}
+
+std::uint64_t metadata_checksum_of(const std::filesystem::path& path, const TokenFileHeader& h) {
+  const File file = File::open_for_reading(path);
+  void* map = ::mmap(nullptr, static_cast<std::size_t>(h.file_bytes), PROT_READ, MAP_SHARED, file.fd(), 0);
+  if (map == MAP_FAILED) throw IoError("{}: cannot be mapped: {}", path.string(), std::strerror(errno));
+  const std::uint64_t sum = metadata_checksum(h, static_cast<const std::byte*>(map));
+  ::munmap(map, static_cast<std::size_t>(h.file_bytes));
+  return sum;
+}
+
+}  // namespace
+
+TokenFileWriter::TokenFileWriter(std::filesystem::path path, std::int32_t vocab, std::int32_t end_token, bool replace)
+    : path_(std::move(path)) {
+  if (path_exists(path_) && !replace) throw UsageError("{} exists already; give --force to replace it", path_.string());
+  if (path_.has_parent_path()) make_directories(path_.parent_path());
+  const std::string unique = fmt::format(".{}", ::getpid());
+  raw_path_ = path_.string() + unique + ".raw";
+  tmp_path_ = path_.string() + unique + ".tmp";
+  raw_ = File::create(raw_path_);
+  header_.vocab = vocab;
+  header_.end_token = end_token;
+  header_.width = vocab <= 65536 ? 2 : 4;
+  buffer_.reserve(kBuffer);
+}
+
+TokenFileWriter::~TokenFileWriter() {
+  ::unlink(raw_path_.c_str());
+  ::unlink(tmp_path_.c_str());  // already renamed after finish()
+}
+
+void TokenFileWriter::begin_document() { documents_.push_back(static_cast<std::uint64_t>(header_.tokens)); }
+
+void TokenFileWriter::append(std::span<const std::int32_t> ids) {
+  if (documents_.empty()) throw BugError("tokens before the first document");
+  for (std::int32_t id : ids) {
+    if (id < 0 || id >= header_.vocab) throw BugError("token {} of a vocabulary of {}", id, header_.vocab);
+    buffer_.append(reinterpret_cast<const char*>(&id),
+                   static_cast<std::size_t>(header_.width));  // little-endian machines
+    if (buffer_.size() >= kBuffer) flush();
+  }
+  header_.tokens += static_cast<std::int64_t>(ids.size());
+}
+
+void TokenFileWriter::flush() {
+  raw_.write(buffer_);
+  buffer_.clear();
+}
+
+void TokenFileWriter::lay_out() {
+  TokenFileHeader& h = header_;
+  h.token_part.bytes = h.tokens * h.width;
+  h.document_part.bytes = documents() * 8;
+  h.documents = documents();
+  const std::int64_t blocks = (h.token_part.bytes + kTokenBlockBytes - 1) / kTokenBlockBytes;
+  h.checksum_part.bytes = blocks * 8;
+
+  hdf5_quiet();
+  Hdf5Handle file(hdf5_create_file(tmp_path_.string(), kTokenHeaderBytes), H5Fclose, tmp_path_.string());
+  hdf5_put_text(file, "format", "banyan-tokens 1");
+  hdf5_put_integers(file, "vocab", Shape{h.vocab});
+  hdf5_put_integers(file, "end_token", Shape{h.end_token});
+  h.tokenizer_part.offset = add_dataset(file, "/tokenizer", H5T_STD_U8LE, h.tokenizer_part.bytes);
+  h.document_part.offset = add_dataset(file, "/documents", H5T_STD_U64LE, h.documents);
+  h.checksum_part.offset = add_dataset(file, "/block_checksums", H5T_STD_U64LE, blocks);
+  h.token_part.offset = add_dataset(file, "/tokens", h.width == 2 ? H5T_STD_U16LE : H5T_STD_U32LE, h.tokens);
+  hdf5_require(H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0, tmp_path_.string());
+  file.close();
+}
+
+std::vector<std::uint64_t> TokenFileWriter::copy_tokens(File& out) {
+  const File in = File::open_for_reading(raw_path_);
+  std::vector<std::uint64_t> sums;
+  std::vector<std::byte> block(static_cast<std::size_t>(kTokenBlockBytes));
+  for (std::int64_t at = 0; at < header_.token_part.bytes; at += kTokenBlockBytes) {
+    const auto n = static_cast<std::size_t>(std::min(kTokenBlockBytes, header_.token_part.bytes - at));
+    in.read_at(at, block.data(), n);
+    sums.push_back(checksum_of(block.data(), n));
+    out.write_at(header_.token_part.offset + at, block.data(), n);
+  }
+  return sums;
+}
+
+std::int64_t TokenFileWriter::finish(std::string_view tokenizer_json) {
+  if (header_.tokens == 0) throw DataError("the input has no text, so {} was not written", path_.string());
+  flush();
+  raw_.close();
+  header_.tokenizer_part.bytes = static_cast<std::int64_t>(tokenizer_json.size());
+  lay_out();
+  File out = File::open_for_writing(tmp_path_);
+  const std::vector<std::uint64_t> sums = copy_tokens(out);
+  out.write_at(header_.tokenizer_part.offset, tokenizer_json.data(), tokenizer_json.size());
+  out.write_at(header_.document_part.offset, documents_.data(), documents_.size() * 8);
+  out.write_at(header_.checksum_part.offset, sums.data(), sums.size() * 8);
+  header_.tokenizer_sum = checksum_of(tokenizer_json.data(), tokenizer_json.size());
+  header_.document_sum = checksum_of(documents_.data(), documents_.size() * 8);
+  header_.checksum_sum = checksum_of(sums.data(), sums.size() * 8);
+  header_.file_bytes = out.size();
+  header_.metadata_sum = metadata_checksum_of(tmp_path_, header_);
+  const std::string text = header_.str();
+  out.write_at(0, text.data(), text.size());
+  out.sync();
+  out.close();
+  rename_path(tmp_path_, path_);
+  fsync_dir(path_.has_parent_path() ? path_.parent_path() : ".");
+  return header_.file_bytes;
+}
+
+}  // namespace banyan::io
