@@ -19,10 +19,14 @@ std::int64_t blocks_for(std::int64_t positions, std::int32_t block_size) {
 
 std::string_view name_of(Finish finish) {
   switch (finish) {
-    case Finish::kEnd: return "end";
-    case Finish::kLength: return "length";
-    case Finish::kContext: return "context";
-    case Finish::kStopped: return "stopped";
+    case Finish::kEnd:
+      return "end";
+    case Finish::kLength:
+      return "length";
+    case Finish::kContext:
+      return "context";
+    case Finish::kStopped:
+      return "stopped";
   }
   return "?";
 }
@@ -53,8 +57,8 @@ BatchLimits make_limits(std::span<const Prompt> prompts, std::int64_t batch, std
     prompt_rows += lengths[static_cast<std::size_t>(i)];
   }
   if (blocks * limits.block_size > std::int64_t{1} << 31)
-    throw ConfigError("generate.batch = {} sequences would need {} positions in the key and value cache; lower it", batch,
-                      blocks * limits.block_size);
+    throw ConfigError("generate.batch = {} sequences would need {} positions in the key and value cache; lower it",
+                      batch, blocks * limits.block_size);
   limits.blocks = static_cast<std::int32_t>(std::max<std::int64_t>(1, blocks));
   limits.rows = std::max(limits.batch, std::min(kPromptRows, prompt_rows));
   return limits;
@@ -74,7 +78,8 @@ Batcher::Batcher(const BatchLimits& limits, std::vector<Prompt> prompts)
     most = std::max(most, blocks_for(positions_needed(length, limits_.tokens, limits_.context), limits_.block_size));
     completions_.push_back({.index = p.index, .tokens = {}, .finish = Finish::kStopped});
   }
-  if (most > limits_.blocks) throw BugError("a prompt needs {} blocks of the cache, there are {}", most, limits_.blocks);
+  if (most > limits_.blocks)
+    throw BugError("a prompt needs {} blocks of the cache, there are {}", most, limits_.blocks);
   call_.blocks_per_sequence = static_cast<std::int32_t>(most);
 }
 
@@ -83,7 +88,7 @@ void Batcher::admit() {
     const auto length = static_cast<std::int64_t>(prompts_[next_].tokens.size());
     const std::int64_t needed =
         blocks_for(positions_needed(length, limits_.tokens, limits_.context), limits_.block_size);
-    if (needed > free_blocks()) return;   // in order: a short prompt does not overtake a long one
+    if (needed > free_blocks()) return;  // in order: a short prompt does not overtake a long one
     Sequence s;
     s.prompt = next_++;
     for (std::int64_t i = 0; i < needed; ++i) {
@@ -143,8 +148,10 @@ void Batcher::accept(std::span<const std::int32_t> chosen) {
     }
     s.last = token;
     tokens.push_back(token);
-    if (static_cast<std::int64_t>(tokens.size()) == limits_.tokens) finish(s, Finish::kLength);
-    else if (s.done == limits_.context) finish(s, Finish::kContext);
+    if (static_cast<std::int64_t>(tokens.size()) == limits_.tokens)
+      finish(s, Finish::kLength);
+    else if (s.done == limits_.context)
+      finish(s, Finish::kContext);
   }
   std::erase_if(active_, [&](const Sequence& s) { return finished_[s.prompt] != 0; });
 }

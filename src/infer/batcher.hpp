@@ -2,8 +2,8 @@
 // always as full as it can be; a long prompt goes through in pieces between the other sequences' tokens.  Blocks of the
 // key and value cache are reserved for the whole life of a sequence when it joins, so none ever has to leave early.
 //
-// Every rank of a replica runs its own Batcher on the same prompts and the same tokens, and so all do the same without a
-// word.  Pure: knows no device and no rank.
+// Every rank of a replica runs its own Batcher on the same prompts and the same tokens, and so all do the same without
+// a word.  Pure: knows no device and no rank.
 #pragma once
 
 #include <cstdint>
@@ -29,13 +29,13 @@ struct Completion {
 };
 
 struct BatchLimits {
-  std::int64_t batch = 1;          ///< sequences at a time
-  std::int64_t tokens = 1;         ///< new tokens of a sequence
-  std::int64_t context = 1;        ///< positions of the model
-  std::int32_t end_token = -1;     ///< ends a sequence; -1: none does
-  std::int32_t block_size = 16;    ///< positions in a block of the cache
-  std::int32_t blocks = 1;         ///< of the cache
-  std::int64_t rows = 1;           ///< at a time; at least `batch`
+  std::int64_t batch = 1;        ///< sequences at a time
+  std::int64_t tokens = 1;       ///< new tokens of a sequence
+  std::int64_t context = 1;      ///< positions of the model
+  std::int32_t end_token = -1;   ///< ends a sequence; -1: none does
+  std::int32_t block_size = 16;  ///< positions in a block of the cache
+  std::int32_t blocks = 1;       ///< of the cache
+  std::int64_t rows = 1;         ///< at a time; at least `batch`
 };
 
 /// Positions a prompt may come to need.
@@ -46,10 +46,10 @@ BatchLimits make_limits(std::span<const Prompt> prompts, std::int64_t batch, std
 
 /// One pass through the model.
 struct Call {
-  std::vector<std::int32_t> tokens;        ///< rows
-  std::vector<std::int32_t> offsets;       ///< sequences + 1
-  std::vector<std::int32_t> start;         ///< sequences: position of each one's first row
-  std::vector<std::int32_t> block_table;   ///< sequences x blocks_per_sequence
+  std::vector<std::int32_t> tokens;       ///< rows
+  std::vector<std::int32_t> offsets;      ///< sequences + 1
+  std::vector<std::int32_t> start;        ///< sequences: position of each one's first row
+  std::vector<std::int32_t> block_table;  ///< sequences x blocks_per_sequence
   std::int32_t blocks_per_sequence = 0;
   /// Rows after which a token is chosen, with the prompt and the position it is for.
   struct Choice {
@@ -80,20 +80,20 @@ class Batcher {
 
  private:
   struct Sequence {
-    std::size_t prompt = 0;             ///< position in prompts_
-    std::int64_t done = 0;              ///< positions in the cache
-    std::int32_t last = -1;             ///< newest token, once the prompt is through
+    std::size_t prompt = 0;  ///< position in prompts_
+    std::int64_t done = 0;   ///< positions in the cache
+    std::int32_t last = -1;  ///< newest token, once the prompt is through
     std::vector<std::int32_t> blocks;
-    std::int64_t rows = 0;              ///< in the current call
+    std::int64_t rows = 0;  ///< in the current call
   };
   void admit();
   void finish(Sequence& sequence, Finish reason);
 
   const BatchLimits limits_;
   const std::vector<Prompt> prompts_;
-  std::size_t next_ = 0;                ///< first prompt that has not joined
+  std::size_t next_ = 0;  ///< first prompt that has not joined
   std::vector<Sequence> active_;
-  std::vector<std::int32_t> free_;      ///< blocks; the last one is taken first
+  std::vector<std::int32_t> free_;  ///< blocks; the last one is taken first
   std::vector<Completion> completions_;
   std::vector<char> finished_;
   Call call_;

@@ -24,7 +24,8 @@ std::int32_t likeliest(std::span<const float> logits, std::int64_t prompt, std::
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (!std::isfinite(logits[i]))
       throw NumericsError(
-          "the logit of token {} for position {} of prompt {} is {}; the checkpoint's parameters are damaged or diverged",
+          "the logit of token {} for position {} of prompt {} is {}; the checkpoint's parameters are damaged or "
+          "diverged",
           i, position, prompt, logits[i]);
     if (logits[i] > logits[best]) best = i;
   }
@@ -67,7 +68,8 @@ std::int32_t sample(std::span<const float> logits, const SamplingOptions& option
     sum = cumulative[kept - 1];
   }
   const double target = draw(options, prompt, position) * sum;
-  const auto chosen = std::upper_bound(cumulative.begin(), cumulative.begin() + static_cast<std::ptrdiff_t>(kept), target);
+  const auto chosen =
+      std::upper_bound(cumulative.begin(), cumulative.begin() + static_cast<std::ptrdiff_t>(kept), target);
   return order[std::min(kept - 1, static_cast<std::size_t>(chosen - cumulative.begin()))];
 }
 

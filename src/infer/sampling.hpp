@@ -1,5 +1,5 @@
-// The choice of the next token.  A pure function of the logits and of (seed, prompt, position): neither the mesh nor the
-// prompts generated beside it nor time can change it.
+// The choice of the next token.  A pure function of the logits and of (seed, prompt, position): neither the mesh nor
+// the prompts generated beside it nor time can change it.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,9 @@
 namespace banyan::infer {
 
 struct SamplingOptions {
-  double temperature = 0.8;   ///< 0: always the likeliest token
-  std::int64_t top_k = 0;     ///< only this many likeliest tokens; 0: all
-  double top_p = 1;           ///< only the likeliest tokens that together have this probability
+  double temperature = 0.8;  ///< 0: always the likeliest token
+  std::int64_t top_k = 0;    ///< only this many likeliest tokens; 0: all
+  double top_p = 1;          ///< only the likeliest tokens that together have this probability
   std::uint64_t seed = 1;
 };
 

@@ -10,7 +10,7 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 /// What the bytes from `at` on begin with (Unicode 15, table 3-7: well-formed UTF-8 byte sequences).
 struct Piece {
   enum Kind { kCharacter, kBroken, kIncomplete } kind;
-  std::size_t length;   ///< of the character, or of the longest prefix that began one (at least 1)
+  std::size_t length;  ///< of the character, or of the longest prefix that began one (at least 1)
 };
 
 Piece piece(std::string_view s) {
@@ -18,13 +18,17 @@ Piece piece(std::string_view s) {
   const unsigned char lead = byte(0);
   if (lead < 0x80) return {Piece::kCharacter, 1};
   std::size_t length = 0;
-  unsigned char low = 0x80, high = 0xBF;   // bounds of the second byte
-  if (lead >= 0xC2 && lead <= 0xDF) length = 2;
-  else if (lead >= 0xE0 && lead <= 0xEF) length = 3;
-  else if (lead >= 0xF0 && lead <= 0xF4) length = 4;
-  else return {Piece::kBroken, 1};
+  unsigned char low = 0x80, high = 0xBF;  // bounds of the second byte
+  if (lead >= 0xC2 && lead <= 0xDF)
+    length = 2;
+  else if (lead >= 0xE0 && lead <= 0xEF)
+    length = 3;
+  else if (lead >= 0xF0 && lead <= 0xF4)
+    length = 4;
+  else
+    return {Piece::kBroken, 1};
   if (lead == 0xE0) low = 0xA0;
-  if (lead == 0xED) high = 0x9F;   // no surrogates
+  if (lead == 0xED) high = 0x9F;  // no surrogates
   if (lead == 0xF0) low = 0x90;
   if (lead == 0xF4) high = 0x8F;
   for (std::size_t i = 1; i < length; ++i) {
@@ -45,8 +49,10 @@ std::string TextStream::push(std::string_view bytes) {
   while (at < held_.size()) {
     const Piece p = piece(std::string_view(held_).substr(at));
     if (p.kind == Piece::kIncomplete) break;
-    if (p.kind == Piece::kCharacter) text.append(held_, at, p.length);
-    else text += kReplacement;
+    if (p.kind == Piece::kCharacter)
+      text.append(held_, at, p.length);
+    else
+      text += kReplacement;
     at += p.length;
   }
   held_.erase(0, at);
