@@ -69,7 +69,16 @@ ExitCode help(std::span<const std::string> topics) {
   return ExitCode::kFinished;
 }
 
-/// --help and --print-config, which every command answers in the same way; false when the command is to run.
+std::string print_value(const config::Config& config, const std::string& key) {
+  std::vector<std::string> names;
+  for (const config::KeyInfo& k : config::all_keys()) names.push_back(k.full());
+  if (std::find(names.begin(), names.end(), key) != names.end()) return config::value_text(config, key);
+  const std::string best = nearest(key, names);
+  throw UsageError("there is no key {}{}", key, best.empty() ? "" : "; did you mean " + best + "?");
+}
+
+/// --help, --print-config and --print-value, which every command answers in the same way; false when the command is to
+/// run.
 bool answered(const Command& c, std::span<const std::string> rest, Args& args) {
   const auto help_word = std::find_if(rest.begin(), rest.end(), [](const std::string& a) {
     return a == "--help" || a == "-h" || a.rfind("--help=", 0) == 0;
@@ -84,6 +93,10 @@ bool answered(const Command& c, std::span<const std::string> rest, Args& args) {
   }
   if (c.takes_config && args.flag("print-config")) {
     print(config::print_config(load_command_config(args)));
+    return true;
+  }
+  if (const std::optional<std::string> key = c.takes_config ? args.value("print-value") : std::nullopt) {
+    print(print_value(load_command_config(args).config, *key) + "\n");
     return true;
   }
   return false;

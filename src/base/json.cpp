@@ -68,6 +68,9 @@ class Guard : public nlohmann::json_sax<Json> {
 Json parse_json(std::string_view text, const std::string& context, const JsonLimits& limits) {
   if (text.size() > limits.bytes)
     throw DataError("{}: {} bytes of JSON are more than the {} allowed here", context, text.size(), limits.bytes);
+  // The parser takes a NUL byte for the end and would ignore what follows.
+  if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos)
+    throw DataError("{}: no valid JSON at byte {}: a NUL byte", context, nul);
   Guard guard(context, limits);
   Json::sax_parse(text.begin(), text.end(), &guard);
   try {

@@ -3,17 +3,16 @@
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/spdlog.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <mutex>
 
 #include "src/base/error.hpp"
 #include "src/base/host.hpp"
+#include "src/base/terminal.hpp"
 
 namespace banyan::log {
 namespace {
@@ -32,11 +31,6 @@ spdlog::level::level_enum to_spdlog(Level level) {
   return spdlog::level::info;
 }
 
-bool is_terminal(int fd) {
-  const char* term = std::getenv("TERM");
-  return isatty(fd) == 1 && !(term && std::strcmp(term, "dumb") == 0);
-}
-
 /// The first `columns` characters of a UTF-8 text.
 std::string_view cut(std::string_view text, int columns) {
   std::size_t i = 0;
@@ -53,8 +47,8 @@ class ConsoleSink : public spdlog::sinks::base_sink<std::mutex> {
   void configure(bool live_allowed, bool every_rank_info, std::string warning_prefix) {
     const std::lock_guard<std::mutex> lock(mutex_);
     wipe();
-    terminal_ = live_allowed && is_terminal(STDOUT_FILENO);
-    colours_ = is_terminal(STDERR_FILENO) && !std::getenv("NO_COLOR");
+    terminal_ = live_allowed && terminal::shows(STDOUT_FILENO);
+    colours_ = terminal::shows(STDERR_FILENO) && !std::getenv("NO_COLOR");
     info_ = every_rank_info;
     prefix_ = std::move(warning_prefix);
   }
@@ -165,11 +159,7 @@ Level level_named(std::string_view name) {
 
 bool on_terminal() { return state().console->terminal(); }
 
-int terminal_width() {
-  winsize size{};
-  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
-  return 80;
-}
+int terminal_width() { return terminal::columns(); }
 
 void live_line(std::string_view text) { state().console->live(text); }
 void end_live_line(bool keep) { state().console->end_live(keep); }

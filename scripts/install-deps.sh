@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# install-deps.sh [--list] [GROUP...]: installs the Debian packages that Banyan needs, and says which. Quiet when nothing
+# is missing. Without root it installs nothing, prints what is missing and the command for it, and exits with 1.
+#   build   compiler, CMake and libraries: what `cmake --preset release` needs
+#   text    a public-domain English text for scripts/quickstart.sh
+#   test    programs the tests compare with (PyTorch, h5py)
+# Without a GROUP all of them.  --list prints the packages, one a line, and nothing else.
+set -euo pipefail
+
+# Each package with its reason.
+build=(
+  g++                            # compiler, C++20
+  cmake                          # configures the build
+  ninja-build                    # builds
+  ccache                         # makes the second build quick
+  pkg-config                     # finds the libraries
+  libopenmpi-dev                 # MPI: starts the ranks, carries messages
+  openmpi-bin                    # mpirun
+  libhdf5-dev                    # checkpoints and datasets (the serial, thread-safe build)
+  libdnnl-dev                    # matrix products (oneDNN)
+  libboost-program-options-dev   # typing of configuration values
+  libfmt-dev                     # formatting
+  libspdlog-dev                  # log lines
+  nlohmann-json3-dev             # JSON
+  libpcre2-dev                   # the splitting expression of GPT-2's tokenizer
+  libxxhash-dev                  # checksums
+  libgtest-dev                   # unit tests
+)
+text=(
+  jargon-text                    # 1.7 MB of English
+)
+test=(
+  python3-numpy                  # both below need it
+  python3-torch                  # an independent implementation of the model
+  python3-h5py                   # reads view.h5 as a user would
+  hdf5-tools                     # h5dump on our files
+)
+
+list=false groups=()
+for argument in "$@"; do
+  case $argument in
+    --list) list=true ;;
+    build | text | test) groups+=("$argument") ;;
+    *) sed -n '2,8s/^# //p' "$0" >&2; exit 64 ;;
+  esac
+done
+[ ${#groups[@]} -gt 0 ] || groups=(build text test)
+
+packages=()
+for group in "${groups[@]}"; do
+  declare -n members=$group
+  packages+=("${members[@]}")
+done
+if $list; then printf '%s\n' "${packages[@]}"; exit 0; fi
+
+command -v dpkg-query >/dev/null || { echo "install-deps.sh knows Debian's packages only; needed are: ${packages[*]}" >&2; exit 1; }
+missing=()
+for package in "${packages[@]}"; do
+  [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+  echo "These packages are missing; ask root to run:" >&2
+  echo "  apt-get install --no-install-recommends ${missing[*]}"
+  exit 1
+fi
+
+echo "Installing ${#missing[@]} Debian packages: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() { apt-get -q -o DPkg::Lock::Timeout=600 "$@" >>"$log" 2>&1; }
+install() { apt install -y --no-install-recommends "${missing[@]}"; }
+# The index is refreshed only when it does not know a package or is out of date.
+unknown=false
+for package in "${missing[@]}"; do apt-cache show "$package" >/dev/null 2>&1 || unknown=true; done
+if $unknown || ! install; then
+  apt update && install || { cat "$log" >&2; echo "apt-get failed; its words are above" >&2; exit 1; }
+fi
+echo "Installed."

@@ -1,0 +1,108 @@
+#include "src/base/log.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <regex>
+#include <sstream>
+
+#include "src/base/error.hpp"
+#include "src/base/host.hpp"
+#include "tests/temp_dir.hpp"
+
+namespace banyan::log {
+namespace {
+
+using test::TempDir;
+
+std::string content(const std::filesystem::path& path) {
+  std::ifstream in(path);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+class Log : public ::testing::Test {
+ protected:
+  void TearDown() override { setup({}); }
+  TempDir dir_;
+  std::string file_ = (dir_.path() / "log.txt").string();
+};
+
+TEST_F(Log, RankZeroSpeaksAndWritesTheFile) {
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  setup({.file = file_, .rank = 0, .ranks = 4});
+  info("step {}", 7);
+  debug("unseen");
+  warning("slow");
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "step 7\n");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "rank 0 " + host_name() + ": warning: slow\n");
+  const std::regex lines("[-0-9: ]+ info: step 7\n[-0-9: ]+ warning: slow\n");
+  EXPECT_TRUE(std::regex_match(content(file_), lines)) << content(file_);
+}
+
+TEST_F(Log, OtherRanksOnlyWarn) {
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  setup({.level = Level::kDebug, .file = file_, .rank = 3, .ranks = 4});
+  info("unseen");
+  error("disk full");
+  EXPECT_FALSE(enabled(Level::kInfo));
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "rank 3 " + host_name() + ": error: disk full\n");
+  EXPECT_FALSE(std::filesystem::exists(file_));
+}
+
+TEST_F(Log, WithoutATerminalThereIsNoLiveLineAndNoColour) {
+  testing::internal::CaptureStdout();
+  setup({});
+  EXPECT_FALSE(on_terminal());
+  live_line("50 %");
+  info("done");
+  end_live_line(true);
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "done\n");
+}
+
+TEST_F(Log, OnATerminalALineClearsTheLiveLineFirst) {
+  const int master = posix_openpt(O_RDWR | O_NOCTTY);
+  ASSERT_GE(master, 0);
+  ASSERT_EQ(grantpt(master), 0);
+  ASSERT_EQ(unlockpt(master), 0);
+  const int terminal = open(ptsname(master), O_RDWR | O_NOCTTY);
+  ASSERT_GE(terminal, 0);
+  setenv("TERM", "xterm", 1);
+  const char* launcher = getenv("OMPI_COMM_WORLD_RANK");
+  if (launcher) unsetenv("OMPI_COMM_WORLD_RANK");
+  fflush(stdout);
+  const int saved = dup(STDOUT_FILENO);
+  dup2(terminal, STDOUT_FILENO);
+  setup({});
+  const bool recognised = on_terminal();
+  live_line("50 %");
+  info("saved");
+  end_live_line();
+  fflush(stdout);
+  dup2(saved, STDOUT_FILENO);
+  char buffer[512] = {};
+  const ssize_t n = read(master, buffer, sizeof buffer - 1);
+  close(saved);
+  close(terminal);
+  close(master);
+  EXPECT_TRUE(recognised);
+  EXPECT_EQ(std::string(buffer, static_cast<std::size_t>(n)),
+            "\r\x1b[2K50 %"
+            "\r\x1b[2Ksaved\r\n"
+            "\r\x1b[2K50 %"
+            "\r\x1b[2K");
+}
+
+TEST_F(Log, AFileThatCannotBeOpenedIsAnIoError) {
+  EXPECT_THROW(setup({.file = (dir_.path() / "log.txt" / "x").string() + "/"}), IoError);
+}
+
+}  // namespace
+}  // namespace banyan::log

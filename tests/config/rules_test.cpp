@@ -1,0 +1,93 @@
+#include "src/config/rules.hpp"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <set>
+
+#include "src/base/error.hpp"
+#include "src/config/load.hpp"
+
+namespace banyan::config {
+namespace {
+
+struct Case {
+  const char* rule;
+  std::vector<std::string> overrides;
+  std::vector<std::string> words;  ///< both keys with their values, and the fix
+};
+
+const std::vector<Case> kCases{
+    {"width_over_heads", {"model.width=100"}, {"model.width = 100", "model.heads = 12", "96"}},
+    {"heads_over_kv_heads", {"model.kv_heads=5"}, {"model.heads = 12", "model.kv_heads = 5", "(1 2 3 4 6 12)"}},
+    {"rotary_head_size",
+     {"model.position=rotary", "model.width=36"},
+     {"model.width = 36", "rotary", "model.width = 48"}},
+    {"heads_over_tensor",
+     {"parallel.tensor=8"},
+     {"model.heads = 12 cannot be split over parallel.tensor = 8; use a divisor of 12 (1 2 3 4 6 12)"}},
+    {"kv_heads_over_tensor",
+     {"parallel.tensor=4", "model.kv_heads=2"},
+     {"model.kv_heads = 2", "parallel.tensor = 4", "(1 2)"}},
+    {"ffn_over_tensor", {"parallel.tensor=4", "model.ffn=102"}, {"model.ffn = 102", "parallel.tensor = 4", "104"}},
+    {"sequence_needs_tensor", {"parallel.sequence=true"}, {"parallel.sequence = true", "parallel.tensor = 1"}},
+    {"rows_over_tensor",
+     {"parallel.sequence=true", "parallel.tensor=2", "model.context=15"},
+     {"parallel.microbatch x model.context = 1 x 15", "parallel.tensor = 2", "model.context = 16"}},
+    {"layers_over_pipeline", {"parallel.pipeline=13"}, {"model.layers = 12", "parallel.pipeline = 13", "12 or less"}},
+    {"stages_fit", {"parallel.pipeline=3", "parallel.stages=6,6"}, {"parallel.stages = 6,6", "parallel.pipeline = 3"}},
+    {"stages_fit", {"parallel.pipeline=2", "parallel.stages=6,5"}, {"adds up to 11", "model.layers = 12"}},
+    {"stages_fit", {"parallel.stages=6,x"}, {"parallel.stages = 6,x"}},
+    {"stages_fit", {"parallel.stages=12,0"}, {"parallel.stages = 12,0"}},
+    {"stages_fit", {"parallel.stages=,12"}, {"parallel.stages = ,12"}},
+    {"batch_over_microbatch", {"parallel.microbatch=3"}, {"train.batch = 8", "parallel.microbatch = 3", "(1 2 4 8)"}},
+    {"batch_over_data", {"parallel.data=9"}, {"train.batch = 8", "parallel.data = 9", "train.batch = 9"}},
+    {"min_lr_below_lr", {"optimizer.lr=1e-5"}, {"optimizer.min_lr = 6e-05", "optimizer.lr = 1e-05"}},
+    {"warmup_within_steps", {"optimizer.warmup=2k"}, {"optimizer.warmup = 2000", "train.steps = 1000"}},
+    {"decay_within_steps",
+     {"optimizer.schedule=wsd", "optimizer.decay=900", "optimizer.warmup=200"},
+     {"optimizer.warmup = 200", "optimizer.decay = 900", "optimizer.decay = 800"}},
+    {"evaluation_has_data",
+     {"train.eval_every=10", "data.validation_fraction=0"},
+     {"train.eval_every = 10", "data.validation_fraction = 0"}},
+};
+
+TEST(Rules, EachSaysBothKeysBothValuesAndAFix) {
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(c.rule);
+    try {
+      load_text("", "x.ini", c.overrides);
+      ADD_FAILURE() << "accepted";
+    } catch (const ConfigError& e) {
+      for (const std::string& w : c.words) EXPECT_NE(std::string(e.what()).find(w), std::string::npos) << e.what();
+    }
+  }
+}
+
+TEST(Rules, EveryRuleHasACase) {
+  std::set<std::string> with_case;
+  for (const Case& c : kCases) with_case.insert(c.rule);
+  for (const Rule& r : rules()) EXPECT_EQ(with_case.count(r.name), 1u) << r.name;
+}
+
+TEST(Rules, AcceptWhatFits) {
+  const std::vector<std::string> overrides{"parallel.pipeline=2",    "parallel.stages=5, 7", "parallel.tensor=4",
+                                           "parallel.sequence=true", "model.kv_heads=4",     "parallel.data=2"};
+  EXPECT_NO_THROW(load_text("", "x.ini", overrides));
+}
+
+TEST(Rules, ZeroesStandForWhatTheSentencesSay) {
+  model_section m = defaults().model;
+  EXPECT_EQ(effective_kv_heads(m), 12);
+  EXPECT_EQ(effective_ffn(m), 3072);
+  m.mlp = "swiglu";
+  m.width = 4096;
+  EXPECT_EQ(effective_ffn(m), 10944);
+  m.ffn = 7;
+  EXPECT_EQ(effective_ffn(m), 7);
+  EXPECT_EQ(divisors_text(1), "1");
+  EXPECT_EQ(divisors_text(12), "1 2 3 4 6 12");
+}
+
+}  // namespace
+}  // namespace banyan::config
