@@ -9,6 +9,7 @@ namespace banyan::comm {
 namespace {
 
 constexpr Seconds kLongestLook{0.1};
+constexpr std::chrono::milliseconds kLifelineEvery{2};
 thread_local Seconds patience{0};
 
 }  // namespace
@@ -70,8 +71,8 @@ void ScratchPool::give(Block block) {
   if (block.memory) free_.push_back(std::move(block));
 }
 
-Engine::Engine(Transport& transport, std::vector<std::string> peer_names)
-    : transport_(transport), peer_names_(std::move(peer_names)) {}
+Engine::Engine(Transport& transport, Lifeline& lifeline, std::vector<std::string> peer_names)
+    : transport_(transport), lifeline_(lifeline), peer_names_(std::move(peer_names)) {}
 
 void Engine::start(std::shared_ptr<Operation> operation) {
   const std::lock_guard lock(mutex_);
@@ -88,9 +89,14 @@ bool Engine::progress() {
   advancing_ = true;
   bool moved = false;
   try {
-    transport_.progress();
-    if (const auto& word = transport_.announced())
+    // A system call: now and then is enough.
+    if (const auto now = Clock::now(); now >= next_poll_) {
+      next_poll_ = now + kLifelineEvery;
+      lifeline_.poll();
+    }
+    if (const auto& word = lifeline_.announced())
       throw CommError("{} failed: {}", peer_name(word->rank), word->message);
+    transport_.progress();
     for (std::size_t i = 0; i < active_.size(); ++i) {
       if (!active_[i]->advance()) continue;
       moved = true;
@@ -132,7 +138,7 @@ bool Engine::look(Operation& operation) {
 void Engine::give_up(const std::string& why) noexcept {
   const std::lock_guard lock(mutex_);
   if (!failure_) failure_ = why;
-  for (const auto& operation : active_) operation->give_up();
+  for (const auto& operation : active_) operation->give_up(true);
   active_.clear();
 }
 
@@ -140,7 +146,7 @@ void Engine::drop(const std::shared_ptr<Operation>& operation) noexcept {
   const std::lock_guard lock(mutex_);
   const auto at = std::find(active_.begin(), active_.end(), operation);
   if (at == active_.end()) return;
-  operation->give_up();
+  operation->give_up(failure_.has_value());
   active_.erase(at);
 }
 

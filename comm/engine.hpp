@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/lifeline.hpp"
 #include "comm/transport.hpp"
 #include "src/base/queue.hpp"
 #include "src/base/section.hpp"
@@ -31,8 +32,9 @@ class Operation : public Event::State {
 
   /// Does what can be done now; true when something moved.  Sets done when nothing is left.  Throws what goes wrong.
   virtual bool advance() = 0;
-  /// Releases all requests; the operation will not be advanced again.
-  virtual void give_up() = 0;
+  /// Gives all requests back: releases them when all is well, forgets them after a failure.  The operation will not be
+  /// advanced again.
+  virtual void give_up(bool after_failure) = 0;
   /// World rank the operation waits for just now, -1 for none in particular.
   virtual int waits_for() const = 0;
 
@@ -68,7 +70,7 @@ class ScratchPool {
 class Engine {
  public:
   /// `peer_names[r]` is "rank 3 on n1".
-  Engine(Transport& transport, std::vector<std::string> peer_names);
+  Engine(Transport& transport, Lifeline& lifeline, std::vector<std::string> peer_names);
 
   /// Takes the operation in and gives it a first push.
   void start(std::shared_ptr<Operation> operation);
@@ -92,6 +94,8 @@ class Engine {
   bool look(Operation& operation);
 
   Transport& transport_;
+  Lifeline& lifeline_;
+  Clock::time_point next_poll_{};
   const std::vector<std::string> peer_names_;
   std::recursive_mutex mutex_;
   std::vector<std::shared_ptr<Operation>> active_;

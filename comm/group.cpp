@@ -1,6 +1,7 @@
 #include "comm/group.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <numeric>
 #include <utility>
 
@@ -41,9 +42,10 @@ Group::Group(Engine& engine, GroupOptions options, std::vector<int> world_ranks,
       options_(std::move(options)),
       world_ranks_(std::move(world_ranks)),
       id_(id),
-      name_(std::move(name)) {
+      name_(std::move(name)),
+      exceptions_(std::uncaught_exceptions()) {
   const Transport& transport = engine_.transport();
-  if (id < 0 || id > kMaxGroupId) throw BugError("{}: group id {} is not in 0 .. {}", name_, id, kMaxGroupId);
+  if (id < 0 || id > kLeavingGroup) throw BugError("{}: group id {} is not in 0 .. {}", name_, id, kMaxGroupId);
   for (std::size_t i = 0; i < world_ranks_.size(); ++i) {
     const int r = world_ranks_[i];
     if (r < 0 || r >= transport.size()) throw BugError("{}: no rank {} in a world of {}", name_, r, transport.size());
@@ -54,6 +56,8 @@ Group::Group(Engine& engine, GroupOptions options, std::vector<int> world_ranks,
 }
 
 Group::~Group() {
+  // While an exception unwinds, buffers of operations in flight may be gone before this.
+  if (std::uncaught_exceptions() > exceptions_) engine_.give_up(name_ + " was left in the middle of its work");
   for (const auto& weak : in_flight_)
     if (const auto operation = weak.lock()) engine_.drop(operation);
 }

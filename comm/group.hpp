@@ -61,6 +61,7 @@ class Group final : public Communicator {
   const int id_;
   const std::string name_;
   int rank_ = -1;
+  const int exceptions_;
 
   std::uint64_t sequence_ = 0;  ///< collectives so far
   std::array<std::weak_ptr<Operation>, kSequences> by_sequence_;

@@ -20,6 +20,13 @@ bool collect(Engine& engine, Request* request, int peer, const std::string& what
   return true;
 }
 
+void give_back(Engine& engine, Request* request, bool after_failure) {
+  if (after_failure)
+    engine.transport().forget(request);
+  else
+    engine.transport().release(request);
+}
+
 }  // namespace
 
 PlanOperation::PlanOperation(Engine& engine, Execution execution, std::string what, Seconds silence)
@@ -29,7 +36,7 @@ PlanOperation::PlanOperation(Engine& engine, Execution execution, std::string wh
   scratch_ = engine_.scratch().take(static_cast<std::size_t>(execution_.plan->scratch) * size_of(dtype));
 }
 
-PlanOperation::~PlanOperation() { give_up(); }
+PlanOperation::~PlanOperation() { give_up(engine_.failed()); }
 
 View PlanOperation::view(const Slice& slice) const {
   std::byte* base = slice.buffer == Buffer::kInput    ? execution_.input.data
@@ -111,8 +118,8 @@ bool PlanOperation::advance() {
   return moved;
 }
 
-void PlanOperation::give_up() {
-  for (const Posted& p : posted_) engine_.transport().release(p.request);
+void PlanOperation::give_up(bool after_failure) {
+  for (const Posted& p : posted_) give_back(engine_, p.request, after_failure);
   posted_.clear();
 }
 
@@ -139,7 +146,7 @@ MessageOperation::MessageOperation(Engine& engine, bool sends, int world_rank, T
   } while (at < bytes);
 }
 
-MessageOperation::~MessageOperation() { give_up(); }
+MessageOperation::~MessageOperation() { give_up(engine_.failed()); }
 
 bool MessageOperation::advance() {
   bool moved = false;
@@ -154,8 +161,8 @@ bool MessageOperation::advance() {
   return true;
 }
 
-void MessageOperation::give_up() {
-  for (Request* r : requests_) engine_.transport().release(r);
+void MessageOperation::give_up(bool after_failure) {
+  for (Request* r : requests_) give_back(engine_, r, after_failure);
   requests_.clear();
 }
 

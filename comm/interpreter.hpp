@@ -27,7 +27,7 @@ class PlanOperation final : public Operation {
   PlanOperation(Engine& engine, Execution execution, std::string what, Seconds silence);
   ~PlanOperation() override;
   bool advance() override;
-  void give_up() override;
+  void give_up(bool after_failure) override;
   int waits_for() const override;
 
  private:
@@ -55,7 +55,7 @@ class MessageOperation final : public Operation {
                    std::string what, Seconds silence);
   ~MessageOperation() override;
   bool advance() override;
-  void give_up() override;
+  void give_up(bool after_failure) override;
   int waits_for() const override { return peer_; }
 
  private:

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <unordered_map>
 #include <utility>
 
 namespace banyan::comm {
@@ -15,36 +16,57 @@ constexpr int kNothing = -1;  // the symbol of memory that was never written
 // Symbols: numbers that stand for expressions.  The same expression always gets the same number.
 class Symbols {
  public:
+  explicit Symbols(int ranks) : ranks_(ranks) {}
   // Element `index` of what `rank` contributes.
-  int leaf(int rank, std::int64_t index) { return number({-1 - rank, index}, {{{rank, index}}}); }
+  int leaf(int rank, std::int64_t index) {
+    return number({-1 - rank, index}, [&] {
+      Node node{
+          .ranks = std::vector<std::uint64_t>(static_cast<std::size_t>(ranks_ + 63) / 64), .index = index, .count = 1};
+      node.ranks[static_cast<std::size_t>(rank / 64)] = std::uint64_t{1} << (rank % 64);
+      return node;
+    });
+  }
   int combine(int left, int right) {
     if (left == kNothing || right == kNothing) return kNothing;
-    auto leaves = nodes_[static_cast<std::size_t>(left)].leaves;
-    const auto& more = nodes_[static_cast<std::size_t>(right)].leaves;
-    leaves.insert(leaves.end(), more.begin(), more.end());
-    return number({left, right}, {std::move(leaves)});
+    return number({left, right}, [&] {
+      Node node = nodes_[static_cast<std::size_t>(left)];
+      const Node& more = nodes_[static_cast<std::size_t>(right)];
+      for (std::size_t i = 0; i < node.ranks.size(); ++i) {
+        node.sound = node.sound && (node.ranks[i] & more.ranks[i]) == 0;  // nobody contributes twice
+        node.ranks[i] |= more.ranks[i];
+      }
+      node.sound = node.sound && more.sound && node.index == more.index;
+      node.count += more.count;
+      return node;
+    });
   }
-  // Whether a symbol is element `index` of every one of `ranks` ranks, each once.
-  bool complete(int symbol, int ranks, std::int64_t index) const {
+  // Whether a symbol is element `index` of every rank, each once.
+  bool complete(int symbol, std::int64_t index) const {
     if (symbol == kNothing) return false;
-    auto leaves = nodes_[static_cast<std::size_t>(symbol)].leaves;
-    std::sort(leaves.begin(), leaves.end());
-    if (static_cast<int>(leaves.size()) != ranks) return false;
-    for (int r = 0; r < ranks; ++r)
-      if (leaves[static_cast<std::size_t>(r)] != std::pair<int, std::int64_t>{r, index}) return false;
-    return true;
+    const Node& node = nodes_[static_cast<std::size_t>(symbol)];
+    return node.sound && node.count == ranks_ && node.index == index;
   }
 
  private:
   struct Node {
-    std::vector<std::pair<int, std::int64_t>> leaves;
+    std::vector<std::uint64_t> ranks;  // whose contributions are in it, as bits
+    std::int64_t index = 0;
+    int count = 0;
+    bool sound = true;
   };
-  int number(std::pair<std::int64_t, std::int64_t> key, Node node) {
+  int number(std::pair<std::int64_t, std::int64_t> key, const auto& make) {
     const auto [at, fresh] = numbers_.try_emplace(key, static_cast<int>(nodes_.size()));
-    if (fresh) nodes_.push_back(std::move(node));
+    if (fresh) nodes_.push_back(make());
     return at->second;
   }
-  std::map<std::pair<std::int64_t, std::int64_t>, int> numbers_;
+  struct Hash {
+    std::size_t operator()(const std::pair<std::int64_t, std::int64_t>& key) const {
+      return static_cast<std::size_t>(key.first) * 0x9E3779B97F4A7C15u ^
+             static_cast<std::size_t>(key.second) * 0xBF58476D1CE4E5B9u;
+    }
+  };
+  const int ranks_;
+  std::unordered_map<std::pair<std::int64_t, std::int64_t>, int, Hash> numbers_;
   std::vector<Node> nodes_;
 };
 
@@ -73,7 +95,7 @@ struct Machine {
 class Execution {
  public:
   Execution(const Collective& collective, const std::vector<Plan>& plans)
-      : collective_(collective), plans_(plans), size_(static_cast<int>(plans.size())) {}
+      : collective_(collective), plans_(plans), size_(static_cast<int>(plans.size())), symbols_(size_) {}
 
   std::string run() {
     set_up();
@@ -270,14 +292,14 @@ class Execution {
       switch (collective_.kind) {
         case CollectiveKind::kAllReduce:
           for (std::int64_t i = 0; i < total(); ++i) {
-            if (!symbols_.complete(out(i), size_, i)) return wrong(i);
+            if (!symbols_.complete(out(i), i)) return wrong(i);
             if (reduced.try_emplace(i, out(i)).first->second != out(i))
               return fmt::format("{}: ranks 0 and {} compute element {} in different orders", plan(r).name, r, i);
           }
           break;
         case CollectiveKind::kReduceScatter:
           for (std::int64_t i = 0; i < count(r); ++i)
-            if (!symbols_.complete(out(i), size_, begin(r) + i)) return wrong(i);
+            if (!symbols_.complete(out(i), begin(r) + i)) return wrong(i);
           break;
         case CollectiveKind::kAllGather:
           for (int p = 0; p < size_; ++p)

@@ -5,14 +5,13 @@
 //   - send and receive return at once; buffers belong to the transport until the request is finished.
 //   - Nothing advances outside progress(), send and receive; progress never blocks.
 //   - A message longer or shorter than its receive fails the receive.
-//   - A dead peer looks like silence.  Whoever can still speak says so with announce().
+//   - A dead peer may look like silence; comm/lifeline.hpp is there to notice.
 //   - Calls come from one thread at a time.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include "comm/communicator.hpp"
@@ -71,11 +70,9 @@ class Transport {
   /// Gives a request back.  A pending receive is cancelled: its buffer is not written afterwards unless its message was
   /// already arriving, which is then waited for, a second at most.  A pending send is left to finish by itself.
   virtual void release(Request* request) = 0;
-
-  /// Sends word of this rank's failure to all other ranks, best effort, within a second.
-  virtual void announce(const PeerFailure& failure) = 0;
-  /// The first word received.  Advances in progress().
-  virtual const std::optional<PeerFailure>& announced() const = 0;
+  /// Gives a request up after a failure, when the buffers of others may be gone already: advances nothing.  The
+  /// transport is not used afterwards.
+  virtual void forget(Request* request) = 0;
 };
 
 }  // namespace banyan::comm

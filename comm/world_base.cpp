@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "comm/group.hpp"
-#include "comm/plans/spread.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::comm {
@@ -20,8 +19,12 @@ void copy_host_bytes(Queue, View out, ConstView in) {
 
 }  // namespace
 
-WorldBase::WorldBase(std::unique_ptr<Transport> transport, std::vector<Place> places)
-    : transport_(std::move(transport)), places_(std::move(places)), copy_(copy_host_bytes) {
+WorldBase::WorldBase(std::unique_ptr<Transport> transport, std::unique_ptr<Lifeline> lifeline,
+                     std::vector<Place> places)
+    : transport_(std::move(transport)),
+      lifeline_(std::move(lifeline)),
+      places_(std::move(places)),
+      copy_(copy_host_bytes) {
   std::vector<std::string> names;
   for (int r = 0; r < size(); ++r) {
     names.push_back(fmt::format("rank {} on {}", r, host(r)));
@@ -29,7 +32,7 @@ WorldBase::WorldBase(std::unique_ptr<Transport> transport, std::vector<Place> pl
     ++local_size_;
     if (r < rank()) ++local_rank_;
   }
-  engine_ = std::make_unique<Engine>(*transport_, std::move(names));
+  engine_ = std::make_unique<Engine>(*transport_, *lifeline_, std::move(names));
 }
 
 void WorldBase::configure(const WorldOptions& options, ReduceFunction reduce, CopyFunction copy) {
@@ -44,6 +47,7 @@ void WorldBase::configure(const WorldOptions& options, ReduceFunction reduce, Co
 }
 
 std::unique_ptr<Communicator> WorldBase::group(std::vector<int> world_ranks, int id, std::string name) {
+  if (id > kMaxGroupId) throw BugError("{}: group id {} is not in 0 .. {}", name, id, kMaxGroupId);
   return std::make_unique<Group>(*engine_, GroupOptions{options_.peer_timeout, reduce_, copy_}, std::move(world_ranks),
                                  id, std::move(name));
 }
@@ -53,10 +57,10 @@ void WorldBase::announce_failure(int exit_code, const std::string& message) noex
   if (announced_) return;
   announced_ = true;
   engine_->give_up("this rank left: " + message);
-  // Who leaves because another one failed has nothing to add.
-  if (transport_->announced()) return;
   try {
-    transport_->announce({rank(), exit_code, message});
+    lifeline_->poll();
+    // Who leaves because another one failed has nothing to add.
+    if (!lifeline_->announced()) lifeline_->announce({rank(), exit_code, message});
   } catch (const std::exception&) {
     // The others will notice the silence.
   }
@@ -64,36 +68,34 @@ void WorldBase::announce_failure(int exit_code, const std::string& message) noex
 
 std::optional<PeerFailure> WorldBase::peer_failure() {
   const std::lock_guard lock(engine_->mutex());
-  transport_->progress();
-  return transport_->announced();
+  lifeline_->poll();
+  return lifeline_->announced();
+}
+
+void WorldBase::meet_over_transport(Seconds deadline) {
+  std::vector<int> everyone(static_cast<std::size_t>(size()));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  const Section section("all ranks to leave together", deadline);
+  const PatienceScope patience(deadline + Seconds{1});
+  Group(*engine_, {}, std::move(everyone), kLeavingGroup, "the last barrier").barrier("before leaving");
 }
 
 bool WorldBase::last_barrier(Seconds deadline) noexcept {
   try {
-    const std::lock_guard lock(engine_->mutex());
-    if (!engine_->idle()) engine_->give_up("this rank left with messages in flight");
-    const Section section("all ranks leave together");
-    std::vector<int> everyone(static_cast<std::size_t>(size()));
-    std::iota(everyone.begin(), everyone.end(), 0);
-    // Not one of the engine's operations, which end when somebody fails: this one is for just that case.
-    PlanOperation meeting(*engine_,
-                          {.plan = std::make_shared<const Plan>(dissemination_barrier(rank(), size())),
-                           .world_ranks = &everyone,
-                           .tag = Tag::collective(kLeavingGroup, meetings_++),
-                           .input = {},
-                           .output = {},
-                           .reduce = {},
-                           .copy = {},
-                           .queue = {}},
-                          "all ranks leave together", deadline);
     const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(deadline);
-    Backoff backoff;
-    while (meeting.advance(), !meeting.done()) {
-      if (Clock::now() > end) return met_ = false;
-      backoff.pause();
-      transport_->progress();
+    if (!engine_->failed() && !engine_->idle()) engine_->give_up("this rank left with messages in flight");
+    if (!engine_->failed()) {
+      try {
+        meet_over_transport(deadline);
+        lifeline_->leave();
+        return true;
+      } catch (const CommError&) {
+        met_ = false;  // somebody failed meanwhile; the others are at the lifeline
+      }
     }
-    return true;
+    met_ = false;
+    const std::lock_guard lock(engine_->mutex());
+    return lifeline_->meet(std::max(Seconds{0}, Seconds(end - Clock::now())));
   } catch (const std::exception&) {
     return met_ = false;
   }

@@ -7,6 +7,7 @@
 
 #include "comm/communicator.hpp"
 #include "comm/engine.hpp"
+#include "comm/lifeline.hpp"
 
 namespace banyan::comm {
 
@@ -31,14 +32,17 @@ class WorldBase : public World {
     std::string host;
     int node = 0;
   };
-  WorldBase(std::unique_ptr<Transport> transport, std::vector<Place> places);
+  WorldBase(std::unique_ptr<Transport> transport, std::unique_ptr<Lifeline> lifeline, std::vector<Place> places);
   Engine& engine() { return *engine_; }
   const WorldOptions& options() const { return options_; }
-  /// Nothing failed and every last barrier so far was complete.
+  /// Nothing failed; MPI may be entered once more.
   bool healthy() const { return !engine_->failed() && met_; }
 
  private:
+  void meet_over_transport(Seconds deadline);
+
   const std::unique_ptr<Transport> transport_;
+  const std::unique_ptr<Lifeline> lifeline_;
   const std::vector<Place> places_;
   int local_rank_ = 0, local_size_ = 0;
   std::unique_ptr<Engine> engine_;
@@ -47,7 +51,6 @@ class WorldBase : public World {
   CopyFunction copy_;
   bool announced_ = false;
   bool met_ = true;
-  std::uint64_t meetings_ = 0;
 };
 
 }  // namespace banyan::comm

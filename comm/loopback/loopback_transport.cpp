@@ -64,16 +64,6 @@ Request* LoopbackTransport::receive(int peer, Tag tag, std::byte* data, std::siz
   return post(new LoopbackRequest(peer, rank_, tag, data, bytes), false);
 }
 
-void LoopbackTransport::progress() {
-  if (announced_ || !hub_->any_announcement_.load(std::memory_order_acquire)) return;
-  const std::lock_guard lock(hub_->announcement_mutex_);
-  for (const PeerFailure& failure : hub_->announcements_)
-    if (failure.rank != rank_) {
-      announced_ = failure;
-      return;
-    }
-}
-
 void LoopbackTransport::release(Request* request) {
   auto* mine = static_cast<LoopbackRequest*>(request);
   if (mine->state() == Request::State::kPending) {
@@ -84,12 +74,6 @@ void LoopbackTransport::release(Request* request) {
     std::erase(box.receives, mine);
   }
   delete mine;
-}
-
-void LoopbackTransport::announce(const PeerFailure& failure) {
-  const std::lock_guard lock(hub_->announcement_mutex_);
-  hub_->announcements_.push_back(failure);
-  hub_->any_announcement_.store(true, std::memory_order_release);
 }
 
 }  // namespace banyan::comm

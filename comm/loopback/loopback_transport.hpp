@@ -3,7 +3,6 @@
 // have.
 #pragma once
 
-#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -30,9 +29,6 @@ class LoopbackHub {
     std::deque<LoopbackRequest*> sends, receives;  // without a partner yet, in order of posting
   };
   std::vector<std::unique_ptr<Box>> boxes_;
-  std::mutex announcement_mutex_;
-  std::vector<PeerFailure> announcements_;
-  std::atomic<bool> any_announcement_{false};
 };
 
 class LoopbackTransport final : public Transport {
@@ -44,16 +40,14 @@ class LoopbackTransport final : public Transport {
   std::string name() const override { return "loopback"; }
   Request* send(int peer, Tag tag, const std::byte* data, std::size_t bytes) override;
   Request* receive(int peer, Tag tag, std::byte* data, std::size_t bytes) override;
-  void progress() override;
+  void progress() override {}
   void release(Request* request) override;
-  void announce(const PeerFailure& failure) override;
-  const std::optional<PeerFailure>& announced() const override { return announced_; }
+  void forget(Request* request) override { release(request); }
 
  private:
   Request* post(LoopbackRequest* request, bool is_send);
   const std::shared_ptr<LoopbackHub> hub_;
   const int rank_;
-  std::optional<PeerFailure> announced_;
 };
 
 }  // namespace banyan::comm

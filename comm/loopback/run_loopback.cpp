@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "comm/loopback/loopback_lifeline.hpp"
 #include "comm/loopback/loopback_transport.hpp"
 #include "comm/world_base.hpp"
 #include "src/base/error.hpp"
@@ -14,8 +15,10 @@ namespace {
 
 class LoopbackWorld final : public WorldBase {
  public:
-  LoopbackWorld(std::shared_ptr<LoopbackHub> hub, int rank, int ranks_per_node)
-      : WorldBase(std::make_unique<LoopbackTransport>(hub, rank), places(hub->size(), ranks_per_node)) {}
+  LoopbackWorld(std::shared_ptr<LoopbackHub> hub, std::shared_ptr<LoopbackBoard> board, int rank, int ranks_per_node)
+      : WorldBase(std::make_unique<LoopbackTransport>(hub, rank),
+                  std::make_unique<LoopbackLifeline>(std::move(board), rank, hub->size()),
+                  places(hub->size(), ranks_per_node)) {}
 
  private:
   static std::vector<Place> places(int size, int ranks_per_node) {
@@ -33,12 +36,13 @@ class LoopbackWorld final : public WorldBase {
 void run_loopback(int size, const std::function<void(World&)>& body, int ranks_per_node) {
   if (size < 1) throw BugError("a world of {} ranks", size);
   const auto hub = std::make_shared<LoopbackHub>(size);
+  const auto board = std::make_shared<LoopbackBoard>();
   std::mutex mutex;
   std::exception_ptr first;
   std::vector<std::thread> threads;
   for (int r = 0; r < size; ++r)
     threads.emplace_back([&, r] {
-      LoopbackWorld world(hub, r, ranks_per_node);
+      LoopbackWorld world(hub, board, r, ranks_per_node);
       const auto leave = [&](int code, const std::string& message) {
         {
           const std::lock_guard lock(mutex);

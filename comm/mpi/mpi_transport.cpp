@@ -20,15 +20,10 @@ class MpiTransport::Message final : public Request {
   bool abandoned = false;  // released before it was complete: freed when it is
 };
 
-struct MpiTransport::Word {
-  std::int32_t rank = 0, code = 0;
-  std::array<char, 2040> message{};
-};
-
 namespace {
 
 constexpr std::uint32_t kLargestTag = (1u << 23) - 1;
-constexpr Seconds kFarewell{1.0};  // how long releasing or announcing may take
+constexpr Seconds kFarewell{1.0};  // how long releasing may take
 
 std::string error_text(int code) {
   std::array<char, MPI_MAX_ERROR_STRING> text{};
@@ -43,11 +38,9 @@ void check_mpi(int code, const char* call) {
   if (code != MPI_SUCCESS) throw CommError("{}: {}", call, error_text(code));
 }
 
-MpiTransport::MpiTransport(MPI_Comm base) : heard_(std::make_unique<Word>()), said_(std::make_unique<Word>()) {
+MpiTransport::MpiTransport(MPI_Comm base) {
   check_mpi(MPI_Comm_dup(base, &messages_), "MPI_Comm_dup");
-  check_mpi(MPI_Comm_dup(base, &words_), "MPI_Comm_dup");
-  for (MPI_Comm c : {messages_, words_})
-    check_mpi(MPI_Comm_set_errhandler(c, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  check_mpi(MPI_Comm_set_errhandler(messages_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   check_mpi(MPI_Comm_rank(messages_, &rank_), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(messages_, &size_), "MPI_Comm_size");
   void* largest = nullptr;
@@ -56,25 +49,11 @@ MpiTransport::MpiTransport(MPI_Comm base) : heard_(std::make_unique<Word>()), sa
   if (!found || static_cast<std::uint32_t>(*static_cast<int*>(largest)) < kLargestTag)
     throw CommError("this MPI library's tags end below {}; use Open MPI or another one with tags of 23 bits",
                     kLargestTag);
-  handles_.push_back(MPI_REQUEST_NULL);
-  pending_.push_back(nullptr);
-  listen();
 }
 
 MpiTransport::~MpiTransport() = default;
 
-void MpiTransport::close() {
-  if (handles_[0] != MPI_REQUEST_NULL) {
-    check_mpi(MPI_Cancel(&handles_[0]), "MPI_Cancel");
-    check_mpi(MPI_Wait(&handles_[0], MPI_STATUS_IGNORE), "MPI_Wait");
-  }
-  check_mpi(MPI_Comm_free(&messages_), "MPI_Comm_free");
-  check_mpi(MPI_Comm_free(&words_), "MPI_Comm_free");
-}
-
-void MpiTransport::listen() {
-  check_mpi(MPI_Irecv(heard_.get(), sizeof(Word), MPI_BYTE, MPI_ANY_SOURCE, 0, words_, &handles_[0]), "MPI_Irecv");
-}
+void MpiTransport::close() { check_mpi(MPI_Comm_free(&messages_), "MPI_Comm_free"); }
 
 MpiTransport::Message* MpiTransport::post(Message* message, MPI_Request handle) {
   handles_.push_back(handle);
@@ -116,6 +95,7 @@ void MpiTransport::complete(std::size_t index, const MPI_Status& status, bool er
 }
 
 void MpiTransport::progress() {
+  if (handles_.empty()) return;
   indices_.resize(handles_.size());
   statuses_.resize(handles_.size());
   int count = 0;
@@ -125,19 +105,12 @@ void MpiTransport::progress() {
   if (count == MPI_UNDEFINED || count == 0) return;
   for (int i = 0; i < count; ++i) {
     const auto index = static_cast<std::size_t>(indices_[static_cast<std::size_t>(i)]);
-    if (index == 0) {
-      heard_->message.back() = '\0';
-      if (!announced_) announced_ = PeerFailure{heard_->rank, heard_->code, heard_->message.data()};
-      if (announced_->rank < 0 || announced_->rank >= size_)
-        announced_->rank = statuses_[static_cast<std::size_t>(i)].MPI_SOURCE;
-      continue;  // one word is enough; later ones are not listened for
-    }
     complete(index, statuses_[static_cast<std::size_t>(i)], code == MPI_ERR_IN_STATUS);
     if (pending_[index]->abandoned) delete pending_[index];
     pending_[index] = nullptr;
   }
-  std::size_t kept = 1;
-  for (std::size_t i = 1; i < handles_.size(); ++i) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < handles_.size(); ++i) {
     if (!pending_[i]) continue;
     handles_[kept] = handles_[i];
     pending_[kept++] = pending_[i];
@@ -155,27 +128,15 @@ void MpiTransport::release(Request* request) {
     const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(kFarewell);
     while (still_pending() && Clock::now() < end) progress();
   }
-  if (still_pending())
+  forget(message);
+}
+
+void MpiTransport::forget(Request* request) {
+  auto* message = static_cast<Message*>(request);
+  if (message->state() == Request::State::kPending)
     message->abandoned = true;
   else
     delete message;
-}
-
-void MpiTransport::announce(const PeerFailure& failure) {
-  said_->rank = failure.rank;
-  said_->code = failure.code;
-  const std::size_t length = std::min(failure.message.size(), said_->message.size() - 1);
-  std::memcpy(said_->message.data(), failure.message.data(), length);
-  std::vector<MPI_Request> sends;
-  for (int r = 0; r < size_; ++r) {
-    if (r == rank_) continue;
-    MPI_Request handle = MPI_REQUEST_NULL;
-    if (MPI_Isend(said_.get(), sizeof(Word), MPI_BYTE, r, 0, words_, &handle) == MPI_SUCCESS) sends.push_back(handle);
-  }
-  const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(kFarewell);
-  Backoff backoff;
-  for (int all = 0; !all && Clock::now() < end; backoff.pause())
-    if (MPI_Testall(static_cast<int>(sends.size()), sends.data(), &all, MPI_STATUSES_IGNORE) != MPI_SUCCESS) return;
 }
 
 }  // namespace banyan::comm

@@ -4,9 +4,6 @@
 
 #include <mpi.h>
 
-#include <array>
-#include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,27 +29,21 @@ class MpiTransport final : public Transport {
   Request* receive(int peer, Tag tag, std::byte* data, std::size_t bytes) override;
   void progress() override;
   void release(Request* request) override;
-  void announce(const PeerFailure& failure) override;
-  const std::optional<PeerFailure>& announced() const override { return announced_; }
+  void forget(Request* request) override;
 
  private:
   class Message;
-  struct Word;  // of a failure, as sent
   Message* post(Message* message, MPI_Request handle);
   void complete(std::size_t index, const MPI_Status& status, bool error_in_status);
-  void listen();
 
-  MPI_Comm messages_ = MPI_COMM_NULL, words_ = MPI_COMM_NULL;
+  MPI_Comm messages_ = MPI_COMM_NULL;
   int rank_ = 0, size_ = 0;
 
-  // Handles of everything under way and, at the same index, what it belongs to; index 0 is the listening receive.
+  // Handles of everything under way and, at the same index, what they belong to.
   std::vector<MPI_Request> handles_;
   std::vector<Message*> pending_;
   std::vector<int> indices_;
   std::vector<MPI_Status> statuses_;
-
-  std::unique_ptr<Word> heard_, said_;
-  std::optional<PeerFailure> announced_;
 };
 
 }  // namespace banyan::comm

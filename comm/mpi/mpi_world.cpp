@@ -4,23 +4,44 @@
 #include <array>
 #include <exception>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
 #include "comm/communicator.hpp"
 #include "comm/mpi/mpi_transport.hpp"
+#include "comm/tcp_lifeline.hpp"
 #include "comm/world_base.hpp"
 #include "src/base/error.hpp"
+#include "src/base/log.hpp"
 
 namespace banyan::comm {
 namespace {
 
 constexpr Seconds kShortestMeeting{60};  // before finalizing; ranks may end at different times
 
+constexpr Seconds kLifelineDeadline{20};
+
+// Where TCP is closed between the nodes: nobody can be told anything, silence must do.
+class NoLifeline final : public Lifeline {
+ public:
+  void poll() override {}
+  const std::optional<PeerFailure>& announced() const override { return nothing_; }
+  void announce(const PeerFailure&) override {}
+  bool meet(Seconds) override { return false; }
+  void leave() override {}
+
+ private:
+  const std::optional<PeerFailure> nothing_;
+};
+
 class MpiWorld final : public WorldBase {
  public:
-  MpiWorld(std::unique_ptr<MpiTransport> transport, MpiTransport& same, std::vector<Place> places)
-      : WorldBase(std::move(transport), std::move(places)), transport_(same), exceptions_(std::uncaught_exceptions()) {}
+  MpiWorld(std::unique_ptr<MpiTransport> transport, MpiTransport& same, std::unique_ptr<Lifeline> lifeline,
+           std::vector<Place> places)
+      : WorldBase(std::move(transport), std::move(lifeline), std::move(places)),
+        transport_(same),
+        exceptions_(std::uncaught_exceptions()) {}
 
   ~MpiWorld() override {
     // MPI_Finalize waits for every rank, for ever: only go there together.
@@ -74,6 +95,31 @@ class MpiWorld final : public WorldBase {
   const int exceptions_;
 };
 
+// Every rank learns every address and the key, once.  All or none: a lifeline with holes would name the wrong culprit.
+std::unique_ptr<Lifeline> connect_lifeline(int rank, int size) {
+  std::array<char, 32> key{};
+  std::random_device random;
+  for (char& c : key) c = static_cast<char>('a' + random() % 26);
+  check_mpi(MPI_Bcast(key.data(), key.size(), MPI_BYTE, 0, MPI_COMM_WORLD), "MPI_Bcast");
+  auto lifeline = std::make_unique<TcpLifeline>(rank, size, std::string(key.data(), key.size()));
+
+  using Address = std::array<char, TcpLifeline::kAddressBytes>;
+  Address mine{};
+  std::copy(lifeline->address().begin(), lifeline->address().end(), mine.begin());
+  std::vector<Address> all(static_cast<std::size_t>(size));
+  check_mpi(
+      MPI_Allgather(mine.data(), sizeof(Address), MPI_BYTE, all.data(), sizeof(Address), MPI_BYTE, MPI_COMM_WORLD),
+      "MPI_Allgather");
+  std::vector<std::string> addresses;
+  for (const Address& a : all) addresses.emplace_back(a.data());
+  int connected = lifeline->connect(addresses, kLifelineDeadline);
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &connected, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD), "MPI_Allreduce");
+  if (connected) return lifeline;
+  if (rank == 0)
+    log::warning("the ranks cannot reach each other by TCP: a lost rank will be noticed after comm.peer_timeout only");
+  return std::make_unique<NoLifeline>();
+}
+
 }  // namespace
 
 std::unique_ptr<World> make_mpi_world() {
@@ -89,7 +135,8 @@ std::unique_ptr<World> make_mpi_world() {
   auto transport = std::make_unique<MpiTransport>(MPI_COMM_WORLD);
   MpiTransport& same = *transport;
   auto places = MpiWorld::gather_places(same.size());
-  return std::make_unique<MpiWorld>(std::move(transport), same, std::move(places));
+  auto lifeline = connect_lifeline(same.rank(), same.size());
+  return std::make_unique<MpiWorld>(std::move(transport), same, std::move(lifeline), std::move(places));
 }
 
 }  // namespace banyan::comm

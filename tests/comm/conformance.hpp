@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -17,7 +18,7 @@ struct ConformanceCase {
 const std::vector<ConformanceCase>& conformance_cases();
 
 /// Throws std::runtime_error(what) unless it holds.
-void require(bool holds, const std::string& what);
+void require(bool holds, std::string_view what);
 /// Element by element in float, double, int32 and int64.
 void reduce_on_host(Queue, View inout, ConstView in, ReduceOp op);
 /// Gives the world the reduction above and a short timeout.

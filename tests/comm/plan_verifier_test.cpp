@@ -36,103 +36,113 @@ std::vector<std::int64_t> uneven(int size) {
   return counts;
 }
 
-class EveryRankCount : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(Up, EveryRankCount, testing::Range(1, kMaxRanks + 1));
-
-TEST_P(EveryRankCount, AllReduce) {
-  const int p = GetParam();
-  for (std::int64_t n : {std::int64_t{0}, std::int64_t{1}, std::int64_t{p - 1}, std::int64_t{2 * p + 3}}) {
-    const Collective c{.kind = CollectiveKind::kAllReduce, .counts = {n}, .to = {}};
-    const auto ring = all_ranks(p, [&](int r) { return ring_all_reduce(r, p, n, 2); });
-    EXPECT_EQ(verify(c, ring), "");
-    EXPECT_LE(most_sent(ring), 2 * (p - 1) * ((n + p - 1) / p));
-    const auto doubling = all_ranks(p, [&](int r) { return recursive_doubling_all_reduce(r, p, n); });
-    EXPECT_EQ(verify(c, doubling), "");
-    if (p > 20) continue;  // meant for few ranks
-    const auto direct = all_ranks(p, [&](int r) { return direct_all_reduce(r, p, n, 1); });
-    EXPECT_EQ(verify(c, direct), "");
-    EXPECT_LE(most_sent(direct), n + (p - 1) * ((n + p - 1) / p));
-    EXPECT_EQ(verify(c, all_ranks(p, [&](int r) { return direct_all_reduce_small(r, p, n); })), "");
+TEST(EveryRankCount, AllReduce) {
+  for (int p = 1; p <= kMaxRanks; ++p) {
+    SCOPED_TRACE(p);
+    for (std::int64_t n : {std::int64_t{0}, std::int64_t{1}, std::int64_t{p - 1}, std::int64_t{2 * p + 3}}) {
+      const Collective c{.kind = CollectiveKind::kAllReduce, .counts = {n}, .to = {}};
+      const auto ring = all_ranks(p, [&](int r) { return ring_all_reduce(r, p, n, 2); });
+      EXPECT_EQ(verify(c, ring), "");
+      EXPECT_LE(most_sent(ring), 2 * (p - 1) * ((n + p - 1) / p));
+      const auto doubling = all_ranks(p, [&](int r) { return recursive_doubling_all_reduce(r, p, n); });
+      EXPECT_EQ(verify(c, doubling), "");
+      if (p > 20) continue;  // meant for few ranks
+      const auto direct = all_ranks(p, [&](int r) { return direct_all_reduce(r, p, n, 1); });
+      EXPECT_EQ(verify(c, direct), "");
+      EXPECT_LE(most_sent(direct), n + (p - 1) * ((n + p - 1) / p));
+      EXPECT_EQ(verify(c, all_ranks(p, [&](int r) { return direct_all_reduce_small(r, p, n); })), "");
+    }
   }
 }
 
-TEST_P(EveryRankCount, ReduceScatter) {
-  const int p = GetParam();
-  const auto counts = uneven(p);
-  const std::int64_t total = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-  for (bool aliased : {false, true}) {
-    const Collective c{.kind = CollectiveKind::kReduceScatter, .counts = counts, .to = {}, .aliased = aliased};
-    const auto ring = all_ranks(p, [&](int r) { return ring_reduce_scatter(r, Parts(counts), 3); });
-    EXPECT_EQ(verify(c, ring), "");
-    EXPECT_LE(most_sent(ring), total);
-    if (p > 20) continue;
-    const auto direct = all_ranks(p, [&](int r) { return direct_reduce_scatter(r, Parts(counts), 3); });
-    EXPECT_EQ(verify(c, direct), "");
-    EXPECT_LE(most_sent(direct), total);
+TEST(EveryRankCount, ReduceScatter) {
+  for (int p = 1; p <= kMaxRanks; ++p) {
+    SCOPED_TRACE(p);
+    const auto counts = uneven(p);
+    const std::int64_t total = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+    for (bool aliased : {false, true}) {
+      const Collective c{.kind = CollectiveKind::kReduceScatter, .counts = counts, .to = {}, .aliased = aliased};
+      const auto ring = all_ranks(p, [&](int r) { return ring_reduce_scatter(r, Parts(counts), 3); });
+      EXPECT_EQ(verify(c, ring), "");
+      EXPECT_LE(most_sent(ring), total);
+      if (p > 20) continue;
+      const auto direct = all_ranks(p, [&](int r) { return direct_reduce_scatter(r, Parts(counts), 3); });
+      EXPECT_EQ(verify(c, direct), "");
+      EXPECT_LE(most_sent(direct), total);
+    }
   }
 }
 
-TEST_P(EveryRankCount, AllGather) {
-  const int p = GetParam();
-  const auto counts = uneven(p);
-  const std::int64_t total = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-  for (bool aliased : {false, true}) {
-    const Collective c{.kind = CollectiveKind::kAllGather, .counts = counts, .to = {}, .aliased = aliased};
-    const auto ring = all_ranks(p, [&](int r) { return ring_all_gather(r, Parts(counts), 3); });
-    EXPECT_EQ(verify(c, ring), "");
-    EXPECT_LE(most_sent(ring), total);
-    EXPECT_EQ(verify(c, all_ranks(p, [&](int r) { return direct_all_gather(r, Parts(counts), 3); })), "");
+TEST(EveryRankCount, AllGather) {
+  for (int p = 1; p <= kMaxRanks; ++p) {
+    SCOPED_TRACE(p);
+    const auto counts = uneven(p);
+    const std::int64_t total = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+    for (bool aliased : {false, true}) {
+      const Collective c{.kind = CollectiveKind::kAllGather, .counts = counts, .to = {}, .aliased = aliased};
+      const auto ring = all_ranks(p, [&](int r) { return ring_all_gather(r, Parts(counts), 3); });
+      EXPECT_EQ(verify(c, ring), "");
+      EXPECT_LE(most_sent(ring), total);
+      EXPECT_EQ(verify(c, all_ranks(p, [&](int r) { return direct_all_gather(r, Parts(counts), 3); })), "");
+    }
   }
 }
 
-TEST_P(EveryRankCount, BroadcastFromEveryRoot) {
-  const int p = GetParam();
-  for (int root = 0; root < p; ++root) {
-    const Collective c{.kind = CollectiveKind::kBroadcast, .counts = {7}, .to = {}, .root = root};
-    EXPECT_EQ(verify(c, all_ranks(p, [&](int r) { return binomial_broadcast(r, p, 7, root, 3); })), "");
+TEST(EveryRankCount, BroadcastFromEveryRoot) {
+  for (int p = 1; p <= kMaxRanks; ++p) {
+    SCOPED_TRACE(p);
+    for (int root = 0; root < p; ++root) {
+      const Collective c{.kind = CollectiveKind::kBroadcast, .counts = {7}, .to = {}, .root = root};
+      EXPECT_EQ(verify(c, all_ranks(p, [&](int r) { return binomial_broadcast(r, p, 7, root, 3); })), "");
+    }
   }
 }
 
-TEST_P(EveryRankCount, Barrier) {
-  const int p = GetParam();
-  EXPECT_EQ(verify({.kind = CollectiveKind::kBarrier, .counts = {}, .to = {}},
-                   all_ranks(p, [&](int r) { return dissemination_barrier(r, p); })),
-            "");
+TEST(EveryRankCount, Barrier) {
+  for (int p = 1; p <= kMaxRanks; ++p) {
+    SCOPED_TRACE(p);
+    EXPECT_EQ(verify({.kind = CollectiveKind::kBarrier, .counts = {}, .to = {}},
+                     all_ranks(p, [&](int r) { return dissemination_barrier(r, p); })),
+              "");
+  }
 }
 
-TEST_P(EveryRankCount, AllToAll) {
-  const int p = GetParam();
-  Collective c{.kind = CollectiveKind::kAllToAll, .counts = {}, .to = {}};
-  for (int i = 0; i < p; ++i) {
-    c.to.emplace_back();
-    for (int j = 0; j < p; ++j) c.to.back().push_back((i * 3 + j) % 5);
+TEST(EveryRankCount, AllToAll) {
+  for (int p = 1; p <= kMaxRanks; ++p) {
+    SCOPED_TRACE(p);
+    Collective c{.kind = CollectiveKind::kAllToAll, .counts = {}, .to = {}};
+    for (int i = 0; i < p; ++i) {
+      c.to.emplace_back();
+      for (int j = 0; j < p; ++j) c.to.back().push_back((i * 3 + j) % 5);
+    }
+    const auto plans = all_ranks(p, [&](int r) {
+      std::vector<std::int64_t> from;
+      for (int i = 0; i < p; ++i) from.push_back(c.to[static_cast<std::size_t>(i)][static_cast<std::size_t>(r)]);
+      return pairwise_all_to_all(r, Parts(c.to[static_cast<std::size_t>(r)]), Parts(from), 3);
+    });
+    EXPECT_EQ(verify(c, plans), "");
   }
-  const auto plans = all_ranks(p, [&](int r) {
-    std::vector<std::int64_t> from;
-    for (int i = 0; i < p; ++i) from.push_back(c.to[static_cast<std::size_t>(i)][static_cast<std::size_t>(r)]);
-    return pairwise_all_to_all(r, Parts(c.to[static_cast<std::size_t>(r)]), Parts(from), 3);
-  });
-  EXPECT_EQ(verify(c, plans), "");
 }
 
-// The plans that are really used, around the sizes where the choice changes.
-TEST_P(EveryRankCount, Chosen) {
-  const int p = GetParam();
-  if (p > 12) return;
-  for (std::int64_t n : {16, 4096, 4097, 300001}) {
-    if (n > 5000 && p > 9) continue;
-    const Collective reduce{.kind = CollectiveKind::kAllReduce, .counts = {n}, .to = {}};
-    EXPECT_EQ(verify(reduce, all_ranks(p, [&](int r) { return choose_all_reduce(r, p, n, 4); })), "");
+// The plans that are really used, around the sizes where the choice changes; elements are large so that few will do.
+TEST(EveryRankCount, Chosen) {
+  for (int p = 1; p <= kMaxRanks; ++p) {
+    SCOPED_TRACE(p);
+    constexpr std::size_t kElement = 4096;
+    for (std::int64_t n : {4, 5, 300}) {
+      const Collective reduce{.kind = CollectiveKind::kAllReduce, .counts = {n}, .to = {}};
+      EXPECT_EQ(verify(reduce, all_ranks(p, [&](int r) { return choose_all_reduce(r, p, n, kElement); })), "");
+    }
+    const Parts parts = Parts::even(501, p);
+    std::vector<std::int64_t> counts;
+    for (int i = 0; i < p; ++i) counts.push_back(parts.count(i));
+    EXPECT_EQ(verify({.kind = CollectiveKind::kReduceScatter, .counts = counts, .to = {}},
+                     all_ranks(p, [&](int r) { return choose_reduce_scatter(r, parts, kElement); })),
+              "");
+    EXPECT_EQ(verify({.kind = CollectiveKind::kAllGather, .counts = counts, .to = {}},
+                     all_ranks(p, [&](int r) { return choose_all_gather(r, parts, kElement); })),
+              "");
   }
-  const Parts parts = Parts::even(5001, p);
-  std::vector<std::int64_t> counts;
-  for (int i = 0; i < p; ++i) counts.push_back(parts.count(i));
-  EXPECT_EQ(verify({.kind = CollectiveKind::kReduceScatter, .counts = counts, .to = {}},
-                   all_ranks(p, [&](int r) { return choose_reduce_scatter(r, parts, 4); })),
-            "");
-  EXPECT_EQ(verify({.kind = CollectiveKind::kAllGather, .counts = counts, .to = {}},
-                   all_ranks(p, [&](int r) { return choose_all_gather(r, parts, 4); })),
-            "");
 }
 
 class Damaged : public testing::Test {

@@ -1,0 +1,29 @@
+// The Lifeline is a second way between the ranks, apart from the Transport, and used for three things only: to notice
+// that a process is gone, to say why one leaves, and to leave together.  Once something failed the Transport is not
+// touched again: messages under way may refer to memory that no longer exists.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "comm/communicator.hpp"
+#include "src/base/section.hpp"
+
+namespace banyan::comm {
+
+class Lifeline {
+ public:
+  virtual ~Lifeline() = default;
+  /// Takes note of what happened; never blocks.
+  virtual void poll() = 0;
+  /// The first failure of another rank that was announced or noticed.
+  virtual const std::optional<PeerFailure>& announced() const = 0;
+  /// Tells all other ranks, within a second, as far as they can be reached.
+  virtual void announce(const PeerFailure& failure) = 0;
+  /// Waits until every rank that is still there calls it too; true when none was missing.  Called at most once.
+  virtual bool meet(Seconds deadline) = 0;
+  /// This process ends in good order; nobody is to wonder.
+  virtual void leave() = 0;
+};
+
+}  // namespace banyan::comm

@@ -1,0 +1,82 @@
+// A Lifeline of TCP connections: a tree over the ranks, rank r below rank (r-1)/8.  The kernel closes a dead process's
+// connections, so its neighbours know within milliseconds, and tell the others.
+//
+// A message:  [ kind u32 ][ rank i32 ][ code i32 ][ length u32 ][ text: length bytes ]   in the host's byte order
+//   hello    first on a connection, from the lower rank: its rank; text: the job's key (strangers are turned away)
+//   failure  rank left with code; text: why.  Passed on to all other connections, the first one only.
+//   here     to the upper rank: all ranks below have come to leave; code 1: none is missing
+//   go       to the lower ranks: all have come; code as above
+//   bye      this process ends in good order
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comm/lifeline.hpp"
+
+namespace banyan::comm {
+
+class TcpLifeline final : public Lifeline {
+ public:
+  /// Opens the port; nothing is connected yet.  `key` is a secret that all ranks of the job share.
+  TcpLifeline(int rank, int size, std::string key);
+  ~TcpLifeline() override;
+
+  /// Where this rank is reached, for everyone; at most kAddressBytes long.
+  const std::string& address() const { return address_; }
+  static constexpr std::size_t kAddressBytes = 256;
+  /// Connects the tree; `addresses` are all ranks'.  True when the connections to the upper and all lower ranks stand.
+  bool connect(const std::vector<std::string>& addresses, Seconds deadline);
+
+  void poll() override;
+  const std::optional<PeerFailure>& announced() const override { return announced_; }
+  void announce(const PeerFailure& failure) override;
+  bool meet(Seconds deadline) override;
+  void leave() override;
+
+ private:
+  enum class Kind : std::uint32_t { kHello = 0x62790001, kFailure, kHere, kGo, kBye };
+  struct Header {
+    Kind kind;
+    std::int32_t rank, code;
+    std::uint32_t length;
+  };
+  struct Link {
+    int fd = -1;  ///< -1: gone
+    int rank = -1;
+    std::string in = {}, out = {};  ///< bytes not yet understood, not yet sent
+    std::optional<bool> here = {};  ///< it and all below it have come; whether none is missing
+    bool bye = false;
+  };
+
+  bool connect_upper(const std::string& address, Clock::time_point end);
+  void accept_lower(Clock::time_point end);
+  bool take_hello(Link& link, Clock::time_point end);
+  Link& link_to(int rank) {
+    return links_[static_cast<std::size_t>(rank == upper_ ? 0 : rank - first_lower_ + (rank_ > 0))];
+  }
+
+  void queue(Link& link, Kind kind, int rank, int code, std::string_view text);
+  void flush(Link& link);
+  void read(Link& link);
+  void understand(Link& link);
+  void lose(Link& link);
+  void hear(const PeerFailure& failure, int from_rank);
+  void flush_all(Clock::time_point end);
+
+  const int rank_, size_, upper_, first_lower_;
+  int lowers_ = 0;
+  const std::string key_;
+  int listener_ = -1;
+  std::string address_;
+  std::vector<Link> links_;  ///< upper first (except at the root), then the lower ones
+  std::optional<PeerFailure> announced_;
+  bool told_ = false;     ///< a failure was passed on
+  bool leaving_ = false;  ///< in meet()
+  std::optional<bool> go_;
+};
+
+}  // namespace banyan::comm

@@ -1,0 +1,125 @@
+// The tree of connections: who hears what when somebody goes.
+#include "comm/tcp_lifeline.hpp"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <functional>
+#include <memory>
+#include <thread>
+
+namespace banyan::comm {
+namespace {
+
+// `size` lifelines, connected, each on a thread of its own.
+void run(int size, const std::function<void(std::unique_ptr<TcpLifeline>&, int rank)>& body,
+         const std::function<void(const std::vector<std::string>&)>& before = nullptr) {
+  std::vector<std::unique_ptr<TcpLifeline>> lines;
+  std::vector<std::string> addresses;
+  for (int r = 0; r < size; ++r) {
+    lines.push_back(std::make_unique<TcpLifeline>(r, size, "the key of this job"));
+    addresses.push_back(lines.back()->address());
+  }
+  if (before) before(addresses);
+  std::vector<std::thread> threads;
+  for (int r = 0; r < size; ++r)
+    threads.emplace_back([&, r] {
+      auto& line = lines[static_cast<std::size_t>(r)];
+      ASSERT_TRUE(line->connect(addresses, Seconds{20}));
+      body(line, r);
+    });
+  for (auto& t : threads) t.join();
+}
+
+void poll_until_announced(TcpLifeline& line) {
+  const Section section("word of a failure", Seconds{20});
+  for (Backoff backoff; !line.announced(); backoff.pause()) {
+    line.poll();
+    section.check();
+  }
+}
+
+class Sizes : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(TcpLifeline, Sizes, testing::Values(1, 2, 9, 10, 80));
+
+TEST_P(Sizes, AllMeet) {
+  run(GetParam(), [](auto& line, int) { EXPECT_TRUE(line->meet(Seconds{20})); });
+}
+
+TEST_P(Sizes, EveryoneHearsWhatOneAnnounces) {
+  const int size = GetParam(), speaker = size / 2;
+  run(size, [&](auto& line, int rank) {
+    if (rank == speaker) {
+      line->announce({rank, 76, "loss is NaN in step 12"});
+    } else {
+      poll_until_announced(*line);
+      EXPECT_EQ(line->announced()->rank, speaker);
+      EXPECT_EQ(line->announced()->code, 76);
+      EXPECT_EQ(line->announced()->message, "loss is NaN in step 12");
+    }
+    EXPECT_TRUE(line->meet(Seconds{20}));
+  });
+}
+
+TEST_P(Sizes, EveryoneNoticesADeath) {
+  const int size = GetParam();
+  for (int victim : {0, 1, size - 1}) {
+    if (victim < 0 || victim >= size) continue;
+    run(size, [&](auto& line, int rank) {
+      if (rank == victim) {
+        line.reset();  // what the kernel does for a dead process
+        return;
+      }
+      poll_until_announced(*line);
+      EXPECT_EQ(line->announced()->rank, victim);
+      EXPECT_EQ(line->announced()->code, 69);
+      EXPECT_FALSE(line->meet(Seconds{20}));  // all the others have come, but not all
+    });
+  }
+}
+
+TEST(TcpLifeline, LeavingInGoodOrderIsNoDeath) {
+  run(10, [](auto& line, int rank) {
+    line->leave();
+    if (rank % 2) line.reset();
+    if (!line) return;
+    for (int i = 0; i < 20; ++i) {
+      line->poll();
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    EXPECT_FALSE(line->announced());
+  });
+}
+
+TEST(TcpLifeline, MeetingEndsAtTheDeadline) {
+  run(3, [](auto& line, int rank) {
+    if (rank == 1)
+      std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    else
+      EXPECT_FALSE(line->meet(Seconds{0.1}));
+  });
+}
+
+// Somebody who does not know the key cannot take a rank's place, nor keep it from coming.
+TEST(TcpLifeline, StrangersAreTurnedAway) {
+  int stranger = -1;
+  run(
+      2, [](auto& line, int) { EXPECT_TRUE(line->meet(Seconds{20})); },
+      [&](const std::vector<std::string>& addresses) {
+        stranger = socket(AF_INET, SOCK_STREAM, 0);
+        sockaddr_in to{};
+        to.sin_family = AF_INET;
+        to.sin_port = htons(static_cast<std::uint16_t>(std::stoi(addresses[0])));
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        ASSERT_EQ(connect(stranger, reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+        const std::string guess(16 + 19, 'x');
+        ASSERT_EQ(send(stranger, guess.data(), guess.size(), 0), static_cast<ssize_t>(guess.size()));
+      });
+  close(stranger);
+}
+
+}  // namespace
+}  // namespace banyan::comm
