@@ -164,6 +164,18 @@ int terminal_width() { return terminal::columns(); }
 void live_line(std::string_view text) { state().console->live(text); }
 void end_live_line(bool keep) { state().console->end_live(keep); }
 
+void step_line(std::string_view text) {
+  if (!enabled(Level::kInfo)) return;
+  if (!on_terminal()) return write(Level::kInfo, text);
+  State& s = state();
+  const spdlog::details::log_msg line(s.logger.name(), spdlog::level::info,
+                                      spdlog::string_view_t(text.data(), text.size()));
+  for (std::size_t i = 1; i < s.logger.sinks().size(); ++i) {
+    s.logger.sinks()[i]->log(line);
+    s.logger.sinks()[i]->flush();
+  }
+}
+
 void write(Level level, std::string_view text) {
   state().logger.log(to_spdlog(level), spdlog::string_view_t(text.data(), text.size()));
 }

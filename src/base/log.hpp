@@ -36,6 +36,8 @@ int terminal_width();
 void live_line(std::string_view text);
 /// Ends the live line: with keep it stays as ordinary text, otherwise it is wiped.
 void end_live_line(bool keep = false);
+/// An info line that a live line stands for: on a terminal it goes to the log file only.
+void step_line(std::string_view text);
 
 /// One finished line.
 void write(Level level, std::string_view text);

@@ -2,12 +2,13 @@
 // (after assemble) a Team: this rank's place in the mesh with its communicators, backend and model stage.
 // This file's .cpp is the only translator from the configuration to numbers.
 //
-//   run_job   makes World and Job, runs the command's body, turns errors into cause records and the exit code (run_job.hpp)
-//   Job       the same on all ranks, spares included
-//   Team      the working ranks of one mesh; null on spares.  A job may assemble several (compare does).
+//   run_job   makes World and Job, runs the command's body, turns errors into cause records and the exit code
+//   (run_job.hpp) Job       the same on all ranks, spares included Team      the working ranks of one mesh; null on
+//   spares.  A job may assemble several (compare does).
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "src/config/config.hpp"
 #include "src/model/stage.hpp"
 #include "src/parallel/mesh.hpp"
+#include "src/plan/layout.hpp"
 
 namespace banyan::job {
 
@@ -26,16 +28,17 @@ enum class Purpose : std::uint8_t { kTrain, kEvaluate, kGenerate };
 
 /// The working ranks of one mesh, seen from one of them.  Members are created in this order and destroyed in reverse.
 struct Team {
+  plan::Layout layout;
   parallel::Mesh mesh;
-  parallel::Coordinate at;                          ///< this rank's place
-  std::unique_ptr<comm::Communicator> all;          ///< every working rank, in logical order
-  std::unique_ptr<comm::Communicator> tensor;       ///< null when the axis has one rank; the same below
-  std::unique_ptr<comm::Communicator> data;
-  std::unique_ptr<comm::Communicator> pipeline;     ///< member number = stage; neighbours are stage - 1 and stage + 1
-  std::unique_ptr<comm::Communicator> tied;         ///< first and last stage of this column when the token embedding is
-                                                    ///< tied and lies on both: member 0 the first stage, 1 the last
-  kernels::Backend* backend = nullptr;              ///< owned by the Job
-  std::unique_ptr<model::Stage> stage;
+  parallel::Coordinate at;                       ///< this rank's place
+  std::unique_ptr<comm::Communicator> all{};     ///< every working rank, in logical order
+  std::unique_ptr<comm::Communicator> tensor{};  ///< null when the axis has one rank; the same below
+  std::unique_ptr<comm::Communicator> data{};
+  std::unique_ptr<comm::Communicator> pipeline{};  ///< member number = stage; neighbours are stage - 1 and stage + 1
+  std::unique_ptr<comm::Communicator> tied{};      ///< first and last stage of this column when the token embedding is
+                                                   ///< tied and lies on both: member 0 the first stage, 1 the last
+  kernels::Backend* backend = nullptr;             ///< owned by the Job
+  std::unique_ptr<model::Stage> stage{};
 
   bool first_stage() const { return at.pipeline == 0; }
   bool last_stage() const { return at.pipeline == mesh.shape().pipeline - 1; }
@@ -45,29 +48,30 @@ struct Team {
 class Job {
  public:
   comm::World& world;
-  std::string command;                              ///< "train"
-  const config::Config config;                      ///< effective; equal on all ranks
-  std::string config_text;                          ///< the same as INI, for the run directory and checkpoints
-  std::unique_ptr<comm::Communicator> everyone;     ///< all ranks, spares included
-  std::unique_ptr<kernels::Backend> backend;        ///< threads: run.threads, or the node's cores / its ranks
+  std::string command;                           ///< "train"
+  const config::Config config;                   ///< effective; equal on all ranks
+  std::string config_text;                       ///< the same as INI, for the run directory and checkpoints
+  std::unique_ptr<comm::Communicator> everyone;  ///< all ranks, spares included
+  std::unique_ptr<kernels::Backend> backend;     ///< threads: run.threads, or the node's cores / its ranks
   Queue queue;
+  int threads = 1;  ///< of this rank
+  std::string isa;  ///< lowest common instruction set of the ranks
+  std::filesystem::path run_dir;
+  std::int64_t attempt = 0;  ///< number of this start in the run directory; 0: not opened
+  std::int64_t step = -1;    ///< last step begun, for cause records
 
   Job(comm::World& world, std::string command, config::Config config, std::string config_text);
   ~Job();
 
   bool root() const { return world.rank() == 0; }
-  /// This rank's part of the mesh of `config` for a vocabulary of `vocab` tokens (config's when that is not 0; they must
-  /// agree, see resolve_vocab).  Null on spares, which have logged that they idle.  Called by all ranks.
+  /// This rank's part of the mesh of `config` for a dataset or checkpoint with `vocab` tokens (plan::make_layout says
+  /// what model.vocab = 0 and larger values mean).  Null on spares.  Called by all ranks.
   std::unique_ptr<Team> assemble(std::int64_t vocab, Purpose purpose);
   /// The same for another configuration and only the first `ranks` ranks of the world.
   std::unique_ptr<Team> assemble(const config::Config& other, int ranks, std::int64_t vocab, Purpose purpose);
 
  private:
-  int next_group_ = 0;                              ///< ids of communicators, counted alike on all ranks
+  int next_group_ = 0;  ///< ids of communicators, counted alike on all ranks
 };
-
-/// model.vocab against the vocabulary of a dataset or checkpoint (`source` names it): the latter when the key is 0,
-/// ConfigError when the key is smaller than what the source needs.
-std::int64_t resolve_vocab(const config::Config& config, std::int64_t found, const std::string& source);
 
 }  // namespace banyan::job

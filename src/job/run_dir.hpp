@@ -1,0 +1,30 @@
+// The run directory as a job uses it: who may write what, when.
+//
+//   open_run_dir     before the lease: makes the directory, claims the number of this attempt, says so in
+//   attempts.jsonl write_run_files  with the lease: config.ini, plan.txt, plans.json of this attempt
+// Only rank 0 writes; cause records are the exception (causes.hpp).
+#pragma once
+
+#include <string>
+
+#include "src/job/setup.hpp"
+
+namespace banyan::job {
+
+/// Makes RUN (0750) with its folders and claims the next attempt number, job.attempt on all ranks.  Called by all
+/// ranks. IoError when the directory cannot be made or written.
+void open_run_dir(Job& job);
+
+/// Which collective plans this job runs, as recorded in the run directory and in checkpoints.
+std::string plans_json(const Job& job);
+
+/// Where log lines of this rank go from now on; the file is written by rank 0 only and may be "".
+void log_to(const comm::World& world, const config::Config& config, const std::string& file);
+
+/// Effective configuration, the plan as people read it, and the recorded collective plans.  Rank 0 writes.
+void write_run_files(const Job& job, const std::string& plan_text, const std::string& plans_json);
+
+/// One line of attempts.jsonl.  Rank 0 writes; a full disk is reported, not fatal.
+void note_attempt(const Job& job, const std::string& mesh, std::int64_t epoch, std::int64_t from_step);
+
+}  // namespace banyan::job

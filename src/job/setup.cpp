@@ -1,0 +1,122 @@
+#include "src/job/setup.hpp"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "src/base/log.hpp"
+#include "src/parallel/placement.hpp"
+
+namespace banyan::job {
+namespace {
+
+// Communicators of a team: one id per axis is enough, because two groups of one axis share at most one rank.
+enum GroupId { kAll, kTensor, kData, kPipeline, kTied, kGroupIds };
+constexpr int kFirstTeamId = 2;  // 0: start-up, 1: everyone
+
+parallel::Fabric fabric_of(comm::World& world, int ranks) {
+  parallel::Fabric fabric;
+  std::vector<int> on_node(static_cast<std::size_t>(world.size()), 0);
+  for (int r = 0; r < ranks; ++r) {
+    const int node = world.node(r);
+    fabric.places.push_back({node, on_node[static_cast<std::size_t>(node)]++});
+  }
+  return fabric;
+}
+
+std::unique_ptr<comm::Communicator> group(comm::World& world, std::vector<int> ranks, int id, std::string name) {
+  if (ranks.size() < 2) return nullptr;
+  return world.group(std::move(ranks), id, std::move(name));
+}
+
+/// Threads of a rank when run.threads = 0.  A rank bound to cores of its own uses those; ranks that may run everywhere
+/// share the cores of the node.
+int default_threads(const comm::World& world) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  const long online = std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN));
+  const long allowed = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : online;
+  return static_cast<int>(std::max(1L, std::min(allowed, online / world.local_size())));
+}
+
+/// Instruction sets from the poorest to the richest, as kernels::cpu_isa names them.
+constexpr std::array<std::string_view, 4> kIsas{"avx2", "avx512", "avx512_bf16", "amx"};
+
+std::string lowest_common_isa(comm::Communicator& everyone) {
+  std::size_t lowest = kIsas.size() - 1;
+  for (const std::string& isa : comm::all_gather_strings(everyone, kernels::cpu_isa(), "the instruction sets")) {
+    const auto at = std::find(kIsas.begin(), kIsas.end(), isa);
+    if (at == kIsas.end()) throw BugError("{} is not a known instruction set", isa);
+    lowest = std::min(lowest, static_cast<std::size_t>(at - kIsas.begin()));
+  }
+  return std::string(kIsas[lowest]);
+}
+
+}  // namespace
+
+Job::Job(comm::World& world_, std::string command_, config::Config config_, std::string config_text_)
+    : world(world_),
+      command(std::move(command_)),
+      config(std::move(config_)),
+      config_text(std::move(config_text_)),
+      run_dir(config.run.dir),
+      next_group_(kFirstTeamId) {
+  std::vector<int> ranks(static_cast<std::size_t>(world.size()));
+  for (int r = 0; r < world.size(); ++r) ranks[static_cast<std::size_t>(r)] = r;
+  isa = lowest_common_isa(*world.group(ranks, 0, "world"));
+  threads = config.run.threads > 0 ? static_cast<int>(config.run.threads) : default_threads(world);
+  backend = kernels::make_cpu_backend({.threads = threads, .max_isa = isa});
+  kernels::Backend* b = backend.get();
+  world.configure(
+      {.peer_timeout = Seconds(config.comm.peer_timeout), .host_transport = config.comm.host_transport},
+      [b](Queue q, View inout, ConstView in, comm::ReduceOp op) {
+        b->reduce(q, inout, in, static_cast<kernels::ReduceOp>(op));
+      },
+      [b](Queue q, View out, ConstView in) { b->copy(q, out, in); });
+  everyone = world.group(std::move(ranks), 1, "world");
+}
+
+Job::~Job() = default;
+
+std::unique_ptr<Team> Job::assemble(std::int64_t vocab, Purpose purpose) {
+  return assemble(config, world.size(), vocab, purpose);
+}
+
+std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std::int64_t vocab, Purpose purpose) {
+  plan::Layout layout =
+      plan::make_layout(other, ranks, vocab, purpose == Purpose::kGenerate ? plan::Use::kGenerate : plan::Use::kTrain);
+  const parallel::Fabric fabric = fabric_of(world, ranks);
+  parallel::Mesh mesh(layout.mesh, parallel::place(layout.mesh, fabric));
+  const int first_id = next_group_;
+  next_group_ += kGroupIds;
+  if (root()) {
+    for (const std::string& warning : parallel::split_tensor_groups(mesh, fabric)) log::warning("{}", warning);
+    if (layout.spares() > 0)
+      log::warning("{} of {} ranks idle: the mesh {} needs {}", world.size() - layout.mesh.size(), world.size(),
+                   layout.mesh.str(), layout.mesh.size());
+  }
+  const int logical = mesh.logical_of_process(world.rank());
+  if (logical < 0) return nullptr;
+
+  const parallel::Coordinate at = mesh.coordinate(logical);
+  const bool tied = layout.model.tied && layout.mesh.pipeline > 1;
+  const std::vector<int> column = mesh.pipeline_group(at);
+  auto team = std::unique_ptr<Team>(new Team{.layout = std::move(layout), .mesh = mesh, .at = at});
+  team->all = world.group(mesh.all(), first_id + kAll, "mesh");
+  team->tensor = group(world, mesh.tensor_group(at), first_id + kTensor, "tensor group");
+  team->data = group(world, mesh.data_group(at), first_id + kData, "data group");
+  team->pipeline = group(world, column, first_id + kPipeline, "pipeline");
+  if (tied && (team->first_stage() || team->last_stage()))
+    team->tied = group(world, {column.front(), column.back()}, first_id + kTied, "tied embedding");
+  team->backend = backend.get();
+  model::StageSpec spec = team->layout.stage_spec(at);
+  if (purpose == Purpose::kEvaluate) spec.gradients = false;
+  team->stage = model::Stage::make(spec, *backend, team->tensor.get());
+  return team;
+}
+
+}  // namespace banyan::job

@@ -1,0 +1,77 @@
+#include "src/train/evaluate.hpp"
+
+#include <algorithm>
+#include <array>
+#include <span>
+#include <string>
+
+#include "src/parallel/schedule.hpp"
+#include "src/train/batch.hpp"
+#include "src/train/stage_link.hpp"
+
+namespace banyan::train {
+
+namespace {
+
+/// Every sample once: what lies behind the last one has no targets.
+class FirstSamples : public Samples {
+ public:
+  explicit FirstSamples(Samples& samples) : samples_(samples) {}
+  std::int64_t vocab() const override { return samples_.vocab(); }
+  std::int64_t count() const override { return samples_.count(); }
+  std::string fingerprint() const override { return samples_.fingerprint(); }
+  void read(std::int64_t index, std::span<std::int32_t> out) override {
+    if (index < samples_.count()) return samples_.read(index, out);
+    std::fill(out.begin(), out.end(), -1);
+  }
+
+ private:
+  Samples& samples_;
+};
+
+}  // namespace
+
+using parallel::Action;
+using parallel::ActionKind;
+
+Evaluation evaluate(job::Team& team, Samples& samples, std::int64_t batches, Queue queue) {
+  const int microbatches = static_cast<int>(team.layout.microbatches_of(team.at.data).count);
+  const std::vector<Action> schedule = parallel::make_forward_schedule(team.mesh.shape().pipeline, team.at.pipeline,
+                                                                       microbatches, team.stage->spec().slots);
+  const bool speaks = team.last_stage() && team.at.tensor == 0;
+  StageLink link(team, queue);
+  FirstSamples once(samples);
+  BatchReader reader(team, once, false);
+  std::array<double, 2> sums{};  // loss, tokens
+  batches = std::min(batches, (samples.count() + team.layout.batch() - 1) / team.layout.batch());
+  for (std::int64_t batch = 0; batch < batches; ++batch) {
+    reader.begin(batch);
+    for (const Action& a : schedule) {
+      switch (a.kind) {
+        case ActionKind::kLoad:
+          link.await_free(a.slot);
+          team.stage->load(a.slot, reader.microbatch(a.microbatch));
+          break;
+        case ActionKind::kReceiveActivation:
+          link.receive_activation(a.slot);
+          break;
+        case ActionKind::kForward:
+          link.await_activation(a.slot);
+          team.stage->forward(a.slot);
+          if (speaks) sums[0] += team.stage->loss_sum(a.slot);
+          break;
+        case ActionKind::kSendActivation:
+          link.send_activation(a.slot);
+          break;
+        default:
+          throw BugError("a forward schedule holds a backward action");
+      }
+    }
+    if (speaks) sums[1] += static_cast<double>(reader.tokens());
+  }
+  link.finish();
+  team.all->all_reduce(queue, View(sums.data(), {2}), comm::ReduceOp::kSum, "losses of the evaluation").wait();
+  return {.loss = sums[1] > 0 ? sums[0] / sums[1] : 0, .tokens = static_cast<std::int64_t>(sums[1])};
+}
+
+}  // namespace banyan::train

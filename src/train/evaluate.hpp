@@ -1,0 +1,20 @@
+// Mean loss over text without training on it: forward passes only, no dropout.
+#pragma once
+
+#include <cstdint>
+
+#include "src/job/setup.hpp"
+#include "src/train/samples.hpp"
+
+namespace banyan::train {
+
+struct Evaluation {
+  double loss = 0;  ///< mean over the tokens
+  std::int64_t tokens = 0;
+};
+
+/// Over global batches [0, batches), as far as there are samples; the same on every working rank.  Called by all
+/// working ranks.
+Evaluation evaluate(job::Team& team, Samples& samples, std::int64_t batches, Queue queue);
+
+}  // namespace banyan::train

@@ -1,0 +1,220 @@
+#include "src/train/loop.hpp"
+
+#include <algorithm>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "io/dataset.hpp"
+#include "src/base/log.hpp"
+#include "src/job/checkpoint.hpp"
+#include "src/job/metrics.hpp"
+#include "src/job/run_dir.hpp"
+#include "src/train/evaluate.hpp"
+#include "src/train/loss_stats.hpp"
+#include "src/train/plan_text.hpp"
+#include "src/train/progress.hpp"
+#include "src/train/replicas.hpp"
+#include "src/train/resume.hpp"
+#include "src/train/state.hpp"
+#include "src/train/step.hpp"
+
+namespace banyan::train {
+namespace {
+
+/// Failed saves in a row that end the job.
+constexpr int kSaveTries = 3;
+/// Longest silence while checkpoints are read or written.
+constexpr Seconds kStoragePatience{3600};
+
+/// Highest resident memory of this process so far, 0 where the kernel does not say.
+std::int64_t peak_memory() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.rfind("VmHWM:", 0) == 0) return std::stoll(line.substr(6)) * 1024;
+  return 0;
+}
+
+class Loop {
+ public:
+  explicit Loop(job::Job& job);
+  ExitCode run();
+
+ private:
+  StepReport one_step();
+  void report(const StepReport& r, double seconds, std::optional<double> validation_loss);
+  bool save();
+  void save_or_give_up(const char* why);
+
+  job::Job& job_;
+  std::shared_ptr<io::Dataset> dataset_;
+  std::unique_ptr<Samples> samples_, validation_;  ///< the second is null without evaluation
+  std::unique_ptr<job::Team> team_;                ///< null on spares; so are the next two
+  std::unique_ptr<job::Checkpoints> checkpoints_;
+  std::unique_ptr<Trainer> trainer_;
+  job::StopWatch stop_watch_;
+  std::optional<job::LineFile> metrics_;  ///< rank 0
+  std::optional<Progress> progress_;      ///< rank 0
+  LossStats loss_stats_;
+  std::int64_t step_ = 0;        ///< optimizer steps done
+  std::int64_t tokens_ = 0;      ///< trained on so far
+  int misses_ = 0;               ///< failed saves in a row
+  double checkpoint_stall_ = 0;  ///< seconds of the last save, reported with the next step
+  double slowest_step_ = 12;     ///< seconds; the first step sets things up
+};
+
+Loop::Loop(job::Job& job)
+    : job_(job),
+      dataset_(open_dataset(job.config)),
+      samples_(samples_of(dataset_, io::Split::kTrain)),
+      validation_(job.config.train.eval_every > 0 ? samples_of(dataset_, io::Split::kValidation) : nullptr),
+      stop_watch_(job.run_dir, job.config.train.max_time, job.root()) {
+  job::open_run_dir(job_);
+  team_ = job_.assemble(samples_->vocab(), job::Purpose::kTrain);
+  const comm::PatienceScope patience(kStoragePatience);
+  std::int64_t epoch = 0;
+  if (team_) {
+    job::CheckpointOptions options;
+    options.run_dir = job.config.run.dir;
+    options.resume = job.config.checkpoint.resume;
+    options.keep = static_cast<int>(job.config.checkpoint.keep);
+    options.view = job.config.checkpoint.view;
+    checkpoints_ = std::make_unique<job::Checkpoints>(*team_->all, options);
+    epoch = checkpoints_->epoch();
+    job::write_run_files(job_, plan_text(*team_, job_), plans_json(job_));
+    trainer_ = std::make_unique<Trainer>(job_, *team_, *samples_);
+    const ResumePoint from = resume(*trainer_, *checkpoints_);
+    step_ = from.step;
+    tokens_ = from.tokens;
+  }
+  step_ = comm::all_reduce_value(*job_.everyone, step_, comm::ReduceOp::kMax, "the working ranks to load a checkpoint");
+  job::note_attempt(job_, team_ ? team_->mesh.shape().str() : "", epoch, step_);
+  if (job_.root()) {
+    metrics_.emplace(job_.run_dir / "metrics.jsonl");
+    progress_.emplace(step_, job_.config.train.steps, job_.config.log.every);
+  }
+}
+
+ExitCode Loop::run() {
+  const config::Config& config = job_.config;
+  if (step_ >= config.train.steps) {
+    if (job_.root())
+      log::info("nothing to do: the checkpoint has {} steps, train.steps = {}", step_, config.train.steps);
+    return ExitCode::kFinished;
+  }
+  for (;;) {
+    const Clock::time_point begin = Clock::now();
+    const StepReport r = one_step();
+    const double seconds = Seconds(Clock::now() - begin).count();
+    slowest_step_ = std::max(slowest_step_, seconds);
+    ++step_;
+    tokens_ += r.totals.tokens;
+
+    std::optional<double> validation_loss;
+    if (validation_ && step_ % config.train.eval_every == 0 && trainer_)
+      validation_loss = evaluate(*team_, *validation_, config.train.eval_batches, job_.queue).loss;
+    report(r, seconds, validation_loss);
+
+    const bool finished = step_ >= config.train.steps || r.totals.loss < config.train.stop_loss;
+    if (finished) {
+      save_or_give_up("at the end");
+      if (job_.root()) log::info("finished after {} steps, loss {:.4f}", step_, r.totals.loss);
+      return ExitCode::kFinished;
+    }
+    if (r.totals.stop != job::StopReason::kNone) {
+      save_or_give_up("before stopping");
+      if (job_.root()) {
+        log::info("stopped after step {} because {}; start again to continue", step_, job::name_of(r.totals.stop));
+        if (r.totals.stop == job::StopReason::kHaltFile) job::remove_halt_file(job_.run_dir);
+      }
+      return ExitCode::kStopped;
+    }
+    const bool due = config.checkpoint.every_steps > 0 && step_ % config.checkpoint.every_steps == 0;
+    if ((due || misses_ > 0) && !save() && misses_ >= kSaveTries)
+      throw IoError(
+          "{} saves in a row failed; the last checkpoint is intact: make room or repair the storage of {}, "
+          "then start again",
+          misses_, job_.run_dir.string());
+  }
+}
+
+StepReport Loop::one_step() {
+  job_.step = step_;
+  // A peer may be as slow as the slowest step so far allows; a spare hears from nobody until the step is done.
+  const comm::PatienceScope patience(trainer_ ? Seconds(10 * slowest_step_) : kStoragePatience);
+  if (trainer_) return train_step(*trainer_, step_, stop_watch_.vote());
+  StepReport r;
+  r.totals = agree_on_step(job_, step_, {.vote = stop_watch_.vote()});
+  require_finite(job_, step_, r.totals, nullptr);
+  return r;
+}
+
+void Loop::report(const StepReport& r, double seconds, std::optional<double> validation_loss) {
+  const double z = loss_stats_.z_score(r.totals.loss);
+  if (!job_.root()) return;
+  const double tokens_per_second = static_cast<double>(r.totals.tokens) / seconds;
+  job::Metrics m{{"step", step_, "step"},
+                 {"attempt", job_.attempt},
+                 {"loss", r.totals.loss, "loss", 4},
+                 {"loss_z", z},
+                 {"grad_norm", r.totals.grad_norm, "|g|", 3},
+                 {"lr", r.lr, "lr"},
+                 {"tokens", tokens_},
+                 {"ms", seconds * 1e3, "ms", 0},
+                 {"tokens_per_s", tokens_per_second, "tok/s", 0},
+                 {"model_flops_per_s", tokens_per_second * model::flops_per_token(team_->layout.model)},
+                 {"pipeline_wait_share", r.link_wait / seconds},
+                 {"reduce_wait_share", r.reduce_wait / seconds},
+                 {"checkpoint_stall_ms", checkpoint_stall_ * 1e3},
+                 {"peak_memory", peak_memory()}};
+  checkpoint_stall_ = 0;
+  if (validation_loss) m.push_back({"validation_loss", *validation_loss, "validation", 4});
+  progress_->step(step_, m, validation_loss.has_value());
+  try {
+    metrics_->append(job::json_line(m));
+  } catch (const IoError& e) {
+    log::warning("step {} is missing in metrics.jsonl: {}", step_, e.what());
+  }
+}
+
+/// Saves after step_; the answer is the same on all ranks.  A failure is loud and leaves the training going.
+bool Loop::save() {
+  const comm::PatienceScope patience(kStoragePatience);
+  const Clock::time_point begin = Clock::now();
+  job::SaveResult result;
+  if (trainer_) {
+    compare_replicas(*trainer_, step_);
+    result = checkpoints_->save(save_state(*trainer_, step_, tokens_), slabs_to_save(*trainer_));
+  }
+  misses_ = static_cast<int>(comm::all_reduce_value(*job_.everyone, std::int64_t{result.misses}, comm::ReduceOp::kMax,
+                                                    "the working ranks to save"));
+  checkpoint_stall_ = Seconds(Clock::now() - begin).count();
+  if (job_.root()) {
+    if (misses_ == 0)
+      log::info("saved {} ({:.1f} MB in {:.2f} s)", result.name, static_cast<double>(result.bytes) / 1e6,
+                checkpoint_stall_);
+    else
+      log::error("the save after step {} failed ({} of {} tries): {}", step_, misses_, kSaveTries, result.error);
+  }
+  return misses_ == 0;
+}
+
+/// The last save of an attempt has no later step to be tried again at.
+void Loop::save_or_give_up(const char* why) {
+  while (!save())
+    if (misses_ >= kSaveTries)
+      throw IoError(
+          "the save {} failed {} times; the checkpoint before it is intact: make room or repair the storage "
+          "of {}, then start again",
+          why, misses_, job_.run_dir.string());
+}
+
+}  // namespace
+
+ExitCode train(job::Job& job) {
+  Loop loop(job);
+  return loop.run();
+}
+
+}  // namespace banyan::train

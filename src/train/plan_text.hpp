@@ -1,0 +1,13 @@
+// plan.txt: what the job is going to do, for people.
+#pragma once
+
+#include <string>
+
+#include "src/job/setup.hpp"
+
+namespace banyan::train {
+
+/// Model, mesh, stages, schedule and memory of each stage; the ranks and hosts of every coordinate.
+std::string plan_text(const job::Team& team, const job::Job& job);
+
+}  // namespace banyan::train

@@ -1,0 +1,101 @@
+#include "src/train/resume.hpp"
+
+#include <optional>
+#include <string>
+
+#include "io/checksum.hpp"
+#include "src/base/log.hpp"
+#include "src/config/load.hpp"
+#include "src/job/run_dir.hpp"
+#include "src/train/state.hpp"
+
+namespace banyan::train {
+namespace {
+
+/// Small facts beside the tensors, under their names in Manifest::extra.
+constexpr const char *kDataset = "dataset", *kIsa = "isa", *kThreads = "threads";
+
+void check_unchanged(const Trainer& t, const io::Manifest& m, bool model_only) {
+  const config::Config saved = config::load_text(m.config_text, "the configuration in the checkpoint").config;
+  for (const FixedKey& k : changed_keys(saved, resolved(t.job.config, t.team.layout.model), model_only))
+    throw ConfigError("{} = {} cannot be resumed with {} = {}: put the old value back, or start a new run.dir", k.name,
+                      k.saved, k.name, k.now);
+  const auto data = m.extra.find(kDataset);
+  if (!model_only && data != m.extra.end() && data->second != t.batch.samples().fingerprint())
+    throw ConfigError(
+        "data.train is not the data of this run (checkpoint: {}, now: {}): put the old files and weights "
+        "back, or start a new run.dir",
+        data->second, t.batch.samples().fingerprint());
+}
+
+/// Allowed, but the promise of equal bits ends here.
+void report_differences(const Trainer& t, const io::Manifest& m) {
+  const auto differs = [&](const char* key, const std::string& now) {
+    const auto was = m.extra.find(key);
+    if (was != m.extra.end() && was->second != now)
+      log::warning("{} was {} when the checkpoint was written and is {} now: losses will not be equal to the bit", key,
+                   was->second, now);
+  };
+  differs(kIsa, t.job.isa);
+  differs(kThreads, std::to_string(t.job.threads));
+  if (m.mesh_text != t.team.mesh.shape().str())
+    log::info("the mesh was {} and is {} now", m.mesh_text, t.team.mesh.shape().str());
+  const config::Config saved = config::load_text(m.config_text, "the configuration in the checkpoint").config;
+  for (const std::string& key : config::differing_keys(saved, t.job.config))
+    if (key.rfind("optimizer.", 0) == 0)
+      log::warning("{} was {} and is {} from here on", key, config::value_text(saved, key),
+                   config::value_text(t.job.config, key));
+}
+
+}  // namespace
+
+ResumePoint resume(Trainer& t, job::Checkpoints& checkpoints) {
+  bool optimizer = true;
+  const std::optional<io::Manifest> m = checkpoints.load([&](job::Source& source) {
+    // An imported model has parameters only: it is where training begins, not where it was.
+    optimizer = !t.stage.params().empty() && source.has(io::TensorKind::kM, t.stage.params()[0].logical.name);
+    check_unchanged(t, source.manifest(), !optimizer);
+    fill_state(t, source, optimizer);
+  });
+  ResumePoint point;
+  if (!m) {
+    t.stage.init_params(static_cast<std::uint64_t>(t.job.config.run.seed));
+    if (t.job.root()) log::info("starting fresh with seed {}", t.job.config.run.seed);
+  } else if (optimizer) {
+    point = {m->step, m->tokens};
+    const std::int64_t cursor = point.step * t.team.layout.batch();
+    if (m->cursor != cursor)
+      throw ConfigError("the checkpoint has read {} samples in {} steps, but train.batch = {} makes that {}", m->cursor,
+                        m->step, t.team.layout.batch(), cursor);
+    if (t.job.root()) {
+      log::info("resuming after step {}", point.step);
+      report_differences(t, *m);
+    }
+  } else if (t.job.root()) {
+    log::info("starting from the parameters of a checkpoint without optimizer state");
+  }
+  t.stage.params_changed();
+  return point;
+}
+
+job::SaveState save_state(const Trainer& t, std::int64_t step, std::int64_t tokens) {
+  return {
+      .step = step,
+      .tokens = tokens,
+      .cursor = step * t.team.layout.batch(),
+      .model_hash = model_hash(t.team.layout.model),
+      .config_text = config::write(resolved(t.job.config, t.team.layout.model)),
+      .mesh_text = t.team.mesh.shape().str(),
+      .plans_text = job::plans_json(t.job),
+      .extra = {
+          {kDataset, t.batch.samples().fingerprint()}, {kIsa, t.job.isa}, {kThreads, std::to_string(t.job.threads)}}};
+}
+
+config::Config resolved(config::Config config, const model::ModelShape& shape) {
+  config.model.vocab = shape.vocab;
+  config.model.kv_heads = shape.kv_heads;
+  config.model.ffn = shape.ffn;
+  return config;
+}
+
+}  // namespace banyan::train

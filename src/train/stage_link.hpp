@@ -1,0 +1,42 @@
+// The messages between neighbouring pipeline stages.  Sends and receives are posted, not waited for; a slot is waited
+// for when it is used next:
+//   what is received is waited for before it is computed with, what is sent before its slot is loaded again.
+// That, and schedules that play() has accepted, is what keeps pipelines free of deadlock.
+#pragma once
+
+#include <vector>
+
+#include "src/job/setup.hpp"
+
+namespace banyan::train {
+
+class StageLink {
+ public:
+  /// The team outlives this object.
+  StageLink(job::Team& team, Queue queue);
+
+  void receive_activation(int slot);
+  void send_activation(int slot);
+  void receive_gradient(int slot);
+  void send_gradient(int slot);
+
+  /// Waits for sends from the slot, so that it can hold another microbatch.
+  void await_free(int slot);
+  /// Waits for what the forward (backward) pass of the slot reads.
+  void await_activation(int slot);
+  void await_gradient(int slot);
+  /// Waits for everything posted; at the end of a step nothing is under way.
+  void finish();
+
+ private:
+  struct Posted {
+    Event activation_in, activation_out, gradient_in, gradient_out;
+  };
+  Posted& at(int slot);
+
+  job::Team& team_;
+  const Queue queue_;
+  std::vector<Posted> posted_;
+};
+
+}  // namespace banyan::train

@@ -1,0 +1,168 @@
+#include "src/train/step.hpp"
+
+#include <array>
+#include <cmath>
+#include <string>
+
+#include "src/plan/layout.hpp"
+#include "src/train/lr.hpp"
+
+namespace banyan::train {
+namespace {
+
+using parallel::Action;
+using parallel::ActionKind;
+
+/// Adds the time of its own life to a counter.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& seconds) : seconds_(seconds), start_(Clock::now()) {}
+  ~Stopwatch() { seconds_ += Seconds(Clock::now() - start_).count(); }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double& seconds_;
+  Clock::time_point start_;
+};
+
+}  // namespace
+
+// ------------------------------------------------------------------------------------------------- the training step
+
+StepReport train_step(Trainer& t, std::int64_t step, job::StopReason vote) {
+  StepReport report;
+  StepShare share = t.compute_gradients(step, report);
+  share.vote = vote;
+  report.totals = agree_on_step(t.job, step, share);
+  require_finite(t.job, step, report.totals, &t.grad_sync);
+  t.apply_update(step, report.totals, report);
+  return report;
+}
+
+StepShare Trainer::compute_gradients(std::int64_t step, StepReport& report) {
+  StepShare share;
+  batch.begin(step);
+  stage.zero_grads();
+  for (const Action& a : schedule) {
+    switch (a.kind) {
+      case ActionKind::kLoad: {
+        {
+          Stopwatch waiting(report.link_wait);
+          link.await_free(a.slot);
+        }
+        stage.load(a.slot, batch.microbatch(a.microbatch));
+        break;
+      }
+      case ActionKind::kReceiveActivation:
+        link.receive_activation(a.slot);
+        break;
+      case ActionKind::kForward: {
+        {
+          Stopwatch waiting(report.link_wait);
+          link.await_activation(a.slot);
+        }
+        stage.forward(a.slot);
+        if (speaks_for_loss()) share.loss_sum += stage.loss_sum(a.slot);
+        break;
+      }
+      case ActionKind::kSendActivation:
+        link.send_activation(a.slot);
+        break;
+      case ActionKind::kReceiveGradient:
+        link.receive_gradient(a.slot);
+        break;
+      case ActionKind::kBackward: {
+        {
+          Stopwatch waiting(report.link_wait);
+          link.await_gradient(a.slot);
+        }
+        stage.backward(a.slot, a.part);
+        break;
+      }
+      case ActionKind::kSendGradient:
+        link.send_gradient(a.slot);
+        break;
+      case ActionKind::kReduceBucket:
+        grad_sync.start(a.part);
+        break;
+    }
+  }
+  {
+    Stopwatch waiting(report.link_wait);
+    link.finish();
+  }
+  {
+    Stopwatch waiting(report.reduce_wait);
+    grad_sync.finish();
+  }
+  share.square_sum = grad_sync.owned_square_sum();
+  if (speaks_for_loss()) share.tokens = batch.tokens();
+  return share;
+}
+
+void Trainer::apply_update(std::int64_t step, const StepTotals& totals, StepReport& report) {
+  report.lr = learning_rate(job.config.optimizer, step, job.config.train.steps);
+  report.clip = optimizer.clip_factor(totals.grad_norm);
+  optimizer.update(step + 1, report.lr, report.clip);
+  {
+    Stopwatch waiting(report.reduce_wait);
+    grad_sync.gather_params();
+  }
+  stage.params_changed();
+}
+
+// ------------------------------------------------------------------------------------------------- what all must know
+
+StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& share) {
+  enum : std::size_t { kLoss, kTokens, kSquares, kStep, kVotes };
+  std::array<double, kVotes + job::kStopReasons> sums{share.loss_sum, static_cast<double>(share.tokens),
+                                                      share.square_sum, static_cast<double>(step)};
+  sums[kVotes + static_cast<std::size_t>(share.vote)] = 1;
+  const View all(sums.data(), {static_cast<std::int64_t>(sums.size())});
+  job.everyone->all_reduce(job.queue, all, comm::ReduceOp::kSum, "all ranks to finish the step").wait();
+
+  if (sums[kStep] != static_cast<double>(step) * job.everyone->size())
+    throw BugError("the ranks are not at the same step; this one is at step {}", step + 1);
+  StepTotals totals = totals_of(
+      {.loss_sum = sums[kLoss], .square_sum = sums[kSquares], .tokens = static_cast<std::int64_t>(sums[kTokens])});
+  for (int r = job::kStopReasons - 1; r > 0; --r)
+    if (sums[kVotes + static_cast<std::size_t>(r)] > 0) totals.stop = static_cast<job::StopReason>(r);
+  return totals;
+}
+
+StepTotals totals_of(const StepShare& sum) {
+  return {.loss = sum.loss_sum / static_cast<double>(sum.tokens),
+          .grad_norm = std::sqrt(sum.square_sum),
+          .tokens = sum.tokens,
+          .stop = sum.vote};
+}
+
+void require_finite(job::Job& job, std::int64_t step, const StepTotals& totals, const GradSync* grad_sync) {
+  static constexpr const char* kAdvice =
+      "the last checkpoint is intact: lower optimizer.lr or raise optimizer.warmup and resume from it";
+  if (!std::isfinite(totals.loss)) throw NumericsError("the loss of step {} is {}; {}", step + 1, totals.loss, kAdvice);
+  if (std::isfinite(totals.grad_norm)) return;
+  std::string names;
+  for (const std::string& name : comm::all_gather_strings(*job.everyone, grad_sync ? grad_sync->first_not_finite() : "",
+                                                          "the names of gradients that are not finite"))
+    if (!name.empty() && names.find(name) == std::string::npos) names += (names.empty() ? "" : ", ") + name;
+  throw NumericsError("the gradient of step {} is not finite (first in {}; loss {:.4f}); {}", step + 1, names,
+                      totals.loss, kAdvice);
+}
+
+Trainer::Trainer(job::Job& job_, job::Team& team_, Samples& samples)
+    : job(job_),
+      team(team_),
+      stage(*team_.stage),
+      schedule(parallel::make_schedule(team_.layout.schedule_args(team_.at))),
+      batch(team_, samples, true),
+      link(team_, job_.queue),
+      grad_sync(team_, team_.layout.zero, job_.queue),
+      optimizer(team_, grad_sync, job_.config.optimizer, job_.queue) {
+  // Any communicator of the world moves everything that is under way.
+  comm::Communicator* all = team.all.get();
+  stage.set_progress([all] { all->progress(); });
+}
+
+}  // namespace banyan::train

@@ -1,0 +1,78 @@
+// One optimizer step: interprets the schedule of this rank's stage, makes one gradient of all ranks' and updates the
+// parameters.  Decides nothing: order, slots and buckets are in the schedule, sizes in the layout.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "src/job/setup.hpp"
+#include "src/job/stop.hpp"
+#include "src/parallel/schedule.hpp"
+#include "src/train/batch.hpp"
+#include "src/train/grad_sync.hpp"
+#include "src/train/optimizer.hpp"
+#include "src/train/stage_link.hpp"
+
+namespace banyan::train {
+
+/// What all ranks of the job, spares included, know after the gradients of a step are there.  Equal on every rank.
+struct StepTotals {
+  double loss = 0;       ///< mean over the tokens of the global batch
+  double grad_norm = 0;  ///< of the mean's gradient, before clipping
+  std::int64_t tokens = 0;
+  job::StopReason stop = job::StopReason::kNone;  ///< somebody wants to stop after this step
+};
+
+struct StepReport {
+  StepTotals totals;
+  double lr = 0;
+  double clip = 1;         ///< factor the gradient was multiplied with
+  double link_wait = 0;    ///< seconds this rank waited for neighbours of the pipeline
+  double reduce_wait = 0;  ///< seconds it waited for gradients and parameters of other data ranks
+};
+
+/// What a rank contributes to StepTotals; spares leave everything but the vote zero.
+struct StepShare {
+  double loss_sum = 0, square_sum = 0;
+  std::int64_t tokens = 0;
+  job::StopReason vote = job::StopReason::kNone;
+};
+
+/// What one working rank trains with, and the two halves of a step.  Members refer to each other; not movable.
+struct Trainer {
+  Trainer(job::Job& job, job::Team& team, Samples& samples);
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  /// Runs the schedule: forward, backward, and the gradients of all ranks made one.
+  StepShare compute_gradients(std::int64_t step, StepReport& report);
+  /// Clips, updates the parameters this rank updates, and brings the others' here.
+  void apply_update(std::int64_t step, const StepTotals& totals, StepReport& report);
+  /// True on the one tensor rank of each last stage that contributes the loss.
+  bool speaks_for_loss() const { return team.last_stage() && team.at.tensor == 0; }
+
+  job::Job& job;
+  job::Team& team;
+  model::Stage& stage;
+  std::vector<parallel::Action> schedule;
+  BatchReader batch;
+  StageLink link;
+  GradSync grad_sync;
+  Optimizer optimizer;
+};
+
+/// Step number `step`, 0-based.  NumericsError naming the step when the loss or a gradient is not finite; parameters
+/// and optimizer state are then those of the step before.
+StepReport train_step(Trainer& trainer, std::int64_t step, job::StopReason vote);
+
+/// Adds up the shares of all ranks of the job.
+StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& share);
+/// The totals of a job that has this share only.
+StepTotals totals_of(const StepShare& sum);
+
+/// NumericsError, the same on all ranks, when the totals are not finite; names the tensors whose gradient is not.
+/// `grad_sync` is null on spares.
+void require_finite(job::Job& job, std::int64_t step, const StepTotals& totals, const GradSync* grad_sync);
+
+}  // namespace banyan::train

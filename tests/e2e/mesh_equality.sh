@@ -1,0 +1,42 @@
+#!/bin/sh
+# mesh_equality.sh BANYAN KIND VARIANT: the first 20 losses of every mesh are those of one rank (relative 1e-4), and the
+# same mesh gives the same bits twice.
+. "$(dirname "$0")/lib.sh"
+kind=$2
+variant=$3
+dataset "$scratch/tokens.h5"
+config "$scratch/c.ini" "$kind" "$scratch/unused"
+
+options=
+sequence=   # what splits sequences over the tensor ranks, where there are several
+case $variant in
+  plain) ;;
+  zero) options="--parallel.zero=1 --parallel.bucket=16KiB" ;;
+  sequence) sequence="--parallel.sequence=true" ;;
+  recompute) options="--train.recompute=block --parallel.schedule=gpipe" ;;
+  all)
+    options="--parallel.zero=1 --train.recompute=block --parallel.bucket=16KiB"
+    sequence="--parallel.sequence=true"
+    ;;
+  *) fail "unknown variant $variant" ;;
+esac
+
+train() { # train NAME TENSOR PIPELINE DATA OPTION...
+  name=$1 tensor=$2 pipeline=$3 data=$4
+  shift 4
+  [ "$tensor" = 1 ] || set -- "$@" $sequence
+  must 0 $((tensor * pipeline * data)) train "$scratch/c.ini" --run.dir="$scratch/$name" --parallel.tensor="$tensor" \
+    --parallel.pipeline="$pipeline" --parallel.data="$data" "$@"
+}
+
+train one 1 1 1
+for mesh in 2,1,1 1,2,1 1,1,2 2,2,2 4,1,2 1,4,2; do
+  set -- $(echo "$mesh" | tr , ' ')
+  # shellcheck disable=SC2086
+  train "$mesh" "$1" "$2" "$3" $options
+  printf '%s %s mesh %s: ' "$kind" "$variant" "$mesh"
+  close_losses "$scratch/$mesh" "$scratch/one" 1e-4 20
+done
+# shellcheck disable=SC2086
+train again 2 2 2 $options
+same_losses "$scratch/again" "$scratch/2,2,2"

@@ -1,0 +1,81 @@
+#!/bin/sh
+# resume.sh BANYAN: kill -9 of the whole job at an arbitrary step, signals to one rank, another mesh: what comes after a
+# resume is what would have come without.
+. "$(dirname "$0")/lib.sh"
+dataset "$scratch/tokens.h5"
+config "$scratch/c.ini" gpt2 "$scratch/unused"
+mesh="--parallel.tensor=2 --parallel.data=2 --parallel.zero=1"
+long="--train.steps=60 --checkpoint.every_steps=7"
+
+# wait_for_step RUN STEP: until metrics.jsonl has it.
+wait_for_step() {
+  for _ in $(seq 600); do
+    [ -e "$1/metrics.jsonl" ] && grep -q "\"step\": $2," "$1/metrics.jsonl" && return
+    sleep 0.05
+  done
+  cat "$scratch/run.log" >&2
+  fail "step $2 never came"
+}
+# ranks_of RUN: process ids of the program in that run directory.
+ranks_of() { pgrep -f -- "^$banyan train .*--run.dir=$1( |\$)" || true; }
+
+# shellcheck disable=SC2086
+must 0 4 train "$scratch/c.ini" --run.dir="$scratch/whole" $mesh $long
+
+# Killed at some step, twice; the second time right after the first resume.
+for step in 17 31; do
+  # shellcheck disable=SC2086
+  "$repo/tests/mpirun.sh" 4 "$banyan" train "$scratch/c.ini" --run.dir="$scratch/killed" $mesh $long \
+    > "$scratch/run.log" 2>&1 &
+  wait_for_step "$scratch/killed" "$step"
+  kill -9 $(ranks_of "$scratch/killed") 2> /dev/null || true
+  wait $! || true
+done
+# shellcheck disable=SC2086
+must 0 4 train "$scratch/c.ini" --run.dir="$scratch/killed" $mesh $long
+says "resuming after step"
+same_losses "$scratch/killed" "$scratch/whole"
+
+# A signal to one rank only: all ranks stop at one step, commit, 75; the rest is the same to the bit.
+for signal in USR1 TERM; do
+  # shellcheck disable=SC2086
+  "$repo/tests/mpirun.sh" 4 "$banyan" train "$scratch/c.ini" --run.dir="$scratch/$signal" $mesh --train.steps=60 \
+    > "$scratch/run.log" 2>&1 &
+  job=$!
+  wait_for_step "$scratch/$signal" 5
+  kill -"$signal" $(ranks_of "$scratch/$signal" | tail -n 1)
+  code=0
+  wait $job || code=$?
+  [ $code = 75 ] || { cat "$scratch/run.log" >&2; fail "exit code $code instead of 75 after SIG$signal"; }
+  # shellcheck disable=SC2086
+  must 0 4 train "$scratch/c.ini" --run.dir="$scratch/$signal" $mesh --train.steps=60
+  says "resuming after step"
+  same_losses "$scratch/$signal" "$scratch/whole"
+done
+
+# The halt file stops too, and is gone afterwards.
+# shellcheck disable=SC2086
+"$repo/tests/mpirun.sh" 4 "$banyan" train "$scratch/c.ini" --run.dir="$scratch/halt" $mesh --train.steps=5000 \
+  > "$scratch/run.log" 2>&1 &
+job=$!
+wait_for_step "$scratch/halt" 3
+touch "$scratch/halt/stop"
+code=0
+wait $job || code=$?
+[ $code = 75 ] || { cat "$scratch/run.log" >&2; fail "exit code $code instead of 75 after the halt file"; }
+[ ! -e "$scratch/halt/stop" ] || fail "the halt file is still there"
+
+# Saved under (2,2,2), loaded under (1,4,2), saved: the same tensors.
+must 0 8 train "$scratch/c.ini" --run.dir="$scratch/remesh" --parallel.tensor=2 --parallel.pipeline=2 --train.steps=6 \
+  --parallel.zero=1
+"$banyan" inspect --digest "$scratch/remesh" > "$scratch/digest.a" || fail "inspect --digest"
+saved=$(ls -d "$scratch"/remesh/ckpt/step-*)
+must 0 8 train "$scratch/c.ini" --run.dir="$scratch/remeshed" --parallel.pipeline=4 --train.steps=6 \
+  --checkpoint.resume="$saved"
+"$banyan" inspect --digest "$scratch/remeshed" > "$scratch/digest.b" || fail "inspect --digest"
+cmp "$scratch/digest.a" "$scratch/digest.b" || fail "the digests differ"
+
+# Another mesh goes on from where the first one was.
+must 0 8 train "$scratch/c.ini" --run.dir="$scratch/remesh" --parallel.pipeline=4 --train.steps=20
+must 0 1 train "$scratch/c.ini" --run.dir="$scratch/one" --train.steps=20
+close_losses "$scratch/remesh" "$scratch/one" 1e-4 20
