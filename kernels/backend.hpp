@@ -80,6 +80,8 @@ class Backend {
 
   virtual std::string describe() const = 0;   ///< one line: device, instruction set, threads, library versions
   virtual MemoryKind memory_kind() const = 0;
+  /// Bytes beside the caller's arrays that the operations called so far needed at a time: tiles, tables, packing.
+  virtual std::size_t scratch_bytes() const { return 0; }
 
   // ---- memory, queues, events
   /// 64-byte aligned, not initialised.  ConfigError saying how much was asked for when there is not enough.
@@ -171,9 +173,22 @@ class Backend {
 };
 
 struct CpuOptions {
-  int threads = 0;   ///< OpenMP threads of this rank; 0: what the process is bound to, divided by the ranks it shares with
+  int threads = 0;   ///< OpenMP threads of this rank; 0: all cores the process may run on (who starts several ranks on
+                     ///< them divides)
   std::string max_isa;  ///< "" or the lowest common instruction set of the job ("avx2", "avx512", "avx512_bf16", "amx")
 };
+/// What decides the CPU backend's own memory.
+struct CpuScratchNeed {
+  int threads = 1;
+  int head_size = 0;
+  std::int64_t rotary_positions = 0;   ///< the longest context, where rotary() is used; else 0
+  struct Product {
+    std::int64_t m = 0, n = 0, k = 0;  ///< c [m,n], inner extent k
+  };
+  std::span<const Product> gemms;      ///< the largest matrix products
+};
+/// What scratch_bytes() of a CPU backend will reach at most.  Pure, for the memory plan.
+std::size_t cpu_scratch_bytes(const CpuScratchNeed& need);
 /// The CPU backend.  ConfigError when the processor lacks what the kernels were compiled for.
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options);
 /// Name of the best instruction set of this processor, in the order of CpuOptions::max_isa ("avx2" < "avx512" < ...).

@@ -1,0 +1,318 @@
+// Causal grouped-query attention in tiles, after FlashAttention (T. Dao et al., NeurIPS'22, algorithms 1 and 4): a tile
+// of queries meets one tile of keys after the other, with a running maximum and sum, so that no T x T matrix exists.
+//
+// All tiles of scores are kept transposed, [keys, queries]: maxima and sums over keys then run over whole vectors of
+// queries, and each of the five products finds its operands where they lie (see tile_product.hpp):
+//   S^T = K q^T          dP^T = V dO^T           only q^T and dO^T are copies, once per tile of queries
+//   O += P V             dQ += dS K              left operand read across the rows of P^T, dS^T
+//   dV += P^T dO         dK += dS^T Q
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/cpu/attention_scratch.hpp"
+#include "kernels/cpu/check.hpp"
+#include "kernels/cpu/cpu_backend.hpp"
+#include "kernels/cpu/dropout_mask.hpp"
+#include "kernels/cpu/parallel.hpp"
+#include "kernels/cpu/simd_math.hpp"
+#include "kernels/cpu/tile_product.hpp"
+
+namespace banyan::kernels::cpu {
+namespace {
+
+using std::int64_t;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr int64_t Q = kQueryTile;
+
+/// What one call works on, checked.
+struct Problem {
+  const Attention& a;
+  Matrix<const float> query, key, value;
+  int64_t sequences, head_size, group;
+
+  int64_t q_begin(int64_t s) const { return a.q_offsets[static_cast<std::size_t>(s)]; }
+  int64_t q_count(int64_t s) const { return a.q_offsets[static_cast<std::size_t>(s) + 1] - q_begin(s); }
+  int64_t position(int64_t s) const { return a.q_position[static_cast<std::size_t>(s)]; }
+  int64_t k_count(int64_t s) const {
+    return a.kv_offsets[static_cast<std::size_t>(s) + 1] - a.kv_offsets[static_cast<std::size_t>(s)];
+  }
+  /// Keys that the queries before `end` of the sequence may see.
+  int64_t keys_seen(int64_t s, int64_t end) const { return std::min(k_count(s), position(s) + end); }
+  bool blocked() const { return !a.blocks.table.empty(); }
+  /// Row of key j in `key` and `value`.
+  int64_t k_row(int64_t s, int64_t j) const {
+    if (!blocked()) return a.kv_offsets[static_cast<std::size_t>(s)] + j;
+    const int64_t size = a.blocks.block_size;
+    return a.blocks.table[static_cast<std::size_t>(s * a.blocks.blocks_per_sequence + j / size)] * size + j % size;
+  }
+  /// Keys from j on, below `end`, that lie one behind the other and fit in a tile.
+  int64_t run(int64_t j, int64_t end) const {
+    const int64_t n = std::min(kKeyTile, end - j);
+    return blocked() ? std::min<int64_t>(n, a.blocks.block_size - j % a.blocks.block_size) : n;
+  }
+};
+
+/// The queries [first, first + n) of head h of sequence s.
+struct QueryTile {
+  int64_t s, h, first, n;
+  int64_t padded() const { return (n + 7) / 8 * 8; }  ///< columns that are computed
+};
+
+void check_offsets(const Check& check, std::span<const std::int32_t> offsets, std::size_t sequences, const char* name) {
+  check.that(offsets.size() == sequences + 1, name, "has not one more entry than there are sequences");
+  check.that(offsets[0] >= 0, name, "starts below zero");
+  for (std::size_t s = 0; s < sequences; ++s) check.that(offsets[s] <= offsets[s + 1], name, "decreases");
+}
+
+Problem checked(const Check& check, ConstView query, ConstView key, ConstView value, const Attention& a, int64_t rows) {
+  check.that(a.heads > 0 && a.kv_heads > 0 && a.heads % a.kv_heads == 0, "heads", "is no multiple of kv_heads");
+  check.that(a.head_size > 0, "head_size", "must be positive");
+  const int64_t D = a.head_size;
+  check.that(!a.q_offsets.empty(), "q_offsets", "is empty");
+  const std::size_t sequences = a.q_offsets.size() - 1;
+  check_offsets(check, a.q_offsets, sequences, "q_offsets");
+  check_offsets(check, a.kv_offsets, sequences, "kv_offsets");
+  check.that(a.q_position.size() == sequences, "q_position", "has not one entry per sequence");
+  check.that(a.q_offsets.back() <= rows, "q_offsets", "goes past the last query row");
+  for (const std::int32_t p : a.q_position) check.that(p >= 0, "q_position", "holds a negative position");
+  const Problem p{a,
+                  check.strided("query", query, rows, a.heads * D),
+                  check.strided("key", key, key.shape[0], a.kv_heads * D),
+                  check.strided("value", value, key.shape[0], a.kv_heads * D),
+                  static_cast<int64_t>(sequences),
+                  D,
+                  a.heads / a.kv_heads};
+  if (p.blocked()) {
+    check.that(a.blocks.block_size > 0, "block_size", "must be positive");
+    check.that(a.blocks.table.size() >= sequences * static_cast<std::size_t>(a.blocks.blocks_per_sequence),
+               "blocks.table", "has too few entries");
+    for (int64_t s = 0; s < p.sequences; ++s) {
+      const int64_t used = (p.k_count(s) + a.blocks.block_size - 1) / a.blocks.block_size;
+      check.that(used <= a.blocks.blocks_per_sequence, "kv_offsets", "has more keys than a sequence has blocks for");
+      for (int64_t b = 0; b < used; ++b) {
+        const int64_t block = a.blocks.table[static_cast<std::size_t>(s * a.blocks.blocks_per_sequence + b)];
+        check.that(block >= 0 && (block + 1) * a.blocks.block_size <= p.key.rows, "blocks.table",
+                   "names a block outside key");
+      }
+    }
+  } else {
+    check.that(a.kv_offsets.back() <= p.key.rows, "kv_offsets", "goes past the last key row");
+  }
+  if (a.dropout.p != 0) {
+    check.that(a.dropout.p > 0 && a.dropout.p < 1, "dropout.p", "must be in [0, 1)");
+    const auto n = static_cast<std::size_t>(rows);
+    check.that(a.dropout.sample.size() == n && a.dropout.position.size() == n, "dropout",
+               "has not one sample and position per query row");
+  }
+  return p;
+}
+
+/// out[d][i] = factor * rows[i][d] for the tile's queries, zero for its padding.
+void transpose(const QueryTile& t, int64_t D, const float* rows, int64_t stride, float factor, float* out) {
+  for (int64_t i = 0; i < t.padded(); ++i)
+    for (int64_t d = 0; d < D; ++d) out[d * Q + i] = i < t.n ? factor * rows[i * stride + d] : 0.0f;
+}
+
+/// Scores of keys [j, j + n) that a query must not see become -infinity.
+void mask_causally(const Problem& p, const QueryTile& t, int64_t j, int64_t n, float* s_KQ) {
+  const int64_t first_position = p.position(t.s) + t.first;
+  for (int64_t k = std::max<int64_t>(0, first_position + 1 - j); k < n; ++k)
+    std::fill(s_KQ + k * Q, s_KQ + k * Q + std::min(t.padded(), j + k - first_position), -kInfinity);
+}
+
+/// mask_KQ[k][i] = dropout factor of query i and key j + k.
+void make_dropout(const Problem& p, const DropoutMask& mask, const QueryTile& t, int64_t j, int64_t n, float* mask_KQ) {
+  alignas(64) float factors[kKeyTile];
+  for (int64_t i = 0; i < t.n; ++i) {
+    mask.row(p.q_begin(t.s) + t.first + i, (t.h << 20) + j, n, factors);
+    for (int64_t k = 0; k < n; ++k) mask_KQ[k * Q + i] = factors[k];
+  }
+  for (int64_t k = 0; k < n; ++k) std::fill(mask_KQ + k * Q + t.n, mask_KQ + k * Q + t.padded(), 0.0f);
+}
+
+void forward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m, Matrix<float> out, float* lse_R) {
+  const int64_t D = p.head_size, padded = t.padded(), kh = t.h / p.group;
+  const int64_t row0 = p.q_begin(t.s) + t.first;
+  const DropoutMask mask(p.a.dropout);
+  transpose(t, D, p.query.row(row0) + t.h * D, p.query.stride, p.a.scale, m.q_DQ);
+  std::fill(m.max_Q, m.max_Q + Q, -kInfinity);
+  std::fill(m.total_Q, m.total_Q + Q, 0.0f);
+  const int64_t end = p.keys_seen(t.s, t.first + t.n);
+  for (int64_t j = 0, n = 0; j < end; j += n) {
+    n = p.run(j, end);
+    const int64_t k_row = p.k_row(t.s, j);
+    tile_product<false>(n, padded, D, {p.key.row(k_row) + kh * D, p.key.stride, 1}, m.q_DQ, Q, m.p_KQ, Q);
+    mask_causally(p, t, j, n, m.p_KQ);
+    // New maxima; what was summed under the old ones shrinks by `factor`.
+    float* const factor = m.factor_Q;
+    std::copy(m.max_Q, m.max_Q + padded, factor);
+    for (int64_t k = 0; k < n; ++k)
+#pragma omp simd
+      for (int64_t i = 0; i < padded; ++i) m.max_Q[i] = std::max(m.max_Q[i], m.p_KQ[k * Q + i]);
+#pragma omp simd
+    for (int64_t i = 0; i < padded; ++i) {
+      factor[i] = exp_simd(factor[i] - m.max_Q[i]);
+      m.total_Q[i] *= factor[i];
+    }
+    for (int64_t k = 0; k < n; ++k)
+#pragma omp simd
+      for (int64_t i = 0; i < padded; ++i) {
+        const float e = exp_simd(m.p_KQ[k * Q + i] - m.max_Q[i]);
+        m.total_Q[i] += e;
+        m.p_KQ[k * Q + i] = e;
+      }
+    if (p.a.dropout.p > 0) {
+      make_dropout(p, mask, t, j, n, m.mask_KQ);
+      for (int64_t k = 0; k < n; ++k)
+#pragma omp simd
+        for (int64_t i = 0; i < padded; ++i) m.p_KQ[k * Q + i] *= m.mask_KQ[k * Q + i];
+    }
+    const Operand p_QK{m.p_KQ, 1, Q};
+    const float* value = p.value.row(k_row) + kh * D;
+    if (j == 0) {
+      tile_product<false>(t.n, D, n, p_QK, value, p.value.stride, m.sum_QD, D);
+    } else {
+      for (int64_t i = 0; i < t.n; ++i)
+        if (factor[i] != 1.0f)
+#pragma omp simd
+          for (int64_t d = 0; d < D; ++d) m.sum_QD[i * D + d] *= factor[i];
+      tile_product<true>(t.n, D, n, p_QK, value, p.value.stride, m.sum_QD, D);
+    }
+  }
+  for (int64_t i = 0; i < t.n; ++i) {
+    float* to = out.row(row0 + i) + t.h * D;
+    if (end <= 0) {  // a sequence without keys
+      std::fill(to, to + D, 0.0f);
+      lse_R[row0 + i] = -kInfinity;
+      continue;
+    }
+    const float inverse = 1.0f / m.total_Q[i];
+    for (int64_t d = 0; d < D; ++d) to[d] = m.sum_QD[i * D + d] * inverse;
+    lse_R[row0 + i] = m.max_Q[i] + std::log(m.total_Q[i]);
+  }
+}
+
+struct Gradients {
+  Matrix<float> query, key, value;
+};
+
+void backward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m, const Gradients& d,
+                   Matrix<const float> d_out, Matrix<const float> out, const float* lse_R) {
+  const int64_t D = p.head_size, padded = t.padded(), kh = t.h / p.group;
+  const int64_t row0 = p.q_begin(t.s) + t.first, end = p.keys_seen(t.s, t.first + t.n);
+  const DropoutMask mask(p.a.dropout);
+  const float *query = p.query.row(row0) + t.h * D, *g = d_out.row(row0) + t.h * D;
+  transpose(t, D, query, p.query.stride, p.a.scale, m.q_DQ);
+  transpose(t, D, g, d_out.stride, 1.0f, m.d_out_DQ);
+  float *const lse = m.max_Q, *const delta = m.total_Q;
+  for (int64_t i = 0; i < padded; ++i) {  // delta = sum over d of d_out * out = sum over keys of p * d_p
+    lse[i] = kInfinity;                   // padding gets probability zero
+    delta[i] = 0;
+    if (i >= t.n) continue;
+    const float* o = out.row(row0 + i) + t.h * D;
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t c = 0; c < D; ++c) sum += g[i * d_out.stride + c] * o[c];
+    lse[i] = lse_R[row0 + i];
+    delta[i] = sum;
+  }
+  std::fill(m.sum_QD, m.sum_QD + t.n * D, 0.0f);
+  for (int64_t j = 0, n = 0; j < end; j += n) {
+    n = p.run(j, end);
+    const int64_t k_row = p.k_row(t.s, j);
+    const Operand key{p.key.row(k_row) + kh * D, p.key.stride, 1};
+    const Operand value{p.value.row(k_row) + kh * D, p.value.stride, 1};
+    tile_product<false>(n, padded, D, key, m.q_DQ, Q, m.p_KQ, Q);
+    mask_causally(p, t, j, n, m.p_KQ);
+    tile_product<false>(n, padded, D, value, m.d_out_DQ, Q, m.d_p_KQ, Q);
+    const bool drops = p.a.dropout.p > 0;
+    if (drops) make_dropout(p, mask, t, j, n, m.mask_KQ);
+    const float scale = p.a.scale;
+    for (int64_t k = 0; k < n; ++k) {
+      float *const prob = m.p_KQ + k * Q, *const grad = m.d_p_KQ + k * Q;
+      const float* const factor = m.mask_KQ + k * Q;
+      if (drops) {
+#pragma omp simd
+        for (int64_t i = 0; i < padded; ++i) {
+          const float e = exp_simd(prob[i] - lse[i]);
+          grad[i] = e * (grad[i] * factor[i] - delta[i]) * scale;
+          prob[i] = e * factor[i];
+        }
+      } else {
+#pragma omp simd
+        for (int64_t i = 0; i < padded; ++i) {
+          const float e = exp_simd(prob[i] - lse[i]);
+          grad[i] = e * (grad[i] - delta[i]) * scale;
+          prob[i] = e;
+        }
+      }
+    }
+    tile_product<true>(n, D, t.n, {m.p_KQ, Q, 1}, g, d_out.stride, d.value.row(k_row) + kh * D, d.value.stride);
+    tile_product<true>(n, D, t.n, {m.d_p_KQ, Q, 1}, query, p.query.stride, d.key.row(k_row) + kh * D, d.key.stride);
+    tile_product<true>(t.n, D, n, {m.d_p_KQ, 1, Q}, key.data, key.row, m.sum_QD, D);
+  }
+  for (int64_t i = 0; i < t.n; ++i)
+    std::copy(m.sum_QD + i * D, m.sum_QD + (i + 1) * D, d.query.row(row0 + i) + t.h * D);
+}
+
+/// Multiply-adds of a call, for the decision whether threads are worth it.
+int64_t work_of(const Problem& p) {
+  int64_t work = 0;
+  for (int64_t s = 0; s < p.sequences; ++s) work += p.q_count(s) * p.k_count(s) * p.a.heads * p.head_size;
+  return work;
+}
+
+}  // namespace
+
+void CpuBackend::attention_forward(Queue, View out_RHD, View lse_HR, ConstView query, ConstView key, ConstView value,
+                                   const Attention& a) {
+  constexpr Check check("attention_forward");
+  const int64_t rows = out_RHD.shape[0];
+  const auto out = check.matrix("out", out_RHD, rows, int64_t{a.heads} * a.head_size);
+  float* lse = check.flat("lse", lse_HR, a.heads * rows);
+  const Problem p = checked(check, query, key, value, a, rows);
+  int64_t most_tiles = 0;
+  for (int64_t s = 0; s < p.sequences; ++s) most_tiles = std::max(most_tiles, (p.q_count(s) + Q - 1) / Q);
+  float* memory = attention_scratch_.floats(attention_scratch_floats(a.head_size) * static_cast<std::size_t>(threads_));
+  // Late tiles see more keys: they are started first.
+  parallel_for_uneven(threads_, p.sequences * a.heads * most_tiles, work_of(p), [&](int64_t task) {
+    const int64_t tile = most_tiles - 1 - task / (p.sequences * a.heads);
+    const int64_t s = task % (p.sequences * a.heads) / a.heads, h = task % a.heads;
+    if (tile * Q >= p.q_count(s)) return;
+    const QueryTile t{s, h, tile * Q, std::min(Q, p.q_count(s) - tile * Q)};
+    forward_tile(p, t, attention_tiles(memory, a.head_size, omp_get_thread_num()), out, lse + h * rows);
+  });
+}
+
+void CpuBackend::attention_backward(Queue q, View d_query, View d_key, View d_value, ConstView d_out_RHD,
+                                    ConstView query, ConstView key, ConstView value, ConstView out_RHD,
+                                    ConstView lse_HR, const Attention& a) {
+  constexpr Check check("attention_backward");
+  check.that(a.blocks.table.empty(), "blocks", "have no backward pass");
+  const int64_t rows = out_RHD.shape[0], D = a.head_size;
+  const auto out = check.matrix("out", out_RHD, rows, a.heads * D);
+  const auto d_out = check.matrix("d_out", d_out_RHD, rows, a.heads * D);
+  const float* lse = check.flat("lse", lse_HR, a.heads * rows);
+  const Problem p = checked(check, query, key, value, a, rows);
+  const Gradients d{check.strided("d_query", d_query, rows, a.heads * D),
+                    check.strided("d_key", d_key, p.key.rows, a.kv_heads * D),
+                    check.strided("d_value", d_value, p.key.rows, a.kv_heads * D)};
+  // Rows of no sequence have gradient zero, and keys and values are accumulated into.
+  fill_zero(q, d_query);
+  fill_zero(q, d_key);
+  fill_zero(q, d_value);
+  float* memory = attention_scratch_.floats(attention_scratch_floats(a.head_size) * static_cast<std::size_t>(threads_));
+  // One task per sequence and key head, because only its query heads add to d_key and d_value there.
+  parallel_for_uneven(threads_, p.sequences * a.kv_heads, 3 * work_of(p), [&](int64_t task) {
+    const AttentionTiles tiles = attention_tiles(memory, a.head_size, omp_get_thread_num());
+    const int64_t s = task / a.kv_heads, kh = task % a.kv_heads;
+    for (int64_t h = kh * p.group; h < (kh + 1) * p.group; ++h)
+      for (int64_t first = 0; first < p.q_count(s); first += Q)
+        backward_tile(p, {s, h, first, std::min(Q, p.q_count(s) - first)}, tiles, d, d_out, out, lse + h * rows);
+  });
+}
+
+}  // namespace banyan::kernels::cpu

@@ -1,0 +1,49 @@
+// Tile sizes of attention and the memory a thread needs for them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace banyan::kernels::cpu {
+
+inline constexpr std::int64_t kQueryTile = 32;  ///< queries of one head that are computed together
+inline constexpr std::int64_t kKeyTile = 96;    ///< keys that they meet at a time
+
+/// Tiles of one thread; Dr = D rounded up to 16 floats.
+struct AttentionTiles {
+  float *q_DQ, *d_out_DQ;  ///< [D, Q]: queries and output gradients, transposed
+  float *p_KQ, *d_p_KQ;    ///< [K, Q]: scores, probabilities; their gradient
+  float* mask_KQ;          ///< [K, Q]: dropout factors
+  float* sum_QD;           ///< [Q, D]: output, or gradient of the queries, before it is stored
+  float *max_Q, *total_Q, *factor_Q;
+};
+
+constexpr std::int64_t rounded16(std::int64_t n) { return (n + 15) / 16 * 16; }
+
+constexpr std::size_t attention_scratch_floats(int head_size) {
+  const std::int64_t D = rounded16(head_size);
+  return static_cast<std::size_t>(3 * D * kQueryTile + 3 * kKeyTile * kQueryTile + 3 * kQueryTile);
+}
+
+inline AttentionTiles attention_tiles(float* memory, int head_size, int thread) {
+  const std::int64_t D = rounded16(head_size);
+  float* p = memory + attention_scratch_floats(head_size) * static_cast<std::size_t>(thread);
+  const auto take = [&p](std::int64_t n) {
+    float* begin = p;
+    p += n;
+    return begin;
+  };
+  AttentionTiles t;
+  t.q_DQ = take(D * kQueryTile);
+  t.d_out_DQ = take(D * kQueryTile);
+  t.sum_QD = take(D * kQueryTile);
+  t.p_KQ = take(kKeyTile * kQueryTile);
+  t.d_p_KQ = take(kKeyTile * kQueryTile);
+  t.mask_KQ = take(kKeyTile * kQueryTile);
+  t.max_Q = take(kQueryTile);
+  t.total_Q = take(kQueryTile);
+  t.factor_Q = take(kQueryTile);
+  return t;
+}
+
+}  // namespace banyan::kernels::cpu

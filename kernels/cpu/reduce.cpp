@@ -1,0 +1,116 @@
+// Reductions to one number and element by element.
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "kernels/cpu/check.hpp"
+#include "kernels/cpu/cpu_backend.hpp"
+#include "kernels/cpu/parallel.hpp"
+
+namespace banyan::kernels::cpu {
+namespace {
+
+/// Sum of term(i) over [0, count) in double: at most 512 pieces whose bounds depend only on count, eight interleaved
+/// sums in each, pieces added in order.
+template <class Term>
+double ordered_sum(int threads, std::int64_t count, const Term& term) {
+  constexpr std::int64_t max_pieces = 512, lanes = 8;
+  const std::int64_t piece = std::max<std::int64_t>(4096, (count + max_pieces - 1) / max_pieces);
+  const std::int64_t pieces = (count + piece - 1) / piece;
+  std::array<double, max_pieces> parts;
+  parallel_for(threads, pieces, count, [&](std::int64_t p) {
+    const std::int64_t begin = p * piece, end = std::min(count, begin + piece);
+    std::array<double, lanes> sum{};
+    std::int64_t i = begin;
+    for (; i + lanes <= end; i += lanes)
+#pragma omp simd
+      for (std::int64_t k = 0; k < lanes; ++k) sum[static_cast<std::size_t>(k)] += term(i + k);
+    for (; i < end; ++i) sum[static_cast<std::size_t>((i - begin) % lanes)] += term(i);
+    parts[static_cast<std::size_t>(p)] =
+        ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+  });
+  double total = 0;
+  for (std::int64_t p = 0; p < pieces; ++p) total += parts[static_cast<std::size_t>(p)];
+  return total;
+}
+
+template <class T>
+void reduce_as(int threads, T* inout, const T* in, std::int64_t count, ReduceOp op) {
+  parallel_pieces(threads, count, [=](std::int64_t begin, std::int64_t end) {
+    switch (op) {
+      case ReduceOp::kSum:
+#pragma omp simd
+        for (std::int64_t i = begin; i < end; ++i) inout[i] = static_cast<T>(inout[i] + in[i]);
+        break;
+      case ReduceOp::kMax:
+#pragma omp simd
+        for (std::int64_t i = begin; i < end; ++i) inout[i] = in[i] > inout[i] ? in[i] : inout[i];
+        break;
+      case ReduceOp::kMin:
+#pragma omp simd
+        for (std::int64_t i = begin; i < end; ++i) inout[i] = in[i] < inout[i] ? in[i] : inout[i];
+        break;
+    }
+  });
+}
+
+}  // namespace
+
+double CpuBackend::sum_squares(Queue, ConstView x_n) {
+  const float* x = Check("sum_squares").flat("x", x_n, x_n.count());
+  return ordered_sum(threads_, x_n.count(),
+                     [x](std::int64_t i) { return static_cast<double>(x[i]) * static_cast<double>(x[i]); });
+}
+
+double CpuBackend::sum(Queue, ConstView x_n) {
+  const float* x = Check("sum").flat("x", x_n, x_n.count());
+  return ordered_sum(threads_, x_n.count(), [x](std::int64_t i) { return static_cast<double>(x[i]); });
+}
+
+bool CpuBackend::all_finite(Queue, ConstView x_n) {
+  const std::int64_t count = x_n.count();
+  const float* x = Check("all_finite").flat("x", x_n, count);
+  // Infinity and NaN have all exponent bits set.
+  constexpr std::int64_t piece = 1 << 16;
+  int bad = 0;
+#pragma omp parallel for schedule(static) reduction(| : bad) num_threads(threads_) if (count >= kWorthThreads)
+  for (std::int64_t begin = 0; begin < count; begin += piece) {
+    const std::int64_t end = std::min(count, begin + piece);
+    int found = 0;
+#pragma omp simd reduction(| : found)
+    for (std::int64_t i = begin; i < end; ++i)
+      found |= (std::bit_cast<std::uint32_t>(x[i]) & 0x7f800000u) == 0x7f800000u ? 1 : 0;
+    bad |= found;
+  }
+  return bad == 0;
+}
+
+void CpuBackend::scale(Queue, View x_n, float factor) {
+  float* x = Check("scale").flat("x", x_n, x_n.count());
+  parallel_pieces(threads_, x_n.count(), [=](std::int64_t begin, std::int64_t end) {
+#pragma omp simd
+    for (std::int64_t i = begin; i < end; ++i) x[i] *= factor;
+  });
+}
+
+void CpuBackend::reduce(Queue, View inout, ConstView in, ReduceOp op) {
+  constexpr Check check("reduce");
+  const std::int64_t n = inout.count();
+  const auto as = [&]<class T>(T) {
+    reduce_as(threads_, check.flat<T>("inout", inout, n), check.flat<T>("in", in, n), n, op);
+  };
+  switch (inout.dtype) {
+    case DType::kF32:
+      return as(float{});
+    case DType::kF64:
+      return as(double{});
+    case DType::kI32:
+      return as(std::int32_t{});
+    case DType::kI64:
+      return as(std::int64_t{});
+    default:
+      throw BugError("reduce: there is no arithmetic for {}", name_of(inout.dtype));
+  }
+}
+
+}  // namespace banyan::kernels::cpu

@@ -1,0 +1,144 @@
+#include "tests/kernels/op_case.hpp"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "src/base/rng.hpp"
+
+namespace banyan::kernels::test {
+namespace {
+
+constexpr std::byte kGap{0xA5};
+
+void put(View v, std::int64_t i, double x) {
+  const std::int64_t columns = v.shape.row_count();
+  const std::int64_t at = i / columns * v.row_stride + i % columns;
+  switch (v.dtype) {
+    case DType::kF32:
+      v.as<float>()[at] = static_cast<float>(x);
+      break;
+    case DType::kF64:
+      v.as<double>()[at] = x;
+      break;
+    case DType::kI32:
+      v.as<std::int32_t>()[at] = static_cast<std::int32_t>(x);
+      break;
+    case DType::kI64:
+      v.as<std::int64_t>()[at] = static_cast<std::int64_t>(x);
+      break;
+    default:
+      throw BugError("a test tensor of type {}", name_of(v.dtype));
+  }
+}
+
+double get(ConstView v, std::int64_t i) {
+  const std::int64_t columns = v.shape.row_count();
+  const std::int64_t at = i / columns * v.row_stride + i % columns;
+  switch (v.dtype) {
+    case DType::kF32:
+      return static_cast<double>(v.as<float>()[at]);
+    case DType::kF64:
+      return v.as<double>()[at];
+    case DType::kI32:
+      return v.as<std::int32_t>()[at];
+    case DType::kI64:
+      return static_cast<double>(v.as<std::int64_t>()[at]);
+    default:
+      throw BugError("a test tensor of type {}", name_of(v.dtype));
+  }
+}
+
+std::size_t allocated(const View& v) {
+  const std::int64_t rows = v.shape.rank() ? v.shape[0] : 1;
+  return static_cast<std::size_t>(rows * v.row_stride) * size_of(v.dtype);
+}
+
+std::uint64_t seed_of(const std::string& name) { return rng::named_key(17, name); }
+
+}  // namespace
+
+Bound::Bound(const std::vector<TensorSpec>& specs, const Values& values) {
+  for (const TensorSpec& spec : specs) {
+    View v(nullptr, spec.dtype, spec.shape);
+    if (spec.stride) v.row_stride = spec.stride;
+    const std::size_t bytes = (allocated(v) + 64) / 64 * 64;
+    std::shared_ptr<std::byte> memory(static_cast<std::byte*>(std::aligned_alloc(64, bytes)), std::free);
+    std::memset(memory.get(), static_cast<int>(kGap), bytes);
+    v.data = memory.get();
+    tensors_.emplace(spec.name, Tensor{spec, memory, v});
+    write(spec.name, values.at(spec.name));
+  }
+}
+
+View Bound::operator[](const std::string& name) const { return tensors_.at(name).view; }
+
+std::vector<double> Bound::read(const std::string& name) const {
+  const View v = (*this)[name];
+  std::vector<double> values(static_cast<std::size_t>(v.count()));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = get(v, static_cast<std::int64_t>(i));
+  const std::size_t row = static_cast<std::size_t>(v.row_stride) * size_of(v.dtype);
+  const std::size_t used = static_cast<std::size_t>(v.shape.row_count()) * size_of(v.dtype);
+  for (std::int64_t r = 0; v.shape.rank() > 1 && r < v.shape[0]; ++r)
+    for (std::size_t b = used; b < row; ++b)
+      if (v.data[static_cast<std::size_t>(r) * row + b] != kGap)
+        throw BugError("{} was written behind row {}", name, r);
+  return values;
+}
+
+std::vector<std::byte> Bound::bytes(const std::string& name) const {
+  const View v = (*this)[name];
+  return {v.data, v.data + allocated(v)};
+}
+
+void Bound::write(const std::string& name, const std::vector<double>& values) {
+  const View v = (*this)[name];
+  for (std::size_t i = 0; i < values.size(); ++i) put(v, static_cast<std::int64_t>(i), values[i]);
+}
+
+Values OpCase::initial() const {
+  Values values;
+  const auto round = [](std::vector<double>& v, DType dtype) {
+    if (dtype == DType::kF32)
+      for (double& x : v) x = static_cast<double>(static_cast<float>(x));
+  };
+  for (const TensorSpec& t : tensors) {
+    std::vector<double>& v = values[t.name];
+    v.resize(static_cast<std::size_t>(t.shape.count()));
+    if (t.value)
+      for (std::size_t i = 0; i < v.size(); ++i) v[i] = t.value(static_cast<std::int64_t>(i));
+    round(v, t.dtype);
+  }
+  if (prepare) {
+    prepare(values);
+    for (const TensorSpec& t : tensors) round(values.at(t.name), t.dtype);
+  }
+  return values;
+}
+
+std::function<double(std::int64_t)> noise(std::uint64_t seed, double scale) {
+  return [seed, scale](std::int64_t i) {
+    return scale * (static_cast<double>(rng::mix(seed, static_cast<std::uint64_t>(i)) >> 11) * 0x1p-52 - 1.0);
+  };
+}
+
+TensorSpec in(std::string name, Shape shape, double scale, std::int64_t stride) {
+  const std::uint64_t seed = seed_of(name);
+  return {std::move(name), shape, Role::kIn, DType::kF32, stride, noise(seed, scale)};
+}
+
+TensorSpec out(std::string name, Shape shape, std::int64_t stride) {
+  return {std::move(name), shape, Role::kOut, DType::kF32, stride, {}};
+}
+
+TensorSpec inout(std::string name, Shape shape, double scale, std::int64_t stride) {
+  const std::uint64_t seed = seed_of(name);
+  return {std::move(name), shape, Role::kInOut, DType::kF32, stride, noise(seed, scale)};
+}
+
+TensorSpec integers(std::string name, std::vector<std::int32_t> values) {
+  const auto n = static_cast<std::int64_t>(values.size());
+  return {std::move(name), {n}, Role::kIn,
+          DType::kI32,     0,   [values](std::int64_t i) { return values[static_cast<std::size_t>(i)]; }};
+}
+
+}  // namespace banyan::kernels::test

@@ -1,0 +1,74 @@
+// Every case of the list: the backend's results against the double-precision reference, and the same to the bit when
+// run again and with another number of threads.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+
+#include "tests/kernels/op_cases.hpp"
+
+namespace banyan::kernels::test {
+namespace {
+
+/// libgomp is not instrumented for ThreadSanitizer, which would report its hand-overs as races.
+#ifdef __SANITIZE_THREAD__
+constexpr int kThreads = 1;
+#else
+constexpr int kThreads = 2;
+#endif
+
+Backend& backend(int threads) {
+  static const auto one = make_cpu_backend({.threads = 1, .max_isa = ""});
+  static const auto many = make_cpu_backend({.threads = kThreads, .max_isa = ""});
+  return threads == 1 ? *one : *many;
+}
+
+/// Largest difference over the largest value (but no less than 0.01: some true results are zero, and inputs are near
+/// 1); infinity where only one is finite.
+double error_of(const std::vector<double>& got, const std::vector<double>& want) {
+  double difference = 0, largest = 0.01;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    if (std::isfinite(want[i]) != std::isfinite(got[i])) return HUGE_VAL;
+    if (!std::isfinite(want[i])) continue;
+    difference = std::max(difference, std::abs(got[i] - want[i]));
+    largest = std::max(largest, std::abs(want[i]));
+  }
+  return difference / largest;
+}
+
+class OpValue : public testing::TestWithParam<OpCase> {};
+
+TEST_P(OpValue, EqualsReferenceAndRepeats) {
+  const OpCase& c = GetParam();
+  const Values before = c.initial();
+  Values want = before;
+  c.reference(want);
+  Bound first(c.tensors, before), again(c.tensors, before), alone(c.tensors, before);
+  c.run(backend(kThreads), first);
+  c.run(backend(kThreads), again);
+  c.run(backend(1), alone);
+  for (const TensorSpec& t : c.tensors) {
+    if (t.role == Role::kIn) {
+      EXPECT_EQ(first.bytes(t.name), Bound(c.tensors, before).bytes(t.name)) << t.name << " is an input";
+      continue;
+    }
+    EXPECT_LE(error_of(first.read(t.name), want[t.name]), c.tolerance) << t.name;
+    EXPECT_EQ(first.bytes(t.name), again.bytes(t.name)) << t.name << " differs when computed again";
+    if (c.op != "gemm") {  // oneDNN divides the inner extent among threads
+      EXPECT_EQ(first.bytes(t.name), alone.bytes(t.name)) << t.name << " depends on the threads";
+    }
+  }
+}
+
+std::string test_name(const testing::TestParamInfo<OpCase>& info) {
+  std::string name = std::to_string(info.index) + "_" + info.param.name();
+  for (char& ch : name)
+    if (!std::isalnum(static_cast<unsigned char>(ch))) ch = '_';
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, OpValue, testing::ValuesIn(small_cases()), test_name);
+
+}  // namespace
+void PrintTo(const OpCase& c, std::ostream* out) { *out << c.name(); }
+}  // namespace banyan::kernels::test
