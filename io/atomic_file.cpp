@@ -108,7 +108,7 @@ File File::open_for_writing(const std::filesystem::path& path) {
 
 File File::create(const std::filesystem::path& path) {
   const int fd =
-      persist([&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kFileMode); });
+      persist([&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kFileMode); });
   if (fd < 0) fail("create", path, errno);
   return File(fd, path);
 }
@@ -161,6 +161,10 @@ void File::read_at(std::int64_t offset, void* data, std::size_t bytes) const {
     offset += n;
     bytes -= static_cast<std::size_t>(n);
   }
+}
+
+void File::resize(std::int64_t bytes) {
+  if (persist([&] { return ::ftruncate(fd_, bytes); }) != 0) fail("extend", path_, errno);
 }
 
 void File::reserve(std::int64_t bytes) {

@@ -42,6 +42,8 @@ class File {
   void write_at(std::int64_t offset, const void* data, std::size_t bytes);
   /// Reads exactly `bytes` bytes; a file that ends before is a DataError.
   void read_at(std::int64_t offset, void* data, std::size_t bytes) const;
+  /// Sets the length.
+  void resize(std::int64_t bytes);
   /// Asks for room for the first `bytes` bytes now, so that a full disk is noticed before the work is done.
   void reserve(std::int64_t bytes);
   void sync();

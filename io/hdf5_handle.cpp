@@ -46,6 +46,15 @@ hid_t hdf5_link_properties() {
   return links;
 }
 
+hid_t hdf5_contiguous() {
+  const hid_t layout = H5Pcreate(H5P_DATASET_CREATE);
+  hdf5_require(layout >= 0 && H5Pset_layout(layout, H5D_CONTIGUOUS) >= 0 &&
+                   H5Pset_alloc_time(layout, H5D_ALLOC_TIME_EARLY) >= 0 &&
+                   H5Pset_fill_time(layout, H5D_FILL_TIME_NEVER) >= 0,
+               "dataset properties");
+  return layout;
+}
+
 hid_t hdf5_space(const Shape& shape) {
   if (shape.rank() == 0) return H5Screate(H5S_SCALAR);
   std::vector<hsize_t> extents;

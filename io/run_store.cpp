@@ -182,10 +182,14 @@ std::vector<std::string> RunStore::prune(std::int64_t epoch, int keep) const {
     rename_path(path_of(id.name), trash);
     removed.push_back(id.name);
   }
-  if (removed.empty()) return removed;
-  fsync_dir(ckpt_dir());
-  for (const std::string& name : removed) remove_tree(ckpt_dir() / (std::string(kTrash) + name));
+  if (!removed.empty()) fsync_dir(ckpt_dir());
+  empty_trash();
   return removed;
+}
+
+void RunStore::empty_trash() const {
+  for (const std::string& name : names_in(ckpt_dir()))
+    if (name.starts_with(kTrash)) remove_tree(ckpt_dir() / name);
 }
 
 void RunStore::sweep(std::int64_t epoch) const {
@@ -196,8 +200,7 @@ void RunStore::sweep(std::int64_t epoch) const {
     else if (entry.epoch < epoch)
       remove_tree(tmp_of(entry.name));
   }
-  for (const std::string& name : names_in(ckpt_dir()))
-    if (std::string_view(name).starts_with(kTrash)) remove_tree(ckpt_dir() / name);
+  empty_trash();
   // Leases: those of attempts whose commits are there tell what they came from, and so does the newest with a base.
   bool newest_found = false;
   const std::vector<std::int64_t> epochs = lease_epochs(run_dir_);

@@ -67,6 +67,7 @@ class RunStore {
   void sweep(std::int64_t epoch) const;
 
  private:
+  void empty_trash() const;
   std::filesystem::path run_dir_;
 };
 

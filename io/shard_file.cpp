@@ -6,6 +6,7 @@
 
 #include "io/atomic_file.hpp"
 #include "io/hdf5_handle.hpp"
+#include "io/hdf5_image.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::io {
@@ -13,35 +14,26 @@ namespace {
 
 constexpr std::int64_t kChunk = std::int64_t{4} << 20;
 
-/// Creates the file with one contiguous dataset, space allocated and not filled, for each slab.  Returns their places.
-std::vector<std::int64_t> lay_out(const std::string& path, const Manifest& m, std::span<const ShardData> shards) {
-  Hdf5Handle file(hdf5_create_file(path), H5Fclose, path);
+/// Adds one contiguous dataset for each slab.  Returns their places.
+std::vector<std::int64_t> lay_out(hid_t file, const Manifest& m, std::span<const ShardData> shards) {
   hdf5_put_text(file, "run", m.run_uuid);
   hdf5_put_integers(file, "step", Shape{m.step});
   hdf5_put_integers(file, "epoch", Shape{m.epoch});
-
   Hdf5Handle links(hdf5_link_properties(), H5Pclose, "link properties");
-  Hdf5Handle layout(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "dataset properties");
-  hdf5_require(H5Pset_layout(layout, H5D_CONTIGUOUS) >= 0 && H5Pset_alloc_time(layout, H5D_ALLOC_TIME_EARLY) >= 0 &&
-                   H5Pset_fill_time(layout, H5D_FILL_TIME_NEVER) >= 0,
-               "dataset properties");
+  Hdf5Handle layout(hdf5_contiguous(), H5Pclose, "dataset properties");
   std::vector<std::int64_t> places;
   for (const ShardData& s : shards) {
-    const std::string dataset_name = dataset_path(std::string(name_of(s.kind)) + "/" + s.name, s.slab());
-    Hdf5Handle space(hdf5_space(s.data.shape), H5Sclose, dataset_name);
-    Hdf5Handle dataset(
-        H5Dcreate2(file, dataset_name.c_str(), hdf5_type(s.data.dtype), space, links, layout, H5P_DEFAULT), H5Dclose,
-        dataset_name);
+    const std::string name = dataset_path(std::string(name_of(s.kind)) + "/" + s.name, s.slab());
+    Hdf5Handle space(hdf5_space(s.data.shape), H5Sclose, name);
+    Hdf5Handle dataset(H5Dcreate2(file, name.c_str(), hdf5_type(s.data.dtype), space, links, layout, H5P_DEFAULT),
+                       H5Dclose, name);
     hdf5_put_text(dataset, "dtype", std::string(name_of(s.data.dtype)));
     hdf5_put_integers(dataset, "global_shape", s.global_shape);
     hdf5_put_integers(dataset, "offset", s.offset);
     const haddr_t place = H5Dget_offset(dataset);
-    hdf5_require(place != HADDR_UNDEF, dataset_name);
+    hdf5_require(place != HADDR_UNDEF, name);
     places.push_back(static_cast<std::int64_t>(place));
-    dataset.close();
   }
-  hdf5_require(H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0, path);
-  file.close();
   return places;
 }
 
@@ -131,23 +123,26 @@ std::int64_t shard_file_bytes(std::span<const ShardData> shards) {
 
 WrittenFile write_shard_file(const std::filesystem::path& directory, const std::string& name, const Manifest& manifest,
                              std::span<const ShardData> shards, const std::atomic<bool>* cancel) {
-  hdf5_quiet();
   const std::string path = (directory / name).string();
   for (const ShardData& s : shards)
     if (s.data.count() == 0 || s.data.kind == MemoryKind::kDevice)
       throw BugError("the slab of {} to be written is empty or not in host memory", s.name);
-  const std::vector<std::int64_t> places = lay_out(path, manifest, shards);
+  Hdf5Image image(path);
+  const std::vector<std::int64_t> places = lay_out(image.file(), manifest, shards);
+  image.finish();
 
   WrittenFile written;
   std::vector<std::uint64_t> seeds;
-  File file = File::open_for_writing(path);
-  file.reserve(file.size());
+  File file = File::create(path);
+  file.resize(image.size());
+  file.reserve(image.size());
   for (std::size_t i = 0; i < shards.size(); ++i) {
     const ShardData& s = shards[i];
     seeds.push_back(shard_seed(manifest, std::string(name_of(s.kind)) + "/" + s.name, s.slab()));
     const std::uint64_t sum = write_values(file, places[i], s, seeds[i], cancel);
     written.shards.push_back({0, places[i], s.slab(), sum});
   }
+  image.write_to(file);
   file.sync();
   written.file = {name, file.size(), ""};
   file.close();

@@ -1,7 +1,7 @@
-// One HDF5 file of a checkpoint, written by one rank.  HDF5 lays the file out (contiguous datasets of fixed types, one
-// for each slab, no locks, format bounds V110) and is closed; the values are then written in place at the offsets it
-// gave, with checksums taken from the caller's memory on the way, synced, and read back against those checksums.
-// Reading for restore never opens HDF5: see checkpoint_reader.hpp.
+// One HDF5 file of a checkpoint, written by one rank.  HDF5 lays the file out in memory (contiguous datasets of fixed
+// types, one for each slab); the values are written at the offsets it gave, with checksums taken from the caller's
+// memory on the way, HDF5's own bytes last; then the file is synced, and read back against those checksums. Reading for
+// restore never opens HDF5: see checkpoint_reader.hpp.
 #pragma once
 
 #include <atomic>

@@ -5,6 +5,7 @@
 
 #include "io/atomic_file.hpp"
 #include "io/hdf5_handle.hpp"
+#include "io/hdf5_image.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::io {
@@ -23,6 +24,22 @@ void put_about(hid_t file, const Manifest& m) {
   hdf5_put_integers(file, "tokens", Shape{m.tokens});
 }
 
+/// Creates a file from its image and its values; nothing is left of it after a failure.
+void put_file(const std::filesystem::path& path, const Hdf5Image& image, const std::function<void(File&)>& values) {
+  File file = File::create(path);
+  try {
+    file.resize(image.size());
+    values(file);
+    image.write_to(file);
+    file.sync();
+    file.close();
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+    throw;
+  }
+}
+
 }  // namespace
 
 std::string view_path(const Tensor& tensor) {
@@ -33,9 +50,9 @@ std::string view_path(const Tensor& tensor) {
 }
 
 void write_view(const std::filesystem::path& directory, const Manifest& manifest) {
-  hdf5_quiet();
-  const std::string path = (directory / kViewName).string();
-  Hdf5Handle file(hdf5_create_file(path), H5Fclose, path);
+  const std::filesystem::path path = directory / kViewName;
+  Hdf5Image image(path.string());
+  const hid_t file = image.file();
   Hdf5Handle links(hdf5_link_properties(), H5Pclose, "link properties");
   put_about(file, manifest);
   for (const Tensor& t : manifest.tensors) {
@@ -63,55 +80,53 @@ void write_view(const std::filesystem::path& directory, const Manifest& manifest
                        name);
     hdf5_put_text(dataset, "dtype", std::string(name_of(t.dtype)));
   }
-  file.close();
-  File synced = File::open_for_writing(path);
-  synced.sync();
-  synced.close();
+  image.finish();
+  put_file(path, image, [](File&) {});
 }
 
 void write_merged(CheckpointReader& reader, const std::filesystem::path& out,
                   const std::function<void(std::int64_t, std::int64_t)>& progress) {
-  hdf5_quiet();
   const Manifest& m = reader.manifest();
+  Hdf5Image image(out.string());
+  put_about(image.file(), m);
+  std::vector<std::int64_t> places;
   std::int64_t done = 0, total = 0;
-  for (const Tensor& t : m.tensors) total += t.shape.count() * static_cast<std::int64_t>(size_of(t.dtype));
-  std::filesystem::path tmp = out;
-  tmp += ".tmp";
-  remove_tree(tmp);
-  try {
-    Hdf5Handle file(hdf5_create_file(tmp.string()), H5Fclose, tmp.string());
+  {
     Hdf5Handle links(hdf5_link_properties(), H5Pclose, "link properties");
-    put_about(file, m);
+    Hdf5Handle layout(hdf5_contiguous(), H5Pclose, "dataset properties");
     for (const Tensor& t : m.tensors) {
       const std::string name = view_path(t);
       Hdf5Handle space(hdf5_space(t.shape), H5Sclose, name);
-      Hdf5Handle dataset(H5Dcreate2(file, name.c_str(), hdf5_type(t.dtype), space, links, H5P_DEFAULT, H5P_DEFAULT),
+      Hdf5Handle dataset(H5Dcreate2(image.file(), name.c_str(), hdf5_type(t.dtype), space, links, layout, H5P_DEFAULT),
                          H5Dclose, name);
       hdf5_put_text(dataset, "dtype", std::string(name_of(t.dtype)));
+      places.push_back(static_cast<std::int64_t>(H5Dget_offset(dataset)));
+      total += t.shape.count() * static_cast<std::int64_t>(size_of(t.dtype));
+    }
+  }
+  image.finish();
+  std::filesystem::path tmp = out;
+  tmp += ".tmp";
+  remove_tree(tmp);
+  put_file(tmp, image, [&](File& file) {
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      const Tensor& t = m.tensors[i];
+      const auto width = static_cast<std::int64_t>(size_of(t.dtype));
       reader.stream(t, [&](const Slab& part, ConstView data) {
-        const std::vector<hsize_t> offset = extents_of(part.offset), count = extents_of(part.count);
-        Hdf5Handle memory(hdf5_space(part.count), H5Sclose, name);
-        hdf5_require((part.count.rank() == 0 ||
-                      H5Sselect_hyperslab(space, H5S_SELECT_SET, offset.data(), nullptr, count.data(), nullptr) >= 0) &&
-                         H5Dwrite(dataset, hdf5_type(t.dtype), memory, space, H5P_DEFAULT, data.data) >= 0,
-                     name);
+        // Runs of the piece that lie end to end in the whole tensor.
+        for_each_run(part.count, part.count, part.count.row_count(),
+                     [&](const Shape& at, std::int64_t element, std::int64_t run) {
+                       std::int64_t index = 0;
+                       for (int a = 0; a < at.rank(); ++a) index = index * t.shape[a] + part.offset[a] + at[a];
+                       file.write_at(places[i] + index * width, data.data + element * width,
+                                     static_cast<std::size_t>(run * width));
+                     });
         done += static_cast<std::int64_t>(data.bytes());
         if (progress) progress(done, total);
       });
-      dataset.close();
     }
-    file.close();
-    File synced = File::open_for_writing(tmp);
-    synced.sync();
-    synced.close();
-    rename_path(tmp, out);
-  } catch (...) {
-    try {
-      remove_tree(tmp);
-    } catch (const Error&) {  // the first error is the one to tell
-    }
-    throw;
-  }
+  });
+  rename_path(tmp, out);
   fsync_dir(out.parent_path());
 }
 

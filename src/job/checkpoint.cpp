@@ -164,6 +164,7 @@ std::optional<io::Manifest> Checkpoints::load(const std::function<void(Source&)>
   const bool root = ranks_.rank() == 0;
   std::vector<Candidate> candidates;
   std::string reasons;
+  std::int64_t unreadable = 0;
   run_together(ranks_, "listing checkpoints", options_.io_limit, [&](const std::atomic<bool>&) {
     if (root) candidates = resume_candidates(store_, epoch_, options_.resume);
   }).raise_if_failed();
@@ -173,6 +174,7 @@ std::optional<io::Manifest> Checkpoints::load(const std::function<void(Source&)>
       offer(ranks_, candidates, options_.io_limit, fill, [&](const Candidate& c, bool damaged, const std::string& why) {
         log::error("CHECKPOINT NOT USED: {}", why);
         reasons += "; " + why;
+        unreadable += !damaged;
         // An unreadable disk may recover; damaged bytes do not.
         if (damaged && c.own)
           or_warn("marking a damaged checkpoint", [&] { store_.mark_bad(c.path.filename().string(), why); });

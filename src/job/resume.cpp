@@ -1,6 +1,5 @@
 #include "src/job/resume.hpp"
 
-#include <climits>
 #include <cstdint>
 #include <thread>
 
@@ -126,25 +125,34 @@ std::optional<Accepted> offer(comm::Communicator& ranks, const std::vector<Candi
                               const std::function<void(Source&)>& fill,
                               const std::function<void(const Candidate&, bool, const std::string&)>& rejected) {
   const bool root = ranks.rank() == 0;
+  std::size_t tried_again = SIZE_MAX;  // the candidate that got its second chance
+  // Storage may fail once and then recover; damaged bytes stay damaged.
+  auto second_chance = [&](std::size_t i, const std::string& why) {
+    if (tried_again == i) return false;
+    tried_again = i;
+    log::warning("trying {} again: {}", candidates[i].path.string(), why);
+    return true;
+  };
   for (std::size_t next = 0;;) {
     // Rank 0 finds the next one whose manifest and files are sound; everyone gets its text.
     std::string place, text;
-    std::size_t chosen = 0;
     run_together(ranks, "looking for a checkpoint", limit, [&](const std::atomic<bool>&) {
-      for (; root && next < candidates.size() && place.empty(); ++next) {
+      while (root && next < candidates.size() && place.empty()) {
         const Candidate& c = candidates[next];
         try {
           io::CheckpointReader reader(c.path);
           if (!c.id.digest.empty() && reader.manifest().digest != c.id.digest)
             throw DataError("{} was replaced: its manifest has digest {}, the attempt that continued from it saw {}",
                             c.path.string(), reader.manifest().digest, c.id.digest);
-          place = c.path.string();
           text = io::write_manifest(reader.manifest());
-          chosen = next;
+          place = c.path.string();
         } catch (const DataError& e) {
           rejected(c, true, e.what());
+          ++next;
         } catch (const IoError& e) {
+          if (second_chance(next, e.what())) continue;
           rejected(c, false, e.what());
+          ++next;
         }
       }
     }).raise_if_failed();
@@ -160,14 +168,17 @@ std::optional<Accepted> offer(comm::Communicator& ranks, const std::vector<Candi
       Source source(reader);
       fill(source);
     });
-    if (verdict.ok()) return Accepted{std::move(manifest), root ? candidates[chosen] : Candidate{}};
+    if (verdict.ok()) return Accepted{std::move(manifest), root ? candidates[next] : Candidate{}};
     bool damaged = false;
     for (const Outcome& o : verdict.outcomes) {
       const auto code = static_cast<ExitCode>(o.code);
       damaged |= code == ExitCode::kBadData;
       if (o.code > 0 && code != ExitCode::kBadData && code != ExitCode::kIoFailed) verdict.raise();
     }
-    if (root) rejected(candidates[chosen], damaged, verdict.first().message);
+    const std::string& why = verdict.first().message;
+    if (!root || (!damaged && second_chance(next, why))) continue;
+    rejected(candidates[next], damaged, why);
+    ++next;
   }
 }
 
