@@ -81,7 +81,6 @@ class Engine {
   /// Drops one operation without blaming anybody.
   void drop(const std::shared_ptr<Operation>& operation) noexcept;
   bool failed() const { return failure_.has_value(); }
-  bool idle() const { return active_.empty(); }
 
   Transport& transport() { return transport_; }
   ScratchPool& scratch() { return scratch_; }

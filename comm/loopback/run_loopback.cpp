@@ -1,3 +1,5 @@
+#include "comm/loopback/run_loopback.hpp"
+
 #include <algorithm>
 #include <exception>
 #include <mutex>
@@ -15,8 +17,9 @@ namespace {
 
 class LoopbackWorld final : public WorldBase {
  public:
-  LoopbackWorld(std::shared_ptr<LoopbackHub> hub, std::shared_ptr<LoopbackBoard> board, int rank, int ranks_per_node)
-      : WorldBase(std::make_unique<LoopbackTransport>(hub, rank),
+  LoopbackWorld(std::shared_ptr<LoopbackHub> hub, std::shared_ptr<LoopbackBoard> board, int rank, int ranks_per_node,
+                const TransportWrap& wrap)
+      : WorldBase(wrap(std::make_unique<LoopbackTransport>(hub, rank)),
                   std::make_unique<LoopbackLifeline>(std::move(board), rank, hub->size()),
                   places(hub->size(), ranks_per_node)) {}
 
@@ -34,6 +37,12 @@ class LoopbackWorld final : public WorldBase {
 }  // namespace
 
 void run_loopback(int size, const std::function<void(World&)>& body, int ranks_per_node) {
+  run_loopback_wrapped(
+      size, [](std::unique_ptr<Transport> t) { return t; }, body, ranks_per_node);
+}
+
+void run_loopback_wrapped(int size, const TransportWrap& wrap, const std::function<void(World&)>& body,
+                          int ranks_per_node) {
   if (size < 1) throw BugError("a world of {} ranks", size);
   const auto hub = std::make_shared<LoopbackHub>(size);
   const auto board = std::make_shared<LoopbackBoard>();
@@ -42,7 +51,7 @@ void run_loopback(int size, const std::function<void(World&)>& body, int ranks_p
   std::vector<std::thread> threads;
   for (int r = 0; r < size; ++r)
     threads.emplace_back([&, r] {
-      LoopbackWorld world(hub, board, r, ranks_per_node);
+      LoopbackWorld world(hub, board, r, ranks_per_node, wrap);
       const auto leave = [&](int code, const std::string& message) {
         {
           const std::lock_guard lock(mutex);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "comm/plans/direct.hpp"
+#include "comm/plans/dissemination_gather.hpp"
 #include "comm/plans/recursive_doubling.hpp"
 #include "comm/plans/ring.hpp"
 #include "comm/plans/spread.hpp"
@@ -42,8 +43,10 @@ Plan choose_reduce_scatter(int rank, const Parts& parts, std::size_t element_byt
 }
 
 Plan choose_all_gather(int rank, const Parts& parts, std::size_t element_bytes) {
-  return parts.size() <= kDirectRanks ? direct_all_gather(rank, parts, elements(kMessageBytes, element_bytes))
-                                      : ring_all_gather(rank, parts, elements(kPieceBytes, element_bytes));
+  if (parts.size() <= kDirectRanks) return direct_all_gather(rank, parts, elements(kMessageBytes, element_bytes));
+  return parts.total() * static_cast<std::int64_t>(element_bytes) <= kSmallBytes
+             ? dissemination_all_gather(rank, parts)
+             : ring_all_gather(rank, parts, elements(kPieceBytes, element_bytes));
 }
 
 Plan choose_broadcast(int rank, int size, std::int64_t count, int root, std::size_t element_bytes) {

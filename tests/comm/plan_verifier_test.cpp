@@ -8,6 +8,7 @@
 
 #include "comm/plans/choose.hpp"
 #include "comm/plans/direct.hpp"
+#include "comm/plans/dissemination_gather.hpp"
 #include "comm/plans/recursive_doubling.hpp"
 #include "comm/plans/ring.hpp"
 #include "comm/plans/spread.hpp"
@@ -83,6 +84,7 @@ TEST(EveryRankCount, AllGather) {
       const auto ring = all_ranks(p, [&](int r) { return ring_all_gather(r, Parts(counts), 3); });
       EXPECT_EQ(verify(c, ring), "");
       EXPECT_LE(most_sent(ring), total);
+      EXPECT_EQ(verify(c, all_ranks(p, [&](int r) { return dissemination_all_gather(r, Parts(counts)); })), "");
       EXPECT_EQ(verify(c, all_ranks(p, [&](int r) { return direct_all_gather(r, Parts(counts), 3); })), "");
     }
   }
