@@ -85,7 +85,9 @@ hid_t hdf5_type(DType dtype) {
 
 void hdf5_put_text(hid_t owner, const char* name, const std::string& value) {
   Hdf5Handle type(H5Tcopy(H5T_C_S1), H5Tclose, name);
-  hdf5_require(H5Tset_size(type, std::max<std::size_t>(1, value.size())) >= 0, name);
+  hdf5_require(H5Tset_size(type, std::max<std::size_t>(1, value.size())) >= 0 &&
+                   H5Tset_strpad(type, H5T_STR_NULLPAD) >= 0 && H5Tset_cset(type, H5T_CSET_UTF8) >= 0,
+               name);
   Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose, name);
   Hdf5Handle attribute(H5Acreate2(owner, name, type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose, name);
   hdf5_require(H5Awrite(attribute, type, value.empty() ? "\0" : value.data()) >= 0, name);

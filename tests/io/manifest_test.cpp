@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "io/atomic_file.hpp"
 #include "src/base/error.hpp"
 #include "tests/io/checkpoint_fixture.hpp"
 
@@ -59,6 +60,15 @@ TEST(Manifest, RoundTripIsCanonical) {
   EXPECT_EQ(back.find(TensorKind::kParam, "nothing"), nullptr);
   ordered_json j = ordered_json::parse(text);  // plain JSON for everybody
   EXPECT_EQ(error_of(sealed(j)), "");
+}
+
+TEST(Manifest, TheWorkedExampleOfTheFormatIsOne) {
+  const std::string doc = read_limited(std::string(BANYAN_SOURCE_DIR) + "/io/FORMAT.md", 1 << 20);
+  const std::size_t begin = doc.find("```\n{\n\"format\"") + 4, end = doc.find("```", begin);
+  ASSERT_LT(end, doc.size());
+  const std::string text = doc.substr(begin, end - begin);
+  EXPECT_EQ(error_of(text), "");
+  EXPECT_EQ(write_manifest(parse_manifest(text, "FORMAT.md")), text);
 }
 
 TEST(Manifest, EveryTruncationAndBitFlipIsSeen) {
