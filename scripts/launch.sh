@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# launch.sh [-n RANKS] [--mpirun|--srun] -- PROGRAM COMMAND [ARGUMENT...]
+# Starts `banyan COMMAND ...` on RANKS ranks and makes one exit code of it that a batch script can act on
+# (`banyan --print-exit-codes`).
+#   launcher  srun inside a Slurm allocation, mpirun otherwise; further options for it in BANYAN_LAUNCH_ARGS
+#   RANKS     default: what Slurm allocated, or one per processor
+#   TERM, INT (Ctrl-C), HUP, USR1: ask the job to save at the next step and stop, exit code 75; a second one leaves out what is
+#             optional; a third one ends the job at once, and the last checkpoint stands
+# The exit code of mpirun or srun is not trusted. Every rank of `banyan train` writes why it left to
+# RUN/causes/ATTEMPT.RANK.json, and RUN/causes/ATTEMPT.json carries the name of this launch. From these records:
+#   1. the first of 70 76 65 78 73 93 64 74 69 75 that any rank wrote: what must not be retried comes before what may
+#   2. 0 when every rank wrote "finished", or rank 0 did and the launcher says 0
+#   3. otherwise a rank vanished without a word (killed, or its host is gone): 69
+# Without any record the launcher's code is taken if it is one of ours other than 0.
+set -uo pipefail
+
+usage() { sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" >&2; exit 64; }
+say() { echo "launch: $*" >&2; }
+
+ranks='' launcher=''
+while [ $# -gt 0 ]; do
+  case $1 in
+    -n) [ $# -gt 1 ] || usage; ranks=$2; shift 2 ;;
+    -n*) ranks=${1#-n}; shift ;;
+    --mpirun | --srun) launcher=${1#--}; shift ;;
+    --) shift; break ;;
+    *) usage ;;
+  esac
+done
+[ $# -ge 2 ] || usage
+case $ranks in *[!0-9]* | 0) say "-n $ranks is no number of ranks"; exit 64 ;; esac
+program=$1 command=$2
+program=$(command -v -- "$program") || { say "there is no program $1; build it with: cmake --preset release && cmake --build --preset release"; exit 64; }
+shift
+if [ -z "$launcher" ]; then
+  launcher=mpirun
+  if [ -n "${SLURM_JOB_ID:-}" ] && command -v srun >/dev/null; then launcher=srun; fi
+fi
+command -v "$launcher" >/dev/null || { say "there is no $launcher here; scripts/install-deps.sh installs mpirun"; exit 64; }
+
+# A wrong command line or config is told once, before any rank starts.
+causes=''
+if [ "$command" = train ]; then
+  run_dir=$("$program" "$@" --print-value=run.dir) || exit $?
+  causes=$run_dir/causes
+fi
+
+BANYAN_LAUNCH=$(hostname).$$.$(date +%s)
+export BANYAN_LAUNCH
+read -r -a extra <<<"${BANYAN_LAUNCH_ARGS:-}"
+if [ "$launcher" = srun ]; then
+  start=(srun --kill-on-bad-exit=1 ${ranks:+-n "$ranks"} "${extra[@]}" "$program" "$@")
+else
+  : "${ranks:=$(nproc)}"
+  start=(mpirun --quiet --bind-to none --oversubscribe -x BANYAN_LAUNCH -n "$ranks")
+  # Ranks that share a core must let each other run while they wait.
+  if [ "$ranks" -gt "$(nproc)" ]; then start+=(--mca mpi_yield_when_idle 1); fi
+  # Containers often forbid one process to read another's memory.
+  if [ -e /.dockerenv ] || [ -e /run/.containerenv ]; then start+=(--mca btl_vader_single_copy_mechanism none); fi
+  if [ "$(id -u)" = 0 ]; then start+=(--allow-run-as-root); fi
+  start+=("${extra[@]}" "$program" "$@")
+fi
+
+# Job control gives the launcher a process group of its own: Ctrl-C then reaches this script only, which passes on what
+# the job understands. Open MPI forwards USR1 to the ranks, and so does srun.
+requests=0
+request() {
+  requests=$((requests + 1))
+  case $requests in
+    1) say "asked the job to save and stop; once more leaves out what is optional, a third time ends it at once" ;;
+    2) say "asked again" ;;
+    *) say "ending the job at once"; kill -TERM "$job" 2>/dev/null; return ;;
+  esac
+  kill -USR1 "$job" 2>/dev/null
+}
+input=/dev/stdin
+if [ -t 0 ]; then input=/dev/null; fi
+set -m
+"${start[@]}" <"$input" &
+job=$!
+set +m
+trap request TERM INT USR1 HUP
+while :; do
+  wait "$job"
+  status=$?
+  kill -0 "$job" 2>/dev/null || break  # a trapped signal also ends wait
+done
+trap "" TERM INT USR1 HUP
+
+# --- what the launcher's own code is worth without records
+ours() { case $1 in 64 | 65 | 69 | 70 | 73 | 74 | 75 | 76 | 78 | 93) return 0 ;; esac; return 1; }
+without_records() {
+  if ours "$status"; then exit "$status"; fi
+  case $status in
+    132 | 134 | 135 | 136 | 139) say "$command crashed ($launcher: $status)"; exit 70 ;;
+    0) if [ -z "$causes" ]; then exit 0; fi ;;
+  esac
+  say "$command ended without a record of why ($launcher: $status)"
+  exit 69
+}
+[ -n "$causes" ] || without_records
+
+attempt=$(grep -ls "\"launch\": *\"$BANYAN_LAUNCH\"" "$causes"/*.json 2>/dev/null | sed -n 's|.*/\([0-9]*\)\.json$|\1|p' | sort -n | tail -n 1)
+[ -n "$attempt" ] || without_records
+
+field() { sed -n "s/.*\"$2\": *\"\{0,1\}\([^,\"}]*\).*/\1/p" "$1" 2>/dev/null | head -n 1; }
+codes='' finished=0
+for record in "$causes/$attempt".*.json; do
+  [ -e "$record" ] || continue
+  code=$(field "$record" code)
+  codes="$codes $code "
+  if [ "$code" = 0 ]; then finished=$((finished + 1)); fi
+done
+for code in 70 76 65 78 73 93 64 74 69 75; do
+  case $codes in *" $code "*) ;; *) continue ;; esac
+  # A crash is not told by the rank itself; every other cause was.
+  for record in "$causes/$attempt".*.json; do
+    if [ "$(field "$record" code)" = "$code" ]; then break; fi
+  done
+  say "attempt $attempt: exit code $code ($(field "$record" name)), see $record"
+  exit "$code"
+done
+total=$(field "$causes/$attempt.json" ranks)
+if [ "$finished" = "$total" ]; then exit 0; fi
+if [ "$status" = 0 ] && [ "$(field "$causes/$attempt.0.json" code)" = 0 ]; then exit 0; fi
+say "attempt $attempt: only $finished of $total ranks say why they left ($launcher: $status); a rank or its host was lost"
+exit 69

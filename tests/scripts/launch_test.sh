@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# scripts/launch.sh with a made-up mpirun and program: which exit code comes of which records, and what becomes of signals.
+set -uo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+mkdir "$dir/bin"
+export PATH=$dir/bin:$PATH RUN=$dir/run
+unset SLURM_JOB_ID BANYAN_LAUNCH_ARGS
+
+cat >"$dir/bin/banyan" <<'END'
+#!/bin/sh
+case "$*" in
+  *--wrong*) echo "error: wrong" >&2; exit 78 ;;
+  *--print-value=run.dir*) echo "$RUN" ;;
+esac
+END
+# Writes the records of RECORDS ("rank:code ..."; ranks of the job in RANKS), leaves with STATUS; counts USR1 when WAIT.
+cat >"$dir/bin/mpirun" <<'END'
+#!/bin/bash
+echo "$*" >"$RUN.args"
+mkdir -p "$RUN/causes"
+if [ -n "${RECORDS+x}" ]; then
+  echo "{\"attempt\": 7, \"launch\": \"$BANYAN_LAUNCH\", \"command\": \"train\", \"ranks\": $RANKS}" >"$RUN/causes/7.json"
+fi
+for r in ${RECORDS:-}; do
+  echo "{\"attempt\":7,\"rank\":${r%:*},\"host\":\"n\",\"code\":${r#*:},\"name\":\"x\",\"message\":\"\\\"code\\\": 70, \"}" >"$RUN/causes/7.${r%:*}.json"
+done
+if [ -n "${WAIT:-}" ]; then
+  got=0
+  trap 'got=$((got + 1))' USR1
+  trap 'echo "$got term" >"$RUN.got"; exit 143' TERM
+  echo ready >"$RUN.ready"
+  for i in $(seq 400); do sleep 0.05; if [ "$got" -ge "$WAIT" ]; then break; fi; done
+  echo "$got" >"$RUN.got"
+fi
+exit "${STATUS:-0}"
+END
+chmod +x "$dir"/bin/*
+
+failures=0
+check() {  # check WANTED WHAT COMMAND...
+  local wanted=$1 what=$2
+  shift 2
+  rm -rf "$RUN"
+  "$@" >"$dir/out" 2>&1
+  local got=$?
+  if [ "$got" = "$wanted" ]; then return; fi
+  echo "FAILED: $what: exit code $got, wanted $wanted"
+  cat "$dir/out"
+  failures=$((failures + 1))
+}
+job() { env "${@:1}" "$root/scripts/launch.sh" -n 4 --mpirun -- banyan train x.ini; }
+
+check 0 "all finished" job RANKS=2 RECORDS="0:0 1:0" STATUS=0
+check 0 "all finished, launcher grumbles" job RANKS=2 RECORDS="0:0 1:0" STATUS=1
+check 0 "rank 0 finished, launcher agrees" job RANKS=2 RECORDS="0:0" STATUS=0
+check 69 "rank 0 finished, launcher disagrees" job RANKS=2 RECORDS="0:0" STATUS=137
+check 69 "rank 1 alone finished" job RANKS=2 RECORDS="1:0" STATUS=0
+check 69 "no rank says anything" job RANKS=2 RECORDS="" STATUS=0
+check 69 "killed before any record" job STATUS=137
+check 69 "launcher's 0 without a record" job STATUS=0
+check 70 "crashed before any record" job STATUS=139
+check 78 "left before the run directory was opened" job STATUS=78
+check 75 "stopped" job RANKS=2 RECORDS="0:75 1:75" STATUS=75
+check 75 "stopped, launcher says 0" job RANKS=2 RECORDS="0:75 1:75" STATUS=0
+check 69 "one stopped, one lost a peer" job RANKS=2 RECORDS="0:75 1:69" STATUS=0
+check 74 "one disk, others lost a peer" job RANKS=3 RECORDS="0:69 1:74 2:69" STATUS=69
+check 76 "numbers before everything that may be retried" job RANKS=3 RECORDS="0:69 1:74 2:76" STATUS=69
+check 70 "a bug first of all" job RANKS=3 RECORDS="0:76 1:70 2:69" STATUS=69
+check 78 "wrong config, no rank started" "$root/scripts/launch.sh" -n 4 --mpirun -- banyan train x.ini --wrong
+check 0 "commands without a run directory" "$root/scripts/launch.sh" --mpirun -- banyan generate x.ini
+check 64 "no command" "$root/scripts/launch.sh" -n 4
+check 64 "no such program" "$root/scripts/launch.sh" -n 4 --mpirun -- "$dir/absent" train x.ini
+check 64 "no number" "$root/scripts/launch.sh" -n four --mpirun -- banyan train x.ini
+
+# Records of another launch are not ours.
+stale() {
+  mkdir -p "$RUN/causes"
+  echo '{"attempt": 9, "launch": "other", "ranks": 1}' >"$RUN/causes/9.json"
+  echo '{"attempt":9,"rank":0,"code":0}' >"$RUN/causes/9.0.json"
+  job STATUS=73
+}
+check 73 "a record of another launch" stale
+
+# One signal becomes one USR1; the third ends the job.
+signalled() {  # signalled SIGNAL TIMES
+  rm -f "$RUN.ready" "$RUN.got"
+  WAIT=$3 RANKS=1 RECORDS="0:75" STATUS=75 "$root/scripts/launch.sh" -n 1 --mpirun -- banyan train x.ini &
+  local pid=$! i
+  until [ -e "$RUN.ready" ]; do sleep 0.05; done
+  for ((i = 0; i < $2; i++)); do kill -"$1" $pid; sleep 0.3; done
+  wait $pid
+}
+for signal in TERM INT USR1 HUP; do
+  # A shell without job control starts its background jobs with INT ignored, and bash cannot trap what was ignored.
+  if [ $signal = INT ]; then continue; fi
+  check 75 "$signal" signalled $signal 1 1
+  if [ "$(cat "$RUN.got")" != 1 ]; then echo "FAILED: $signal arrived $(cat "$RUN.got") times"; failures=$((failures + 1)); fi
+done
+check 75 "three times TERM" signalled TERM 3 9
+case $(cat "$RUN.got") in *term) ;; *) echo "FAILED: the third TERM did not end the job"; failures=$((failures + 1)) ;; esac
+
+[ $failures = 0 ] && echo "all passed"
+exit $((failures > 0))
