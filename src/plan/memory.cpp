@@ -3,7 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <thread>
+#include <vector>
 
+#include "kernels/backend.hpp"
 #include "src/base/units.hpp"
 #include "src/model/activation_plan.hpp"
 #include "src/model/local_params.hpp"
@@ -12,6 +15,8 @@ namespace banyan::plan {
 namespace {
 
 constexpr std::int64_t kFloat = 4;
+constexpr std::int64_t kFileChunk = std::int64_t{4} << 20;  // of io/shard_file and io/checkpoint_reader
+constexpr std::int64_t kCollectiveScratch = std::int64_t{1} << 20;
 
 /// Elements of the optimizer state a rank keeps.
 std::int64_t optimizer_elements(const Layout& layout, const std::vector<model::LocalParam>& params,
@@ -24,6 +29,47 @@ std::int64_t optimizer_elements(const Layout& layout, const std::vector<model::L
     elements += (end - begin) * p.count.row_count();
   }
   return elements;
+}
+
+/// Elements of the largest bucket of gradients.
+std::int64_t largest_part(const model::StageSpec& spec, const std::vector<model::LocalParam>& params) {
+  std::vector<std::int64_t> parts(static_cast<std::size_t>(model::part_count(spec)), 0);
+  for (const model::LocalParam& p : params) parts[static_cast<std::size_t>(p.part)] += p.count.count();
+  return *std::max_element(parts.begin(), parts.end());
+}
+
+/// What the backend keeps for itself: the packing of the largest matrix product, tiles of attention, rotary angles.
+std::int64_t kernel_scratch(const model::StageSpec& spec, int threads) {
+  const model::ModelShape& m = spec.shape;
+  const std::int64_t rows = spec.rows(), width = m.width, ranks = spec.tensor_size;
+  const std::int64_t query = m.heads * m.head_size() / ranks;
+  const std::int64_t qkv = query + 2 * m.kv_heads * m.head_size() / ranks;
+  const std::int64_t ffn = m.ffn / ranks, wide = m.mlp == model::Mlp::kSwiglu ? 2 * ffn : ffn;
+  std::vector<kernels::CpuScratchNeed::Product> products;
+  const auto linear = [&](std::int64_t n, std::int64_t out, std::int64_t in) {
+    products.push_back({n, out, in});                      // forward
+    if (spec.gradients) products.push_back({n, in, out});  // gradient of the input
+    if (spec.gradients) products.push_back({out, in, n});  // gradient of the weight
+  };
+  if (spec.last_block > spec.first_block) {
+    linear(rows, qkv, width);
+    linear(rows, width, query);
+    linear(rows, wide, width);
+    linear(rows, width, ffn);
+  }
+  if (spec.has_head)
+    linear(model::head_chunk_rows(spec, rows), model::split_range(m.vocab, 0, spec.tensor_size).count(), width);
+  return static_cast<std::int64_t>(
+      kernels::cpu_scratch_bytes({.threads = threads,
+                                  .head_size = static_cast<int>(m.head_size()),
+                                  .rotary_positions = m.position == model::Position::kRotary ? m.context : 0,
+                                  .gemms = products}));
+}
+
+/// Threads of a rank that shares no node with others, when the config leaves the number open.
+int threads_of(const config::Config& config) {
+  if (config.run.threads > 0) return static_cast<int>(config.run.threads);
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 }  // namespace
@@ -45,7 +91,6 @@ std::string MemoryPlan::str() const {
 }
 
 MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const parallel::Coordinate& c) {
-  (void)config;
   MemoryPlan plan;
   const auto add = [&](std::string name, std::int64_t bytes, std::string how) {
     if (bytes > 0) plan.rows.push_back({std::move(name), bytes, std::move(how)});
@@ -67,6 +112,19 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
                     format_bytes(static_cast<double>(slot))));
     add("scratch", static_cast<std::int64_t>(activations.scratch_bytes), "of one block and the head");
   }
+  if (spec.slots > 0)
+    add("kernels", kernel_scratch(spec, threads_of(config)),
+        fmt::format("packing and tiles of {} threads", threads_of(config)));
+  if (layout.use == Use::kTrain && layout.zero && layout.mesh.data > 1) {
+    const std::int64_t elements = largest_part(spec, params);
+    add("shard staging", 2 * elements * kFloat, fmt::format("2 buckets x {} x {} B", elements, kFloat));
+  }
+  // A collective adds up in pieces of at most 1 MiB of scratch (comm/plans/choose.cpp); one for each bucket under way.
+  std::int64_t collectives = layout.mesh.tensor > 1 ? 1 : 0;
+  if (layout.use == Use::kTrain && layout.mesh.data > 1)
+    collectives += layout.zero ? 2 : static_cast<std::int64_t>(model::part_count(spec));
+  add("collectives", collectives * kCollectiveScratch, fmt::format("{} under way x 1 MiB", collectives));
+  if (layout.use == Use::kTrain) add("checkpoint", 2 * kFileChunk, "2 chunks of 4 MiB while a file is written or read");
   return plan;
 }
 

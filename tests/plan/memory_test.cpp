@@ -44,6 +44,26 @@ TEST(MemoryPlan, GpipeKeepsAllMicrobatchesAnd1f1bAsManyAsStages) {
   EXPECT_EQ(bytes_of(memory_plan(make_layout(c, 2, 0), c, {}), "activations"), 4 * few);
 }
 
+TEST(MemoryPlan, CountsWhatMessagesNeed) {
+  config::Config c = gpt2_124m();
+  EXPECT_EQ(bytes_of(memory_plan(make_layout(c, 1, 0), c, {}), "collectives"), 0);
+  const Layout data = make_layout(c, 2, 0);
+  EXPECT_EQ(bytes_of(memory_plan(data, c, {}), "collectives"), std::int64_t{data.parts(0)} << 20);
+  EXPECT_EQ(bytes_of(memory_plan(data, c, {}), "shard staging"), 0);
+  c.parallel.zero = 1;
+  // Two buckets, of which the largest holds the token embedding of 50257 x 768.
+  EXPECT_GT(bytes_of(memory_plan(make_layout(c, 2, 0), c, {}), "shard staging"), std::int64_t{2} * 50257 * 768 * 4);
+  EXPECT_EQ(bytes_of(memory_plan(make_layout(c, 1, 0), c, {}), "shard staging"), 0);
+}
+
+TEST(MemoryPlan, GivesKernelsMoreForMoreThreads) {
+  config::Config c = gpt2_124m();
+  c.run.threads = 1;
+  const std::int64_t one = bytes_of(memory_plan(make_layout(c, 1, 0), c, {}), "kernels");
+  c.run.threads = 4;
+  EXPECT_EQ(bytes_of(memory_plan(make_layout(c, 1, 0), c, {}), "kernels"), 4 * one);
+}
+
 TEST(MemoryPlan, EvaluationAndGenerationNeedNoGradients) {
   const config::Config c = gpt2_124m();
   for (Use use : {Use::kEvaluate, Use::kGenerate}) {

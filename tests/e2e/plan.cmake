@@ -1,0 +1,2 @@
+add_test(NAME e2e.plan COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/plan.sh $<TARGET_FILE:banyan>)
+set_tests_properties(e2e.plan PROPERTIES TIMEOUT 120 LABELS e2e)

@@ -1,0 +1,37 @@
+#!/bin/sh
+# plan.sh BANYAN: what `banyan plan` prints for every config of the repository, and what it refuses.
+. "$(dirname "$0")/lib.sh"
+
+# plan CODE ARG...: output in $scratch/out.log.
+plan() {
+  want=$1
+  shift
+  code=0
+  "$banyan" plan "$@" > "$scratch/out.log" 2>&1 || code=$?
+  [ "$code" = "$want" ] || { cat "$scratch/out.log" >&2; fail "exit code $code instead of $want: plan $*"; }
+}
+
+for config in "$repo"/configs/*.ini; do
+  ranks=64
+  case $config in *quickstart*) ranks=4 ;; esac
+  plan 0 "$config" --ranks $ranks --gflops 100 --model.vocab=50257
+  for words in "parameters" "tokens/s" "stage" "total"; do says "$words"; done
+done
+plan 0 "$repo/configs/gpt2-124m.ini" --ranks 9 --gflops 100 --parallel.tensor=2 --parallel.pipeline=2
+says "tensor 2 x data 2 x pipeline 2 on 9 ranks, 1 idle"
+says "stage 1 .0aa"
+# The speed is measured when it is not given.
+plan 0 "$repo/configs/quickstart.ini" --ranks 4 --model.vocab=1000
+says "FLOP/s a rank"
+
+plan 78 "$repo/configs/gpt2-124m.ini" --gflops 100 --memory 1GiB
+says "a rank needs"
+says "memory = 1GiB"
+plan 78 "$repo/configs/gpt2-124m.ini" --ranks 8 --gflops 100 --parallel.tensor=8
+says "model.heads = 12 cannot be split over parallel.tensor = 8"
+plan 78 "$repo/configs/gpt2-124m.ini" --ranks 8 --gflops 100 --parallel.data=3
+says "1 x 1 x 3 = 3, but the job has 8 ranks"
+plan 64 "$repo/configs/gpt2-124m.ini" --ranks 0
+plan 64 "$repo/configs/gpt2-124m.ini" --memory much
+plan 64 "$repo/configs/gpt2-124m.ini" --rank 4
+plan 64
