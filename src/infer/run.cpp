@@ -10,6 +10,7 @@
 #include "io/tokenizer.hpp"
 #include "src/base/error.hpp"
 #include "src/base/section.hpp"
+#include "src/base/signals.hpp"
 #include "src/base/units.hpp"
 #include "src/infer/completion_writer.hpp"
 #include "src/infer/generate.hpp"
@@ -21,6 +22,9 @@ namespace {
 
 /// Full batches between two writes of JSONL answers.
 constexpr std::int64_t kBatchesOfWindow = 4;
+/// Silence that ranks bear while others compute a pass, and while others finish their share; deaths are noticed at once
+/// all the same.
+constexpr Seconds kPassPatience{600}, kSharePatience{30 * 86400.0};
 
 /// What only the rank that speaks with the user has.
 struct Speaker {
@@ -105,27 +109,23 @@ void say_speed(const Speaker& speaker, Seconds seconds) {
              static_cast<double>(speaker.new_tokens) / std::max(1e-9, seconds.count()));
 }
 
-}  // namespace
-
-ExitCode run_generate(job::Job& job, const RunOptions& options) {
-  const SavedModel saved = find_saved_model(*job.everyone, job.config);
-  const std::unique_ptr<job::Team> team = job.assemble(saved.config.model.vocab, job::Purpose::kGenerate);
-  if (!team) return ExitCode::kFinished;
-
+/// The work of the ranks of the mesh; true when a stop request cut it short.
+bool generate_on(job::Team& team, job::Job& job, const SavedModel& saved, const RunOptions& options) {
+  const comm::PatienceScope pass_patience(kPassPatience);
   // The user's side first: a wrong path should not wait for gigabytes of parameters.
   std::unique_ptr<Speaker> speaker;
   Header header;
-  if (team->all->rank() == 0) {
+  if (team.all->rank() == 0) {
     speaker = make_speaker(job, saved, options);
     header = {speaker->tokenizer.vocab(), speaker->tokenizer.end_token()};
   }
-  header.vocab = comm::all_reduce_value(*team->all, header.vocab, comm::ReduceOp::kMax, "the vocabulary");
-  header.end_token = comm::all_reduce_value(*team->all, header.end_token, comm::ReduceOp::kMax, "the end token");
-  const std::string loaded = load_model(*team, job.config);
+  header.vocab = comm::all_reduce_value(*team.all, header.vocab, comm::ReduceOp::kMax, "the vocabulary");
+  header.end_token = comm::all_reduce_value(*team.all, header.end_token, comm::ReduceOp::kMax, "the end token");
+  const std::string loaded = load_model(team, job.config);
   if (speaker) fmt::print(stderr, "loaded {}\n", loaded);
 
   const auto& g = job.config.generate;
-  Generator generator(*team,
+  Generator generator(team,
                       {.sampling = {.temperature = g.temperature,
                                     .top_k = g.top_k,
                                     .top_p = g.top_p,
@@ -135,13 +135,13 @@ ExitCode run_generate(job::Job& job, const RunOptions& options) {
                        .end_token = static_cast<std::int32_t>(header.end_token),
                        .vocab = header.vocab},
                       job.queue);
-  const int replicas = team->layout.mesh.data;
+  const int replicas = team.layout.mesh.data;
   // Running text is shown in the order of the prompts, so all of them are one window; JSONL may be endless.
   const std::int64_t window = options.jsonl ? kBatchesOfWindow * g.batch * replicas : std::int64_t{1} << 40;
   const Clock::time_point begun = Clock::now();
   bool stopped = false;
   while (!stopped) {
-    const std::vector<Prompt> prompts = next_window(*team, speaker.get(), window);
+    const std::vector<Prompt> prompts = next_window(team, speaker.get(), window);
     if (prompts.empty()) break;
     if (speaker && speaker->printer) speaker->printer->begin(speaker->window);
     std::function<void(const Batcher&)> on_call;
@@ -149,16 +149,29 @@ ExitCode run_generate(job::Job& job, const RunOptions& options) {
       on_call = [&](const Batcher& b) {
         speaker->printer->show(b.completions(), [&](std::size_t i) { return b.finished(i); });
       };
-    const std::vector<Completion> mine = generator.generate(prompts_of(prompts, team->at.data, replicas), on_call);
-    const std::vector<Completion> all = gather_completions(*team, mine);
+    const std::vector<Completion> mine = generator.generate(prompts_of(prompts, team.at.data, replicas), on_call);
+    const comm::PatienceScope share_patience(kSharePatience);
+    const std::vector<Completion> all = gather_completions(team, mine);
     if (speaker) write_window(*speaker, all);
-    stopped = comm::all_reduce_value(*team->all, std::int64_t{generator.stopped()}, comm::ReduceOp::kMax,
-                                     "whether to stop") != 0;
+    const bool asked = generator.stopped() || signals::stop_requests() > 0;
+    stopped = comm::all_reduce_value(*team.all, std::int64_t{asked}, comm::ReduceOp::kMax, "whether to stop") != 0;
   }
   if (speaker) {
     if (speaker->jsonl) speaker->jsonl->close();
     say_speed(*speaker, Clock::now() - begun);
   }
+  return stopped;
+}
+
+}  // namespace
+
+ExitCode run_generate(job::Job& job, const RunOptions& options) {
+  const SavedModel saved = find_saved_model(*job.everyone, job.config);
+  const std::unique_ptr<job::Team> team = job.assemble(saved.config.model.vocab, job::Purpose::kGenerate);
+  std::int64_t stopped = team && generate_on(*team, job, saved, options);
+  // Spares wait here from the start, so that all ranks leave with the same code.
+  const comm::PatienceScope patience(kSharePatience);
+  stopped = comm::all_reduce_value(*job.everyone, stopped, comm::ReduceOp::kMax, "the working ranks to finish");
   return stopped ? ExitCode::kStopped : ExitCode::kFinished;
 }
 

@@ -60,6 +60,20 @@ sed -n 's/^{"id": *\([0-9]*\).*"text".*"tokens".*"finish".*/\1/p' "$scratch/out.
   fail "answers out of order: $(cat "$scratch/out.jsonl")"
 [ ! -s "$scratch/none.txt" ] || fail "JSON lines also on standard output"
 
+# A signal to a working rank stops all of them between two windows; what was written is whole lines.
+for i in $(seq 9000); do printf '{"id": %d, "prompt": "river %d"}\n' "$i" "$i"; done > "$scratch/many.jsonl"
+"$repo/tests/mpirun.sh" 3 "$banyan" generate "$scratch/c.ini" --jsonl "$scratch/many.jsonl" --out "$scratch/many.out" \
+  --parallel.tensor=2 > "$scratch/out.log" 2>&1 &
+job=$!
+for _ in $(seq 600); do [ -s "$scratch/many.out" ] && break; sleep 0.05; done
+kill -USR1 "$(pgrep -f "^$banyan generate $scratch/c.ini" | head -n 1)"
+code=0
+wait $job || code=$?
+[ $code = 75 ] || { cat "$scratch/out.log" >&2; fail "exit code $code instead of 75 after a signal"; }
+written=$(wc -l < "$scratch/many.out")
+[ "$written" -gt 0 ] && [ "$written" -lt 9000 ] || fail "$written lines were written before the signal"
+[ "$(grep -c '^{.*}$' "$scratch/many.out")" = "$written" ] || fail "a line is cut"
+
 # What is refused.
 must 64 1 generate "$scratch/c.ini" --jsonl "$scratch/in.jsonl" --out "$scratch/out.jsonl"
 says "exists"
