@@ -26,34 +26,53 @@ std::vector<Slice> scratch_slots(int others, std::int64_t from, std::int64_t str
 // The i-th other rank of `rank`, starting behind it so that not everybody speaks to rank 0 first.
 int other(int rank, int size, int i) { return (rank + 1 + i) % size; }
 
-// Every rank sends the parts it does not own, and adds up the one it owns: from `data` (all parts) to `out` (own part).
-// When `spread` is set, finished pieces go on to all others.  Two sets of scratch slots: while one piece is added up,
-// the next one arrives.
+// Every rank sends the parts it does not own and adds up the one it owns, piece by piece: from `data` (all parts) to
+// `out` (own part).  With `spread`, finished pieces go on to all others, and theirs are received into their place in
+// `data`.
+//
+// Step i of the loop: piece i starts to arrive and to leave; piece i-1 is added up and spread.  Two sets of scratch
+// slots do, and no more than a few messages per pair of ranks are under way.  Both ends of a pair post in the same
+// order: piece i on its way to its owner, then piece i-1 on its way back.
 void reduce_own_part(Plan& plan, int rank, const Parts& parts, Buffer data, Slice out, std::int64_t piece,
                      bool spread) {
   const int size = parts.size();
-  const auto mine = pieces(parts.slice(data, rank), piece);
+  std::vector<std::vector<Slice>> cut;  // by part
+  std::size_t most = 0;
+  for (int r = 0; r < size; ++r) {
+    cut.push_back(pieces(parts.slice(data, r), piece));
+    most = std::max(most, cut.back().size());
+  }
+  const auto& mine = cut[static_cast<std::size_t>(rank)];
   const std::int64_t stride = mine.empty() ? 0 : mine.front().count;
   const auto slots_of = [&](std::size_t i) {
     return scratch_slots(size - 1, static_cast<std::int64_t>(i % 2) * (size - 1) * stride, stride, mine[i].count);
   };
-  const auto post = [&](std::size_t i) {
-    if (i >= mine.size()) return;
-    const auto slots = slots_of(i);
-    for (int k = 0; k < size - 1; ++k) {
-      const int from = other(rank, size, k);
-      plan.receive(from, slots[static_cast<std::size_t>(from < rank ? from : from - 1)]);
-    }
+  const auto others = [&](const auto& f) {
+    for (int k = 0; k < size - 1; ++k) f(other(rank, size, k));
   };
-  post(0);
-  for (int k = 0; k < size - 1; ++k)
-    for (const Slice& s : pieces(parts.slice(data, other(rank, size, k)), piece)) plan.send(other(rank, size, k), s);
-  for (std::size_t i = 0; i < mine.size(); ++i) {
-    post(i + 1);
-    const Slice target{out.buffer, out.begin + (mine[i].begin - parts.begin(rank)), mine[i].count};
-    reduce_in_rank_order(plan, rank, mine[i], target, slots_of(i));
+  std::vector<std::vector<int>> sends(static_cast<std::size_t>(size));  // step numbers of pieces sent, by owner
+  for (std::size_t i = 0; i <= most; ++i) {
+    if (i < mine.size())
+      others([&](int r) { plan.receive(r, slots_of(i)[static_cast<std::size_t>(r < rank ? r : r - 1)]); });
+    others([&](int r) {
+      const auto& theirs = cut[static_cast<std::size_t>(r)];
+      if (i >= theirs.size()) return;
+      auto& before = sends[static_cast<std::size_t>(r)];
+      plan.send(r, theirs[i]);
+      if (i >= 2) plan.steps.back().needs.push_back(before[i - 2]);
+      before.push_back(static_cast<int>(plan.steps.size()) - 1);
+    });
+    if (i == 0) continue;
+    if (i - 1 < mine.size()) {
+      const Slice target{out.buffer, out.begin + (mine[i - 1].begin - parts.begin(rank)), mine[i - 1].count};
+      reduce_in_rank_order(plan, rank, mine[i - 1], target, slots_of(i - 1));
+      if (spread) others([&](int r) { plan.send(r, target); });
+    }
     if (!spread) continue;
-    for (int k = 0; k < size - 1; ++k) plan.send(other(rank, size, k), target);
+    others([&](int r) {
+      const auto& theirs = cut[static_cast<std::size_t>(r)];
+      if (i - 1 < theirs.size()) plan.receive(r, theirs[i - 1]);
+    });
   }
 }
 
@@ -78,9 +97,6 @@ Plan direct_all_reduce(int rank, int size, std::int64_t count, std::int64_t piec
   if (size == 1) return plan;
   const Parts parts = Parts::even(count, size);
   reduce_own_part(plan, rank, parts, Buffer::kOutput, parts.slice(Buffer::kOutput, rank), piece, true);
-  for (int k = 0; k < size - 1; ++k)
-    for (const Slice& s : pieces(parts.slice(Buffer::kOutput, other(rank, size, k)), piece))
-      plan.receive(other(rank, size, k), s);
   return std::move(plan).finish();
 }
 

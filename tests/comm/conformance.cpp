@@ -67,7 +67,8 @@ void all_reduce_sums(World& w) {
     require_close(v, sum, scale, fmt::format("all-reduce of {}", n));
     require_same_everywhere(*c, v, "all-reduce");
     c->all_reduce({}, view(again), ReduceOp::kSum, "numbers again").wait();
-    require(std::memcmp(v.data(), again.data(), v.size() * sizeof(float)) == 0, "all-reduce twice: bits differ");
+    require(v.empty() || std::memcmp(v.data(), again.data(), v.size() * sizeof(float)) == 0,
+            "all-reduce twice: bits differ");
   }
 }
 
