@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "src/base/error.hpp"
 #include "src/base/log.hpp"
 #include "src/parallel/placement.hpp"
 
@@ -31,6 +32,18 @@ parallel::Fabric fabric_of(comm::World& world, int ranks) {
 std::unique_ptr<comm::Communicator> group(comm::World& world, std::vector<int> ranks, int id, std::string name) {
   if (ranks.size() < 2) return nullptr;
   return world.group(std::move(ranks), id, std::move(name));
+}
+
+plan::Use use_for(Purpose purpose) {
+  switch (purpose) {
+    case Purpose::kTrain:
+      return plan::Use::kTrain;
+    case Purpose::kEvaluate:
+      return plan::Use::kEvaluate;
+    case Purpose::kGenerate:
+      return plan::Use::kGenerate;
+  }
+  throw BugError("a team for purpose {}", static_cast<int>(purpose));
 }
 
 /// Threads of a rank when run.threads = 0.  A rank bound to cores of its own uses those; ranks that may run everywhere
@@ -87,8 +100,7 @@ std::unique_ptr<Team> Job::assemble(std::int64_t vocab, Purpose purpose) {
 }
 
 std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std::int64_t vocab, Purpose purpose) {
-  plan::Layout layout =
-      plan::make_layout(other, ranks, vocab, purpose == Purpose::kGenerate ? plan::Use::kGenerate : plan::Use::kTrain);
+  plan::Layout layout = plan::make_layout(other, ranks, vocab, use_for(purpose));
   const parallel::Fabric fabric = fabric_of(world, ranks);
   parallel::Mesh mesh(layout.mesh, parallel::place(layout.mesh, fabric));
   const int first_id = next_group_;
@@ -113,9 +125,7 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std:
   if (tied && (team->first_stage() || team->last_stage()))
     team->tied = group(world, {column.front(), column.back()}, first_id + kTied, "tied embedding");
   team->backend = backend.get();
-  model::StageSpec spec = team->layout.stage_spec(at);
-  if (purpose == Purpose::kEvaluate) spec.gradients = false;
-  team->stage = model::Stage::make(spec, *backend, team->tensor.get());
+  team->stage = model::Stage::make(team->layout.stage_spec(at), *backend, team->tensor.get());
   return team;
 }
 
