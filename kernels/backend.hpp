@@ -193,5 +193,7 @@ std::size_t cpu_scratch_bytes(const CpuScratchNeed& need);
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options);
 /// Name of the best instruction set of this processor, in the order of CpuOptions::max_isa ("avx2" < "avx512" < ...).
 std::string cpu_isa();
+/// Cores this process may run on: its affinity mask and, where there is one, the CPU quota of its cgroup.
+int available_cores();
 
 }  // namespace banyan::kernels

@@ -112,15 +112,54 @@ Problem checked(const Check& check, ConstView query, ConstView key, ConstView va
 
 /// out[d][i] = factor * rows[i][d] for the tile's queries, zero for its padding.
 void transpose(const QueryTile& t, int64_t D, const float* rows, int64_t stride, float factor, float* out) {
-  for (int64_t i = 0; i < t.padded(); ++i)
-    for (int64_t d = 0; d < D; ++d) out[d * Q + i] = i < t.n ? factor * rows[i * stride + d] : 0.0f;
+  for (int64_t i = 0; i < t.padded(); i += 8) {
+    int64_t d = 0;
+    if (i + 8 <= t.n)
+      for (; d + 8 <= D; d += 8) tile::transpose8(rows + i * stride + d, stride, factor, out + d * Q + i, Q);
+    for (; d < D; ++d)
+      for (int64_t k = i; k < i + 8; ++k) out[d * Q + k] = k < t.n ? factor * rows[k * stride + d] : 0.0f;
+  }
 }
 
-/// Scores of keys [j, j + n) that a query must not see become -infinity.
-void mask_causally(const Problem& p, const QueryTile& t, int64_t j, int64_t n, float* s_KQ) {
-  const int64_t first_position = p.position(t.s) + t.first;
-  for (int64_t k = std::max<int64_t>(0, first_position + 1 - j); k < n; ++k)
-    std::fill(s_KQ + k * Q, s_KQ + k * Q + std::min(t.padded(), j + k - first_position), -kInfinity);
+/// Which of the keys [j, j + n) the queries of a tile see: a rectangle, or one with a corner cut off by causality.
+struct Sight {
+  int64_t j, n, position;  ///< position of the tile's first query
+
+  /// Keys that any of the queries before i_end sees.
+  int64_t keys(int64_t i_end) const { return std::clamp<int64_t>(position + i_end - j, 0, n); }
+  /// The first query that sees key j + k.
+  int64_t first_query(int64_t k) const { return std::max<int64_t>(0, j + k - position); }
+
+  // What the blocks of the products need.
+  auto for_scores(int64_t D) const {  // [keys, queries], over channels
+    return [*this, D](int64_t k, int64_t, int64_t, int64_t i_end) { return Range{0, k < keys(i_end) ? D : 0}; };
+  }
+  auto over_keys() const {  // [queries, channels], over keys
+    return [*this](int64_t, int64_t i_end, int64_t, int64_t) { return Range{0, keys(i_end)}; };
+  }
+  auto over_queries(int64_t queries) const {  // [keys, channels], over queries
+    return [*this, queries](int64_t k, int64_t, int64_t, int64_t) { return Range{first_query(k), queries}; };
+  }
+};
+
+/// Prepares row k of the scores for a loop over whole vectors that starts at the returned query: what lies before that
+/// becomes zero, unseen scores behind it become -infinity.
+int64_t mask_row(const Sight& sight, int64_t k, int64_t padded, float* row_Q) {
+  const int64_t first = std::min(padded, sight.first_query(k)), begin = first / 8 * 8;
+  std::fill(row_Q, row_Q + begin, 0.0f);
+  std::fill(row_Q + begin, row_Q + first, -kInfinity);
+  return begin;
+}
+
+/// Asks for the rows that gather() will copy next.
+void prefetch(int64_t n, int64_t D, const float* rows, int64_t stride) {
+  for (int64_t k = 0; k < n; ++k)
+    for (int64_t d = 0; d < D; d += 16) __builtin_prefetch(rows + k * stride + d);
+}
+
+/// Rows of one head, one behind the other.
+void gather(int64_t n, int64_t D, const float* rows, int64_t stride, float* out_KD) {
+  for (int64_t k = 0; k < n; ++k) std::copy(rows + k * stride, rows + k * stride + D, out_KD + k * D);
 }
 
 /// mask_KQ[k][i] = dropout factor of query i and key j + k.
@@ -133,37 +172,54 @@ void make_dropout(const Problem& p, const DropoutMask& mask, const QueryTile& t,
   for (int64_t k = 0; k < n; ++k) std::fill(mask_KQ + k * Q + t.n, mask_KQ + k * Q + t.padded(), 0.0f);
 }
 
+/// Keys and values from j on, which the tile meets after those it works on now.
+void prefetch_next(const Problem& p, const QueryTile& t, int64_t j, int64_t end) {
+  if (j >= end) return;
+  const int64_t n = p.run(j, end), row = p.k_row(t.s, j), column = t.h / p.group * p.head_size;
+  prefetch(n, p.head_size, p.key.row(row) + column, p.key.stride);
+  prefetch(n, p.head_size, p.value.row(row) + column, p.value.stride);
+}
+
 void forward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m, Matrix<float> out, float* lse_R) {
   const int64_t D = p.head_size, padded = t.padded(), kh = t.h / p.group;
   const int64_t row0 = p.q_begin(t.s) + t.first;
   const DropoutMask mask(p.a.dropout);
+  const int64_t end = p.keys_seen(t.s, t.first + t.n);
+  prefetch_next(p, t, 0, end);
   transpose(t, D, p.query.row(row0) + t.h * D, p.query.stride, p.a.scale, m.q_DQ);
   std::fill(m.max_Q, m.max_Q + Q, -kInfinity);
   std::fill(m.total_Q, m.total_Q + Q, 0.0f);
-  const int64_t end = p.keys_seen(t.s, t.first + t.n);
   for (int64_t j = 0, n = 0; j < end; j += n) {
     n = p.run(j, end);
     const int64_t k_row = p.k_row(t.s, j);
-    tile_product<false>(n, padded, D, {p.key.row(k_row) + kh * D, p.key.stride, 1}, m.q_DQ, Q, m.p_KQ, Q);
-    mask_causally(p, t, j, n, m.p_KQ);
+    const Sight sight{j, n, p.position(t.s) + t.first};
+    gather(n, D, p.key.row(k_row) + kh * D, p.key.stride, m.k_KD);
+    gather(n, D, p.value.row(k_row) + kh * D, p.value.stride, m.v_KD);
+    prefetch_next(p, t, j + n, end);
+    tile_product<false>(n, padded, {m.k_KD, D, 1}, m.q_DQ, Q, m.p_KQ, Q, sight.for_scores(D));
     // New maxima; what was summed under the old ones shrinks by `factor`.
     float* const factor = m.factor_Q;
     std::copy(m.max_Q, m.max_Q + padded, factor);
-    for (int64_t k = 0; k < n; ++k)
+    for (int64_t k = 0; k < n; ++k) {
+      const float* const score = m.p_KQ + k * Q;
+      const int64_t begin = mask_row(sight, k, padded, m.p_KQ + k * Q);
 #pragma omp simd
-      for (int64_t i = 0; i < padded; ++i) m.max_Q[i] = std::max(m.max_Q[i], m.p_KQ[k * Q + i]);
+      for (int64_t i = begin; i < padded; ++i) m.max_Q[i] = m.max_Q[i] < score[i] ? score[i] : m.max_Q[i];
+    }
 #pragma omp simd
     for (int64_t i = 0; i < padded; ++i) {
       factor[i] = exp_simd(factor[i] - m.max_Q[i]);
       m.total_Q[i] *= factor[i];
     }
-    for (int64_t k = 0; k < n; ++k)
+    for (int64_t k = 0; k < n; ++k) {
+      float* const prob = m.p_KQ + k * Q;
 #pragma omp simd
-      for (int64_t i = 0; i < padded; ++i) {
-        const float e = exp_simd(m.p_KQ[k * Q + i] - m.max_Q[i]);
+      for (int64_t i = std::min(padded, sight.first_query(k)) / 8 * 8; i < padded; ++i) {
+        const float e = exp_simd(prob[i] - m.max_Q[i]);
         m.total_Q[i] += e;
-        m.p_KQ[k * Q + i] = e;
+        prob[i] = e;
       }
+    }
     if (p.a.dropout.p > 0) {
       make_dropout(p, mask, t, j, n, m.mask_KQ);
       for (int64_t k = 0; k < n; ++k)
@@ -171,15 +227,14 @@ void forward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m,
         for (int64_t i = 0; i < padded; ++i) m.p_KQ[k * Q + i] *= m.mask_KQ[k * Q + i];
     }
     const Operand p_QK{m.p_KQ, 1, Q};
-    const float* value = p.value.row(k_row) + kh * D;
     if (j == 0) {
-      tile_product<false>(t.n, D, n, p_QK, value, p.value.stride, m.sum_QD, D);
+      tile_product<false>(t.n, D, p_QK, m.v_KD, D, m.sum_QD, D, sight.over_keys());
     } else {
       for (int64_t i = 0; i < t.n; ++i)
         if (factor[i] != 1.0f)
 #pragma omp simd
           for (int64_t d = 0; d < D; ++d) m.sum_QD[i * D + d] *= factor[i];
-      tile_product<true>(t.n, D, n, p_QK, value, p.value.stride, m.sum_QD, D);
+      tile_product<true>(t.n, D, p_QK, m.v_KD, D, m.sum_QD, D, sight.over_keys());
     }
   }
   for (int64_t i = 0; i < t.n; ++i) {
@@ -204,9 +259,12 @@ void backward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m
   const int64_t D = p.head_size, padded = t.padded(), kh = t.h / p.group;
   const int64_t row0 = p.q_begin(t.s) + t.first, end = p.keys_seen(t.s, t.first + t.n);
   const DropoutMask mask(p.a.dropout);
-  const float *query = p.query.row(row0) + t.h * D, *g = d_out.row(row0) + t.h * D;
-  transpose(t, D, query, p.query.stride, p.a.scale, m.q_DQ);
-  transpose(t, D, g, d_out.stride, 1.0f, m.d_out_DQ);
+  const float* const g = m.d_out_QD;
+  prefetch_next(p, t, 0, end);
+  gather(t.n, D, p.query.row(row0) + t.h * D, p.query.stride, m.q_QD);
+  gather(t.n, D, d_out.row(row0) + t.h * D, d_out.stride, m.d_out_QD);
+  transpose(t, D, m.q_QD, D, p.a.scale, m.q_DQ);
+  transpose(t, D, g, D, 1.0f, m.d_out_DQ);
   float *const lse = m.max_Q, *const delta = m.total_Q;
   for (int64_t i = 0; i < padded; ++i) {  // delta = sum over d of d_out * out = sum over keys of p * d_p
     lse[i] = kInfinity;                   // padding gets probability zero
@@ -215,7 +273,7 @@ void backward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m
     const float* o = out.row(row0 + i) + t.h * D;
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t c = 0; c < D; ++c) sum += g[i * d_out.stride + c] * o[c];
+    for (int64_t c = 0; c < D; ++c) sum += g[i * D + c] * o[c];
     lse[i] = lse_R[row0 + i];
     delta[i] = sum;
   }
@@ -223,40 +281,49 @@ void backward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m
   for (int64_t j = 0, n = 0; j < end; j += n) {
     n = p.run(j, end);
     const int64_t k_row = p.k_row(t.s, j);
-    const Operand key{p.key.row(k_row) + kh * D, p.key.stride, 1};
-    const Operand value{p.value.row(k_row) + kh * D, p.value.stride, 1};
-    tile_product<false>(n, padded, D, key, m.q_DQ, Q, m.p_KQ, Q);
-    mask_causally(p, t, j, n, m.p_KQ);
-    tile_product<false>(n, padded, D, value, m.d_out_DQ, Q, m.d_p_KQ, Q);
+    const Sight sight{j, n, p.position(t.s) + t.first};
+    gather(n, D, p.key.row(k_row) + kh * D, p.key.stride, m.k_KD);
+    gather(n, D, p.value.row(k_row) + kh * D, p.value.stride, m.v_KD);
+    prefetch_next(p, t, j + n, end);
+    prefetch(n, D, d.key.row(k_row) + kh * D, d.key.stride);
+    prefetch(n, D, d.value.row(k_row) + kh * D, d.value.stride);
+    tile_product<false>(n, padded, {m.k_KD, D, 1}, m.q_DQ, Q, m.p_KQ, Q, sight.for_scores(D));
+    tile_product<false>(n, padded, {m.v_KD, D, 1}, m.d_out_DQ, Q, m.d_p_KQ, Q, sight.for_scores(D));
     const bool drops = p.a.dropout.p > 0;
     if (drops) make_dropout(p, mask, t, j, n, m.mask_KQ);
     const float scale = p.a.scale;
     for (int64_t k = 0; k < n; ++k) {
       float *const prob = m.p_KQ + k * Q, *const grad = m.d_p_KQ + k * Q;
       const float* const factor = m.mask_KQ + k * Q;
+      const int64_t begin = mask_row(sight, k, padded, prob);
+      std::fill(grad, grad + begin, 0.0f);
       if (drops) {
 #pragma omp simd
-        for (int64_t i = 0; i < padded; ++i) {
+        for (int64_t i = begin; i < padded; ++i) {
           const float e = exp_simd(prob[i] - lse[i]);
           grad[i] = e * (grad[i] * factor[i] - delta[i]) * scale;
           prob[i] = e * factor[i];
         }
       } else {
 #pragma omp simd
-        for (int64_t i = 0; i < padded; ++i) {
+        for (int64_t i = begin; i < padded; ++i) {
           const float e = exp_simd(prob[i] - lse[i]);
           grad[i] = e * (grad[i] - delta[i]) * scale;
           prob[i] = e;
         }
       }
     }
-    tile_product<true>(n, D, t.n, {m.p_KQ, Q, 1}, g, d_out.stride, d.value.row(k_row) + kh * D, d.value.stride);
-    tile_product<true>(n, D, t.n, {m.d_p_KQ, Q, 1}, query, p.query.stride, d.key.row(k_row) + kh * D, d.key.stride);
-    tile_product<true>(t.n, D, n, {m.d_p_KQ, 1, Q}, key.data, key.row, m.sum_QD, D);
+    tile_product<true>(n, D, {m.p_KQ, Q, 1}, m.d_out_QD, D, d.value.row(k_row) + kh * D, d.value.stride,
+                       sight.over_queries(t.n));
+    tile_product<true>(n, D, {m.d_p_KQ, Q, 1}, m.q_QD, D, d.key.row(k_row) + kh * D, d.key.stride,
+                       sight.over_queries(t.n));
+    tile_product<true>(t.n, D, {m.d_p_KQ, 1, Q}, m.k_KD, D, m.sum_QD, D, sight.over_keys());
   }
   for (int64_t i = 0; i < t.n; ++i)
     std::copy(m.sum_QD + i * D, m.sum_QD + (i + 1) * D, d.query.row(row0 + i) + t.h * D);
 }
+
+int64_t tiles_of(int64_t queries) { return (queries + Q - 1) / Q; }
 
 /// Multiply-adds of a call, for the decision whether threads are worth it.
 int64_t work_of(const Problem& p) {
@@ -274,17 +341,27 @@ void CpuBackend::attention_forward(Queue, View out_RHD, View lse_HR, ConstView q
   const auto out = check.matrix("out", out_RHD, rows, int64_t{a.heads} * a.head_size);
   float* lse = check.flat("lse", lse_HR, a.heads * rows);
   const Problem p = checked(check, query, key, value, a, rows);
-  int64_t most_tiles = 0;
-  for (int64_t s = 0; s < p.sequences; ++s) most_tiles = std::max(most_tiles, (p.q_count(s) + Q - 1) / Q);
   float* memory = attention_scratch_.floats(attention_scratch_floats(a.head_size) * static_cast<std::size_t>(threads_));
-  // Late tiles see more keys: they are started first.
-  parallel_for_uneven(threads_, p.sequences * a.heads * most_tiles, work_of(p), [&](int64_t task) {
-    const int64_t tile = most_tiles - 1 - task / (p.sequences * a.heads);
-    const int64_t s = task % (p.sequences * a.heads) / a.heads, h = task % a.heads;
-    if (tile * Q >= p.q_count(s)) return;
+  const auto run_tile = [&](int64_t s, int64_t h, int64_t tile) {
     const QueryTile t{s, h, tile * Q, std::min(Q, p.q_count(s) - tile * Q)};
     forward_tile(p, t, attention_tiles(memory, a.head_size, omp_get_thread_num()), out, lse + h * rows);
-  });
+  };
+  const int64_t heads = p.sequences * a.heads;
+  int64_t most_tiles = 0;
+  for (int64_t s = 0; s < p.sequences; ++s) most_tiles = std::max(most_tiles, tiles_of(p.q_count(s)));
+  // A thread that takes all tiles of a head finds its keys in the cache again.  Where there are few heads, threads
+  // share them tile by tile, late ones first because they see more keys.
+  if (heads >= 4 * threads_ || most_tiles <= 1) {
+    parallel_for_uneven(threads_, heads, work_of(p), [&](int64_t task) {
+      const int64_t s = task / a.heads;
+      for (int64_t tile = 0; tile < tiles_of(p.q_count(s)); ++tile) run_tile(s, task % a.heads, tile);
+    });
+  } else {
+    parallel_for_uneven(threads_, heads * most_tiles, work_of(p), [&](int64_t task) {
+      const int64_t tile = most_tiles - 1 - task / heads, s = task % heads / a.heads;
+      if (tile < tiles_of(p.q_count(s))) run_tile(s, task % a.heads, tile);
+    });
+  }
 }
 
 void CpuBackend::attention_backward(Queue q, View d_query, View d_key, View d_value, ConstView d_out_RHD,

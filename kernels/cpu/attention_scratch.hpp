@@ -6,12 +6,15 @@
 
 namespace banyan::kernels::cpu {
 
-inline constexpr std::int64_t kQueryTile = 32;  ///< queries of one head that are computed together
+inline constexpr std::int64_t kQueryTile = 64;  ///< queries of one head that are computed together
 inline constexpr std::int64_t kKeyTile = 96;    ///< keys that they meet at a time
 
-/// Tiles of one thread; Dr = D rounded up to 16 floats.
+/// Tiles of one thread.  Operands are copied into them, because rows that lie kilobytes apart (one head of a fused
+/// q,k,v matrix) compete for the same few lines of the cache.
 struct AttentionTiles {
   float *q_DQ, *d_out_DQ;  ///< [D, Q]: queries and output gradients, transposed
+  float *k_KD, *v_KD;      ///< [K, D]: keys and values, without the gaps between their rows
+  float *q_QD, *d_out_QD;  ///< [Q, D]: queries and output gradients, without gaps
   float *p_KQ, *d_p_KQ;    ///< [K, Q]: scores, probabilities; their gradient
   float* mask_KQ;          ///< [K, Q]: dropout factors
   float* sum_QD;           ///< [Q, D]: output, or gradient of the queries, before it is stored
@@ -22,7 +25,7 @@ constexpr std::int64_t rounded16(std::int64_t n) { return (n + 15) / 16 * 16; }
 
 constexpr std::size_t attention_scratch_floats(int head_size) {
   const std::int64_t D = rounded16(head_size);
-  return static_cast<std::size_t>(3 * D * kQueryTile + 3 * kKeyTile * kQueryTile + 3 * kQueryTile);
+  return static_cast<std::size_t>(5 * D * kQueryTile + 2 * D * kKeyTile + 3 * kKeyTile * kQueryTile + 3 * kQueryTile);
 }
 
 inline AttentionTiles attention_tiles(float* memory, int head_size, int thread) {
@@ -36,6 +39,10 @@ inline AttentionTiles attention_tiles(float* memory, int head_size, int thread) 
   AttentionTiles t;
   t.q_DQ = take(D * kQueryTile);
   t.d_out_DQ = take(D * kQueryTile);
+  t.k_KD = take(D * kKeyTile);
+  t.v_KD = take(D * kKeyTile);
+  t.q_QD = take(D * kQueryTile);
+  t.d_out_QD = take(D * kQueryTile);
   t.sum_QD = take(D * kQueryTile);
   t.p_KQ = take(kKeyTile * kQueryTile);
   t.d_p_KQ = take(kKeyTile * kQueryTile);

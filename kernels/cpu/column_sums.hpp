@@ -14,7 +14,7 @@ namespace banyan::kernels::cpu {
 /// order fixed.
 template <int Sums, class Add, class Store>
 void column_sums(int threads, std::int64_t rows, std::int64_t columns, const Add& add, const Store& store) {
-  constexpr std::int64_t strip = 128, block = 64;
+  constexpr std::int64_t strip = 384, block = 64;
   parallel_for(threads, (columns + strip - 1) / strip, rows * columns, [&](std::int64_t s) {
     const std::int64_t begin = s * strip, n = std::min(strip, columns - begin);
     alignas(64) float total[Sums][strip] = {};

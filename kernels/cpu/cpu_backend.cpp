@@ -107,6 +107,8 @@ std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) {
   return std::make_unique<cpu::CpuBackend>(options);
 }
 
+int available_cores() { return cpu::available_cores(); }
+
 std::string cpu_isa() { return cpu::name_of(cpu::processor_isa()); }
 
 }  // namespace banyan::kernels

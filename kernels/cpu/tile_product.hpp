@@ -13,6 +13,11 @@ struct Operand {
   std::int64_t row, column;
 };
 
+/// Part of the depth of a product.
+struct Range {
+  std::int64_t begin, end;
+};
+
 namespace tile {
 
 inline constexpr int kLanes = 8;
@@ -24,6 +29,26 @@ inline Vector load(const float* p) {
   return v;
 }
 inline void store(float* p, const Vector& v) { std::memcpy(p, &v, sizeof v); }
+
+/// out[d][i] = factor * rows[i][d] for eight by eight elements, in three rounds that swap ever larger blocks.
+inline void transpose8(const float* rows, std::int64_t stride, float factor, float* out, std::int64_t out_stride) {
+  using Mask = int __attribute__((vector_size(kLanes * sizeof(int))));
+  Vector a[8], b[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) a[i] = load(rows + i * stride) * factor;
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i)
+    b[i] = i % 2 == 0 ? __builtin_shuffle(a[i], a[i + 1], Mask{0, 8, 2, 10, 4, 12, 6, 14})
+                      : __builtin_shuffle(a[i - 1], a[i], Mask{1, 9, 3, 11, 5, 13, 7, 15});
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i)
+    a[i] = i % 4 < 2 ? __builtin_shuffle(b[i], b[i + 2], Mask{0, 1, 8, 9, 4, 5, 12, 13})
+                     : __builtin_shuffle(b[i - 2], b[i], Mask{2, 3, 10, 11, 6, 7, 14, 15});
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i)
+    store(out + i * out_stride, i < 4 ? __builtin_shuffle(a[i], a[i + 4], Mask{0, 1, 2, 3, 8, 9, 10, 11})
+                                      : __builtin_shuffle(a[i - 4], a[i], Mask{4, 5, 6, 7, 12, 13, 14, 15}));
+}
 
 /// c[Rows, Vectors*8] (=|+=) a[Rows, depth] * b[depth, Vectors*8].
 template <int Rows, int Vectors, bool Add>
@@ -54,23 +79,27 @@ inline void block(std::int64_t depth, Operand a, const float* b, std::int64_t b_
     }
 }
 
+/// The block of up to six rows at row r; `range` says which part of the depth counts there.
 template <int Vectors, bool Add>
-inline void panel(std::int64_t rows, std::int64_t depth, Operand a, const float* b, std::int64_t b_row, float* c,
-                  std::int64_t c_row) {
-  std::int64_t r = 0;
-  const auto at = [&](std::int64_t i) { return Operand{a.data + i * a.row, a.row, a.column}; };
-  for (; r + 6 <= rows; r += 6) block<6, Vectors, Add>(depth, at(r), b, b_row, c + r * c_row, c_row);
-  switch (rows - r) {
+inline void rows_of(int rows, Range range, Operand a, const float* b, std::int64_t b_row, float* c,
+                    std::int64_t c_row) {
+  a.data += range.begin * a.column;
+  b += range.begin * b_row;
+  const std::int64_t depth = range.end > range.begin ? range.end - range.begin : 0;
+  if (Add && depth == 0) return;
+  switch (rows) {
+    case 6:
+      return block<6, Vectors, Add>(depth, a, b, b_row, c, c_row);
     case 5:
-      return block<5, Vectors, Add>(depth, at(r), b, b_row, c + r * c_row, c_row);
+      return block<5, Vectors, Add>(depth, a, b, b_row, c, c_row);
     case 4:
-      return block<4, Vectors, Add>(depth, at(r), b, b_row, c + r * c_row, c_row);
+      return block<4, Vectors, Add>(depth, a, b, b_row, c, c_row);
     case 3:
-      return block<3, Vectors, Add>(depth, at(r), b, b_row, c + r * c_row, c_row);
+      return block<3, Vectors, Add>(depth, a, b, b_row, c, c_row);
     case 2:
-      return block<2, Vectors, Add>(depth, at(r), b, b_row, c + r * c_row, c_row);
+      return block<2, Vectors, Add>(depth, a, b, b_row, c, c_row);
     case 1:
-      return block<1, Vectors, Add>(depth, at(r), b, b_row, c + r * c_row, c_row);
+      return block<1, Vectors, Add>(depth, a, b, b_row, c, c_row);
     default:
       return;
   }
@@ -79,18 +108,26 @@ inline void panel(std::int64_t rows, std::int64_t depth, Operand a, const float*
 }  // namespace tile
 
 /// c[rows, columns] (=|+=) a[rows, depth] * b[depth, columns]; the rows of b and c are contiguous.
-template <bool Add>
-void tile_product(std::int64_t rows, std::int64_t columns, std::int64_t depth, Operand a, const float* b,
-                  std::int64_t b_row, float* c, std::int64_t c_row) {
+/// used(r, r_end, n, n_end) is the Range of the depth that the block [r, r_end) x [n, n_end) needs: the rest is known
+/// to be zero (a triangle that the causal mask cuts off).
+template <bool Add, class Used>
+void tile_product(std::int64_t rows, std::int64_t columns, Operand a, const float* b, std::int64_t b_row, float* c,
+                  std::int64_t c_row, const Used& used) {
   std::int64_t n = 0;
-  for (; n + 2 * tile::kLanes <= columns; n += 2 * tile::kLanes)
-    tile::panel<2, Add>(rows, depth, a, b + n, b_row, c + n, c_row);
-  for (; n + tile::kLanes <= columns; n += tile::kLanes)
-    tile::panel<1, Add>(rows, depth, a, b + n, b_row, c + n, c_row);
+  const auto panel = [&]<int Vectors>() {
+    for (std::int64_t r = 0; r < rows; r += 6) {
+      const auto height = static_cast<int>(rows - r < 6 ? rows - r : 6);
+      tile::rows_of<Vectors, Add>(height, used(r, r + height, n, n + Vectors * tile::kLanes),
+                                  {a.data + r * a.row, a.row, a.column}, b + n, b_row, c + r * c_row + n, c_row);
+    }
+  };
+  for (; n + 2 * tile::kLanes <= columns; n += 2 * tile::kLanes) panel.template operator()<2>();
+  for (; n + tile::kLanes <= columns; n += tile::kLanes) panel.template operator()<1>();
   for (; n < columns; ++n)
     for (std::int64_t r = 0; r < rows; ++r) {
+      const Range range = used(r, r + 1, n, n + 1);
       float sum = 0;
-      for (std::int64_t k = 0; k < depth; ++k) sum += a.data[r * a.row + k * a.column] * b[k * b_row + n];
+      for (std::int64_t k = range.begin; k < range.end; ++k) sum += a.data[r * a.row + k * a.column] * b[k * b_row + n];
       c[r * c_row + n] = Add ? c[r * c_row + n] + sum : sum;
     }
 }

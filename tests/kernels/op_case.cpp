@@ -1,5 +1,7 @@
 #include "tests/kernels/op_case.hpp"
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <cstring>
 
@@ -61,8 +63,12 @@ Bound::Bound(const std::vector<TensorSpec>& specs, const Values& values) {
   for (const TensorSpec& spec : specs) {
     View v(nullptr, spec.dtype, spec.shape);
     if (spec.stride) v.row_stride = spec.stride;
-    const std::size_t bytes = (allocated(v) + 64) / 64 * 64;
-    std::shared_ptr<std::byte> memory(static_cast<std::byte*>(std::aligned_alloc(64, bytes)), std::free);
+    // Large tensors lie in huge pages, as those of the backend's allocate() do.
+    constexpr std::size_t huge = std::size_t{2} << 20;
+    const std::size_t alignment = allocated(v) < huge ? 64 : huge;
+    const std::size_t bytes = (allocated(v) + alignment) / alignment * alignment;
+    std::shared_ptr<std::byte> memory(static_cast<std::byte*>(std::aligned_alloc(alignment, bytes)), std::free);
+    if (alignment == huge) madvise(memory.get(), bytes, MADV_HUGEPAGE);
     std::memset(memory.get(), static_cast<int>(kGap), bytes);
     v.data = memory.get();
     tensors_.emplace(spec.name, Tensor{spec, memory, v});
