@@ -16,19 +16,23 @@
 #include "src/base/units.hpp"
 #include "src/plan/memory.hpp"
 #include "src/plan/report.hpp"
+#include "src/plan/search.hpp"
 
 namespace banyan::app {
 namespace {
 
 constexpr std::string_view kUsage =
-    R"(banyan plan CONFIG [--ranks N] [--gflops X] [--memory SIZE] [--section.key=value ...]
+    R"(banyan plan CONFIG [--ranks N] [--gflops X] [--link SIZE] [--memory SIZE] [--search] [--section.key=value ...]
 
 Prints what `banyan train CONFIG` on N ranks will do: mesh, pipeline stages, schedule, memory of a rank of each stage, and
 a prediction of the step's time.  Starts nothing and needs no MPI.
 
   --ranks N       ranks of the job (default 1)
   --gflops X      GFLOP/s that matrix products reach on one rank; measured on this machine when left out
+  --link SIZE     bytes a second that a message between two ranks reaches (default 5GB)
   --memory SIZE   memory of one rank, for example 16GiB; a plan that needs more is refused with exit code 78
+  --search        instead of one plan: every tensor x data x pipeline and microbatch that N ranks allow and that fits into
+                  the memory of a rank, the fastest by prediction first
 
 model.vocab = 0 needs the token files of data.train to be there.
 )";
@@ -42,13 +46,12 @@ std::int64_t dataset_vocab(const config::Config& config) {
 }
 
 /// FLOP/s of a matrix product of the model's own shape: the best of a few, since a busy machine only ever slows it.
-double measured_flops(const config::Config& config, const plan::Layout& layout) {
+double measured_flops(const config::Config& config, const model::ModelShape& model) {
   const std::unique_ptr<kernels::Backend> backend =
       kernels::make_cpu_backend({.threads = static_cast<int>(config.run.threads), .max_isa = ""});
-  const std::int64_t rows = std::min<std::int64_t>(512, layout.sequences * layout.model.context);
-  const std::int64_t in = std::min<std::int64_t>(2048, layout.model.width);
-  const std::int64_t out =
-      std::min<std::int64_t>(2048, std::max<std::int64_t>(1, layout.model.ffn / layout.mesh.tensor));
+  const std::int64_t rows = std::min<std::int64_t>(512, config.parallel.microbatch * model.context);
+  const std::int64_t in = std::min<std::int64_t>(2048, model.width);
+  const std::int64_t out = std::min<std::int64_t>(2048, std::max<std::int64_t>(1, model.ffn / config.parallel.tensor));
   std::vector<float> a(static_cast<std::size_t>(rows * in), 0.5f), b(static_cast<std::size_t>(out * in), 0.25f),
       c(static_cast<std::size_t>(rows * out));
   const kernels::Gemm gemm{.c = View(c.data(), {rows, out}),
@@ -73,15 +76,29 @@ ExitCode run(Args& args) {
   const auto ranks = static_cast<int>(args.integer("ranks", 1, 1, 1 << 24));
   const double gflops = args.real("gflops", 0);
   const std::string memory_text = args.value("memory").value_or("");
+  const std::string link_text = args.value("link").value_or("5GB");
+  const bool search = args.flag("search");
   args.finish(1, 1, kUsage);
   if (gflops < 0) throw UsageError("--gflops={} is refused; it is a speed", gflops);
   const std::optional<std::int64_t> memory = parse_bytes(memory_text);
   if (!memory_text.empty() && (!memory || *memory < 1))
     throw UsageError("--memory={} is refused; write a size such as 16GiB", memory_text);
+  const std::optional<std::int64_t> link = parse_bytes(link_text);
+  if (!link || *link < 1) throw UsageError("--link={} is refused; write a size such as 5GB", link_text);
 
-  const plan::Layout layout = plan::make_layout(config, ranks, dataset_vocab(config));
+  const std::int64_t vocab = dataset_vocab(config);
   plan::Machine machine;
-  machine.flops = gflops > 0 ? gflops * 1e9 : measured_flops(config, layout);
+  machine.flops = gflops > 0 ? gflops * 1e9 : measured_flops(config, plan::make_model_shape(config, vocab));
+  machine.message_rate = static_cast<double>(*link);
+  if (search) {
+    const plan::SearchResult result = plan::search_divisions(config, ranks, vocab, machine, memory.value_or(0));
+    if (result.divisions.empty())
+      throw ConfigError("no division of {} ranks works{}; use more ranks, parallel.zero = 1 or train.recompute = block",
+                        ranks, result.too_large > 0 ? " within --memory" : "");
+    fmt::print("{}", plan::division_table(result, 12));
+    return ExitCode::kFinished;
+  }
+  const plan::Layout layout = plan::make_layout(config, ranks, vocab);
   fmt::print("{}", plan::report(layout, config, machine));
 
   const std::int64_t needed = plan::largest_rank(layout, config);
@@ -103,7 +120,7 @@ Command plan_command() {
   return {.name = "plan",
           .summary = "print mesh, stages, schedule, memory and predicted time of a job",
           .usage = kUsage,
-          .options_with_value = {"ranks", "gflops", "memory"},
+          .options_with_value = {"ranks", "gflops", "link", "memory"},
           .run = run,
           .takes_config = true};
 }

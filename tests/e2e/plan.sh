@@ -24,6 +24,10 @@ says "stage 1 .0aa"
 plan 0 "$repo/configs/quickstart.ini" --ranks 4 --model.vocab=1000
 says "FLOP/s a rank"
 
+plan 0 "$repo/configs/gpt2-124m.ini" --ranks 4 --gflops 100 --memory 8GiB --search
+says "--parallel.tensor="
+says "do not fit"
+plan 78 "$repo/configs/gpt2-124m.ini" --ranks 4 --gflops 100 --memory 1MiB --search
 plan 78 "$repo/configs/gpt2-124m.ini" --gflops 100 --memory 1GiB
 says "a rank needs"
 says "memory = 1GiB"
