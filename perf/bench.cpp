@@ -18,6 +18,7 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"ops", bench_ops, "every operation of the backend, as a fraction of the machine's peak"},
+    {"comm", bench_comm, "messages and collectives between the ranks it is started on (mpirun -n N bench comm)"},
 };
 
 void print_usage(std::FILE* to) {

@@ -18,5 +18,6 @@ class Options {
 };
 
 int bench_ops(const std::vector<std::string>& words);
+int bench_comm(const std::vector<std::string>& words);
 
 }  // namespace banyan::perf
