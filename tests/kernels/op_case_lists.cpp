@@ -30,6 +30,7 @@ std::vector<OpCase> small_cases() {
     c.push_back(add(r, k));
     c.push_back(dropout(r, k, 0.1f));
     c.push_back(dropout(r, k, 0.5f, 1234567));
+    c.push_back(dropout(r, k, 0.3f, (std::int64_t{1} << 40) + 2));
     c.push_back(dropout(r, k, 0));
     c.push_back(embedding_forward(r, 11, k));
     c.push_back(embedding_forward(r, 11, k, 22));
