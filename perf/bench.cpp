@@ -18,6 +18,7 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"ops", bench_ops, "every operation of the backend, as a fraction of the machine's peak"},
+    {"step", bench_step, "a whole optimizer step, in tokens per second and as a fraction of the GEMM peak"},
     {"comm", bench_comm, "messages and collectives between the ranks it is started on (mpirun -n N bench comm)"},
 };
 

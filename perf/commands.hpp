@@ -18,6 +18,7 @@ class Options {
 };
 
 int bench_ops(const std::vector<std::string>& words);
+int bench_step(const std::vector<std::string>& words);
 int bench_comm(const std::vector<std::string>& words);
 
 }  // namespace banyan::perf
