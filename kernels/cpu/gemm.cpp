@@ -9,6 +9,7 @@
 #include "kernels/cpu/check.hpp"
 #include "kernels/cpu/column_sums.hpp"
 #include "kernels/cpu/cpu_backend.hpp"
+#include "kernels/cpu/gemm_few_rows.hpp"
 #include "kernels/cpu/gemm_packing.hpp"
 #include "kernels/cpu/parallel.hpp"
 
@@ -40,6 +41,11 @@ void CpuBackend::gemm(Queue, const Gemm& g) {
   const float* bias = g.bias ? check.flat("bias", g.bias, N) : nullptr;
   check.that(!(bias && g.accumulate), "bias", "cannot be added to what is accumulated into");
   if (M == 0 || N == 0) return;
+  if (M <= kFewRows && !g.transpose_a && g.transpose_b)
+    return product_of_few_rows(threads_, a, b, [&](std::int64_t m, std::int64_t n, float sum) {
+      float& to = c.row(m)[n];
+      to = (g.accumulate ? to : bias ? bias[n] : 0.0f) + g.alpha * sum;
+    });
   if (bias) parallel_for(threads_, M, c.count(), [&](std::int64_t r) { std::copy(bias, bias + N, c.row(r)); });
   const bool add = bias || g.accumulate;
   if (K == 0) {

@@ -13,6 +13,8 @@ std::vector<OpCase> small_cases() {
       c.push_back(gemm(t[0], t[1], 130, 77, 50, {.accumulate = true, .strided = strided, .alpha = -2}));
       c.push_back(gemm(t[0], t[1], 16, 100, 0, {.bias = true, .strided = strided}));
     }
+  for (const std::int64_t rows : {1, 2, 3, 4, 6, 11, 16, 17})
+    c.push_back(gemm('N', 'T', rows, 25, 83, {.bias = true, .strided = rows % 2 == 1, .alpha = 0.5f}));
   for (const auto& [r, k] : {std::pair{1, 1}, {1, 200}, {7, 33}, {200, 129}, {130, 300}}) {
     for (const bool strided : {false, true}) {
       c.push_back(bias_backward(r, k, strided));
@@ -104,7 +106,7 @@ std::vector<OpCase> bench_cases() {
   c.push_back(gemm('N', 'T', 512, 50257, 768));
   c.push_back(gemm('N', 'N', 512, 768, 50257));
   c.push_back(gemm('T', 'N', 50257, 768, 512, {.accumulate = true}));
-  for (const std::int64_t rows : {1, 8}) {  // generation
+  for (const std::int64_t rows : {1, 8, 16}) {  // generation
     c.push_back(gemm('N', 'T', rows, 3072, 768, {.bias = true}));
     c.push_back(gemm('N', 'T', rows, 50257, 768));
   }
