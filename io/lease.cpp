@@ -4,10 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstdlib>
 #include <fstream>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <thread>
 
 #include "io/atomic_file.hpp"
 #include "src/base/error.hpp"
@@ -19,6 +22,7 @@ using nlohmann::json;
 
 constexpr std::size_t kSmallFile = 64 << 10;
 constexpr int kMaxAttempts = 100;
+constexpr Seconds kGrace{5};
 
 std::filesystem::path lease_dir(const std::filesystem::path& run_dir) { return run_dir / "lease"; }
 std::filesystem::path epoch_dir(const std::filesystem::path& run_dir, std::int64_t epoch) {
@@ -175,6 +179,45 @@ std::optional<LeaseOwner> lease_owner(const std::filesystem::path& run_dir, std:
   }
 }
 
+/// Raises the counter until told to leave.
+struct Lease::Heart {
+  std::filesystem::path file;
+  Seconds interval{};
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool leaving = false, left = false;
+  std::thread thread;
+
+  static void start(const std::shared_ptr<Heart>& heart) {
+    heart->thread = std::thread([heart] { heart->beat(); });
+  }
+  void beat() {
+    std::unique_lock lock(mutex);
+    for (std::int64_t count = 1; !wake.wait_for(lock, interval, [this] { return leaving; }); ++count) {
+      lock.unlock();
+      // Neither synced nor replaced as a whole: a reader only asks whether it changes.  A full disk must not end the
+      // job; the next beat tries again.
+      std::ofstream(file, std::ios::trunc) << count << "\n";
+      lock.lock();
+    }
+    left = true;
+    wake.notify_all();
+  }
+  /// False when the thread hangs in the system; then it is let go.
+  bool stop() {
+    std::unique_lock lock(mutex);
+    leaving = true;
+    wake.notify_all();
+    const bool ended = wake.wait_for(lock, kGrace, [this] { return left; });
+    lock.unlock();
+    if (ended)
+      thread.join();
+    else
+      thread.detach();
+    return ended;
+  }
+};
+
 Lease::Lease(std::filesystem::path run_dir, const LeaseOptions& options)
     : run_dir_(std::move(run_dir)), options_(options), owner_(LeaseOwner::self()) {
   make_directories(lease_dir(run_dir_));
@@ -212,27 +255,14 @@ Lease::Lease(std::filesystem::path run_dir, const LeaseOptions& options)
     }
   }
   fsync_dir(lease_dir(run_dir_));
-  heart_ = std::thread([this] { beat(); });
-}
-
-void Lease::beat() {
-  std::unique_lock lock(mutex_);
-  for (std::int64_t count = 1; !wake_.wait_for(lock, options_.beat, [this] { return leaving_; }); ++count) {
-    try {
-      // Neither synced nor replaced atomically in vain: a reader only asks whether it changes.
-      std::ofstream(dir_ / "HEARTBEAT", std::ios::trunc) << count << "\n";
-    } catch (const std::exception&) {  // a full disk must not end the job; the next beat tries again
-    }
-  }
+  heart_ = std::make_shared<Heart>();
+  heart_->file = dir_ / "HEARTBEAT";
+  heart_->interval = options_.beat;
+  Heart::start(heart_);
 }
 
 Lease::~Lease() {
-  {
-    std::lock_guard lock(mutex_);
-    leaving_ = true;
-  }
-  wake_.notify_all();
-  if (heart_.joinable()) heart_.join();
+  if (!heart_->stop()) return;
   try {
     if (lost().empty()) write_atomic(dir_ / "RELEASED", "");
   } catch (const std::exception&) {  // the next start sees that this process is gone

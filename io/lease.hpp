@@ -8,16 +8,12 @@
 //   lease/e7/RELEASED    the holder left in order
 #pragma once
 
-#include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "io/manifest.hpp"
@@ -64,16 +60,13 @@ class Lease {
   std::string lost() const;
 
  private:
-  void beat();
+  struct Heart;
 
   std::filesystem::path run_dir_, dir_;
   LeaseOptions options_;
   LeaseOwner owner_;
   std::int64_t epoch_ = 0;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool leaving_ = false;
-  std::thread heart_;
+  std::shared_ptr<Heart> heart_;  ///< the heartbeat's thread; it outlives the lease when the file system hangs
 };
 
 /// Epochs under RUN_DIR/lease, ascending.

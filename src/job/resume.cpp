@@ -66,7 +66,7 @@ void Source::read_slab(io::TensorKind kind, const std::string& name, const Shape
 
 std::vector<Candidate> readable_candidates(const std::string& path) {
   const fs::path place = settled(path);
-  if (!io::path_exists(place)) throw ConfigError("{} is not there; give a checkpoint or a run directory", path);
+  if (!fs::is_directory(place)) throw ConfigError("{} is no directory; give a checkpoint or a run directory", path);
   if (io::path_exists(place / io::kManifestName)) return {{place, {place.string(), ""}, false}};
   std::vector<Candidate> all = chain_candidates(io::RunStore(place), INT64_MAX, false);
   if (all.empty()) throw ConfigError("{} is neither a checkpoint nor a run directory with a usable one", path);
@@ -98,7 +98,7 @@ std::vector<Candidate> resume_candidates(const io::RunStore& store, std::int64_t
   }
 
   const fs::path place = settled(resume);
-  if (!io::path_exists(place)) throw ConfigError("checkpoint.resume = {}: there is no such checkpoint", resume);
+  if (!fs::is_directory(place)) throw ConfigError("checkpoint.resume = {}: there is no such directory", resume);
   const bool own = settled(store.ckpt_dir()) == place.parent_path();
   const std::string start = own ? place.filename().string() : place.string();
   for (const io::CheckpointId& base : store.bases(epoch)) {
