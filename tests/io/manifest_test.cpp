@@ -225,7 +225,7 @@ TEST(Manifest, RandomContentsWithFittingDigestsNeverCrash) {
   int accepted = 0;
   for (int round = 0; round < 4000; ++round) {
     ordered_json j = good;
-    for (unsigned n = 1 + random() % 3; n > 0; --n) mutate(j, random);
+    for (auto n = 1 + random() % 3; n > 0; --n) mutate(j, random);
     if (!j.is_object()) continue;
     const std::string text = sealed(j);
     try {
