@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "src/base/log.hpp"
+#include "src/base/process_memory.hpp"
 #include "src/base/section.hpp"
 #include "src/base/signals.hpp"
 #include "src/config/load.hpp"
@@ -106,8 +107,10 @@ ExitCode run_job(const JobArgs& args, const std::function<ExitCode(Job&)>& body)
   Ending ending;
   try {
     world = comm::make_mpi_world();
+    const std::int64_t memory_at_start = peak_memory();
     log_to(*world, config::defaults(), "");
     job = make_job(*world, args);
+    job->memory_at_start = memory_at_start;
     log_to(*world, job->config, "");
     ending.code = body(*job);
   } catch (...) {

@@ -58,6 +58,7 @@ class Job {
   std::string isa;  ///< lowest common instruction set of the ranks
   std::filesystem::path run_dir;
   std::int64_t attempt = 0;  ///< number of this start in the run directory; 0: not opened
+  std::int64_t memory_at_start = 0;                 ///< peak_memory() right after MPI_Init, which no plan counts
   std::int64_t step = -1;    ///< last step begun, for cause records
 
   Job(comm::World& world, std::string command, config::Config config, std::string config_text);

@@ -1,16 +1,17 @@
 #include "src/train/loop.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "io/dataset.hpp"
 #include "src/base/log.hpp"
+#include "src/base/process_memory.hpp"
 #include "src/job/checkpoint.hpp"
 #include "src/job/metrics.hpp"
 #include "src/job/run_dir.hpp"
+#include "src/plan/memory.hpp"
 #include "src/train/evaluate.hpp"
 #include "src/train/loss_stats.hpp"
 #include "src/train/plan_text.hpp"
@@ -28,12 +29,10 @@ constexpr int kSaveTries = 3;
 /// Longest silence while checkpoints are read or written.
 constexpr Seconds kStoragePatience{3600};
 
-/// Highest resident memory of this process so far, 0 where the kernel does not say.
-std::int64_t peak_memory() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.rfind("VmHWM:", 0) == 0) return std::stoll(line.substr(6)) * 1024;
-  return 0;
+std::int64_t planned_memory(const job::Job& job, const job::Team& team) {
+  config::Config config = job.config;
+  config.run.threads = job.threads;
+  return plan::memory_plan(team.layout, config, team.at).total();
 }
 
 class Loop {
@@ -57,11 +56,12 @@ class Loop {
   std::optional<job::LineFile> metrics_;  ///< rank 0
   std::optional<Progress> progress_;      ///< rank 0
   LossStats loss_stats_;
-  std::int64_t step_ = 0;        ///< optimizer steps done
-  std::int64_t tokens_ = 0;      ///< trained on so far
-  int misses_ = 0;               ///< failed saves in a row
-  double checkpoint_stall_ = 0;  ///< seconds of the last save, reported with the next step
-  double slowest_step_ = 12;     ///< seconds; the first step sets things up
+  std::int64_t step_ = 0;            ///< optimizer steps done
+  std::int64_t tokens_ = 0;          ///< trained on so far
+  int misses_ = 0;                   ///< failed saves in a row
+  std::int64_t memory_planned_ = 0;  ///< bytes of this rank
+  double checkpoint_stall_ = 0;      ///< seconds of the last save, reported with the next step
+  double slowest_step_ = 12;         ///< seconds; the first step sets things up
 };
 
 Loop::Loop(job::Job& job)
@@ -81,6 +81,7 @@ Loop::Loop(job::Job& job)
     options.keep = static_cast<int>(job.config.checkpoint.keep);
     options.view = job.config.checkpoint.view;
     checkpoints_ = std::make_unique<job::Checkpoints>(*team_->all, options);
+    memory_planned_ = planned_memory(job_, *team_);
     epoch = checkpoints_->epoch();
     job::write_run_files(job_, plan_text(*team_, job_), plans_json(job_));
     trainer_ = std::make_unique<Trainer>(job_, *team_, *samples_);
@@ -167,7 +168,8 @@ void Loop::report(const StepReport& r, double seconds, std::optional<double> val
                  {"pipeline_wait_share", r.link_wait / seconds},
                  {"reduce_wait_share", r.reduce_wait / seconds},
                  {"checkpoint_stall_ms", checkpoint_stall_ * 1e3},
-                 {"peak_memory", peak_memory()}};
+                 {"memory", peak_memory() - job_.memory_at_start},
+                 {"memory_planned", memory_planned_}};
   checkpoint_stall_ = 0;
   if (validation_loss) m.push_back({"validation_loss", *validation_loss, "validation", 4});
   progress_->step(step_, m, validation_loss.has_value());
