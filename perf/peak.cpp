@@ -1,9 +1,14 @@
 #include "perf/peak.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <ctime>
 #include <memory>
+
+#include "src/base/error.hpp"
 
 namespace banyan::perf {
 namespace {
@@ -13,8 +18,10 @@ using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
 
 /// Multiply-adds of one thread; the result is returned so that nothing is removed.
 __attribute__((noinline)) float chains(long rounds, float seed) {
-  Vector x0{}, x1 = x0 + 1, x2 = x0 + 2, x3 = x0 + 3, x4 = x0 + 4, x5 = x0 + 5, x6 = x0 + 6, x7 = x0 + 7, x8 = x0 + 8,
-               x9 = x0 + 9;  // all different, or the compiler would compute one
+  // All different and none the fixed point 1, or the compiler would compute fewer of them.
+  const Vector two = Vector{} + 2.0f;
+  Vector x0 = two, x1 = two + 1, x2 = two + 2, x3 = two + 3, x4 = two + 4, x5 = two + 5, x6 = two + 6, x7 = two + 7,
+         x8 = two + 8, x9 = two + 9;
   const Vector factor = Vector{} + seed, term = Vector{} + 1e-3f;
   for (long i = 0; i < rounds; ++i) {
     x0 = x0 * factor + term, x1 = x1 * factor + term, x2 = x2 * factor + term, x3 = x3 * factor + term;
@@ -28,7 +35,7 @@ __attribute__((noinline)) float chains(long rounds, float seed) {
 }
 
 double measure_flops(int threads, Clock clock) {
-  constexpr long rounds = 1000000;
+  constexpr long rounds = 8000000;  // long enough for the clock to settle
   double best = 0;
   for (int repeat = 0; repeat < 7; ++repeat) {
     float sink = 0;
@@ -41,9 +48,24 @@ double measure_flops(int threads, Clock clock) {
   return best;
 }
 
+struct Free {
+  void operator()(float *p) const { std::free(p); }
+};
+using Array = std::unique_ptr<float, Free>;
+
+/// In huge pages where the system grants them, as the program's own large arrays are.
+Array huge_array(long count) {
+  constexpr std::size_t page = std::size_t{2} << 20;
+  const std::size_t bytes = (static_cast<std::size_t>(count) * sizeof(float) + page - 1) / page * page;
+  Array array(static_cast<float *>(std::aligned_alloc(page, bytes)));
+  if (!array) throw ConfigError("there is no memory for the {} bytes of an array to measure with", bytes);
+  madvise(array.get(), bytes, MADV_HUGEPAGE);
+  return array;
+}
+
 double measure_bandwidth(int threads, Clock clock) {
   constexpr long count = 16L << 20;
-  const std::unique_ptr<float[]> a(new float[count]), b(new float[count]), c(new float[count]);
+  const Array a = huge_array(count), b = huge_array(count), c = huge_array(count);
   float *const pa = a.get(), *const pb = b.get(), *const pc = c.get();
 #pragma omp parallel for simd num_threads(threads) schedule(static)
   for (long i = 0; i < count; ++i) pa[i] = 0, pb[i] = 1, pc[i] = 2;
