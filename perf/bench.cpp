@@ -20,11 +20,12 @@ constexpr Command kCommands[] = {
     {"ops", bench_ops, "every operation of the backend, as a fraction of the machine's peak"},
     {"step", bench_step, "a whole optimizer step, in tokens per second and as a fraction of the GEMM peak"},
     {"comm", bench_comm, "messages and collectives between the ranks it is started on (mpirun -n N bench comm)"},
+    {"checkpoint", bench_checkpoint, "saving and loading, beside the bare disk (mpirun -n N bench checkpoint)"},
 };
 
 void print_usage(std::FILE* to) {
   fmt::print(to, "bench COMMAND [options]\n");
-  for (const Command& c : kCommands) fmt::print(to, "  {:<8}{}\n", c.name, c.summary);
+  for (const Command& c : kCommands) fmt::print(to, "  {:<11}{}\n", c.name, c.summary);
   fmt::print(to, "bench COMMAND --help lists a command's options.\n");
 }
 

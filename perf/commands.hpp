@@ -20,5 +20,6 @@ class Options {
 int bench_ops(const std::vector<std::string>& words);
 int bench_step(const std::vector<std::string>& words);
 int bench_comm(const std::vector<std::string>& words);
+int bench_checkpoint(const std::vector<std::string>& words);
 
 }  // namespace banyan::perf
