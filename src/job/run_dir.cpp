@@ -12,6 +12,7 @@
 #include <ctime>
 #include <filesystem>
 
+#include "comm/plans/record.hpp"
 #include "io/atomic_file.hpp"
 #include "src/base/json.hpp"
 #include "src/base/log.hpp"
@@ -80,9 +81,23 @@ void log_to(const comm::World& world, const config::Config& config, const std::s
   log::setup(setup);
 }
 
-std::string plans_json(const Job& job) {
+std::string plans_json(const Job& job, const Team& team) {
   Json j;
   j["transport"] = job.world.transport_name();
+  j["groups"] = Json::array();
+  const auto add = [&](const comm::Communicator* group, const std::vector<int>& ranks) {
+    if (!group) return;
+    Json plans = Json::array();
+    for (const comm::PlanRecord& p : comm::record_plans(group->size()))
+      plans.push_back({{"collective", p.collective},
+                       {"bytes", p.bytes},
+                       {"generator", p.generator},
+                       {"digest", fmt::format("{:016x}", p.digest)}});
+    j["groups"].push_back({{"group", group->name()}, {"ranks", ranks}, {"plans", std::move(plans)}});
+  };
+  add(team.tensor.get(), team.mesh.tensor_group(team.at));
+  add(team.data.get(), team.mesh.data_group(team.at));
+  add(team.all.get(), team.mesh.all());
   return j.dump(2) + "\n";
 }
 

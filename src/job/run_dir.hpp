@@ -16,7 +16,7 @@ namespace banyan::job {
 void open_run_dir(Job& job);
 
 /// Which collective plans this job runs, as recorded in the run directory and in checkpoints.
-std::string plans_json(const Job& job);
+std::string plans_json(const Job& job, const Team& team);
 
 /// Where log lines of this rank go from now on; the file is written by rank 0 only and may be "".
 void log_to(const comm::World& world, const config::Config& config, const std::string& file);

@@ -83,7 +83,7 @@ Loop::Loop(job::Job& job)
     checkpoints_ = std::make_unique<job::Checkpoints>(*team_->all, options);
     memory_planned_ = planned_memory(job_, *team_);
     epoch = checkpoints_->epoch();
-    job::write_run_files(job_, plan_text(*team_, job_), plans_json(job_));
+    job::write_run_files(job_, plan_text(*team_, job_), plans_json(job_, *team_));
     trainer_ = std::make_unique<Trainer>(job_, *team_, *samples_);
     const ResumePoint from = resume(*trainer_, *checkpoints_);
     step_ = from.step;

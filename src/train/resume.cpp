@@ -40,6 +40,10 @@ void report_differences(const Trainer& t, const io::Manifest& m) {
   differs(kThreads, std::to_string(t.job.threads));
   if (m.mesh_text != t.team.mesh.shape().str())
     log::info("the mesh was {} and is {} now", m.mesh_text, t.team.mesh.shape().str());
+  else if (m.plans_text != job::plans_json(t.job, t.team))
+    log::warning(
+        "this program adds numbers of several ranks in another order than the one that wrote the checkpoint: "
+        "losses will not be equal to the bit");
   const config::Config saved = config::load_text(m.config_text, "the configuration in the checkpoint").config;
   for (const std::string& key : config::differing_keys(saved, t.job.config))
     if (key.rfind("optimizer.", 0) == 0)
@@ -86,7 +90,7 @@ job::SaveState save_state(const Trainer& t, std::int64_t step, std::int64_t toke
       .model_hash = model_hash(t.team.layout.model),
       .config_text = config::write(resolved(t.job.config, t.team.layout.model)),
       .mesh_text = t.team.mesh.shape().str(),
-      .plans_text = job::plans_json(t.job),
+      .plans_text = job::plans_json(t.job, t.team),
       .extra = {
           {kDataset, t.batch.samples().fingerprint()}, {kIsa, t.job.isa}, {kThreads, std::to_string(t.job.threads)}}};
 }
