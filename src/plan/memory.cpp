@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <thread>
 #include <vector>
 
@@ -31,11 +32,13 @@ std::int64_t optimizer_elements(const Layout& layout, const std::vector<model::L
   return elements;
 }
 
-/// Elements of the largest bucket of gradients.
-std::int64_t largest_part(const model::StageSpec& spec, const std::vector<model::LocalParam>& params) {
+/// Elements that travel through the two staging buffers, which the buckets take in turn.
+std::array<std::int64_t, 2> staged(const model::StageSpec& spec, const std::vector<model::LocalParam>& params) {
   std::vector<std::int64_t> parts(static_cast<std::size_t>(model::part_count(spec)), 0);
   for (const model::LocalParam& p : params) parts[static_cast<std::size_t>(p.part)] += p.count.count();
-  return *std::max_element(parts.begin(), parts.end());
+  std::array<std::int64_t, 2> largest{};
+  for (std::size_t i = 0; i < parts.size(); ++i) largest[i % 2] = std::max(largest[i % 2], parts[i]);
+  return largest;
 }
 
 /// What the backend keeps for itself: the packing of the largest matrix product, tiles of attention, rotary angles.
@@ -116,8 +119,9 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
     add("kernels", kernel_scratch(spec, threads_of(config)),
         fmt::format("packing and tiles of {} threads", threads_of(config)));
   if (layout.use == Use::kTrain && layout.zero && layout.mesh.data > 1) {
-    const std::int64_t elements = largest_part(spec, params);
-    add("shard staging", 2 * elements * kFloat, fmt::format("2 buckets x {} x {} B", elements, kFloat));
+    const std::array<std::int64_t, 2> elements = staged(spec, params);
+    add("shard staging", (elements[0] + elements[1]) * kFloat,
+        fmt::format("2 buckets: ({} + {}) x {} B", elements[0], elements[1], kFloat));
   }
   // A collective adds up in pieces of at most 1 MiB of scratch (comm/plans/choose.cpp); one for each bucket under way.
   std::int64_t collectives = layout.mesh.tensor > 1 ? 1 : 0;
