@@ -20,6 +20,7 @@ namespace {
 class OmpThreads {
  public:
   explicit OmpThreads(int threads) : before_(omp_get_max_threads()) {
+    omp_set_dynamic(0);  // or OMP_DYNAMIC could take threads away, and with them the same bits
     if (threads != before_) omp_set_num_threads(threads);
   }
   ~OmpThreads() { omp_set_num_threads(before_); }

@@ -59,18 +59,19 @@ std::uint64_t seed_of(const std::string& name) { return rng::named_key(17, name)
 
 }  // namespace
 
-Bound::Bound(const std::vector<TensorSpec>& specs, const Values& values) {
+Bound::Bound(const std::vector<TensorSpec>& specs, const Values& values, std::size_t shift) {
   for (const TensorSpec& spec : specs) {
     View v(nullptr, spec.dtype, spec.shape);
     if (spec.stride) v.row_stride = spec.stride;
     // Large tensors lie in huge pages, as those of the backend's allocate() do.
     constexpr std::size_t huge = std::size_t{2} << 20;
     const std::size_t alignment = allocated(v) < huge ? 64 : huge;
-    const std::size_t bytes = (allocated(v) + alignment) / alignment * alignment;
+    const std::size_t begin = shift * size_of(spec.dtype);
+    const std::size_t bytes = (begin + allocated(v) + alignment) / alignment * alignment;
     std::shared_ptr<std::byte> memory(static_cast<std::byte*>(std::aligned_alloc(alignment, bytes)), std::free);
     if (alignment == huge) madvise(memory.get(), bytes, MADV_HUGEPAGE);
     std::memset(memory.get(), static_cast<int>(kGap), bytes);
-    v.data = memory.get();
+    v.data = memory.get() + begin;
     tensors_.emplace(spec.name, Tensor{spec, memory, v});
     write(spec.name, values.at(spec.name));
   }

@@ -37,7 +37,8 @@ struct Gradient {
 /// Memory behind the tensors of a case.
 class Bound {
  public:
-  Bound(const std::vector<TensorSpec>& specs, const Values& values);
+  /// shift: elements by which every tensor begins behind the start of a cache line.
+  Bound(const std::vector<TensorSpec>& specs, const Values& values, std::size_t shift = 0);
   View operator[](const std::string& name) const;
   /// Elements as doubles; BugError when something was written between the rows.
   std::vector<double> read(const std::string& name) const;
