@@ -11,6 +11,7 @@
 #include "io/token_file.hpp"
 #include "io/tokenizer.hpp"
 #include "src/app/command.hpp"
+#include "src/app/meter.hpp"
 #include "src/base/error.hpp"
 #include "src/base/json.hpp"
 #include "src/base/log.hpp"
@@ -35,35 +36,6 @@ struct Sink {
   std::function<void(std::string_view)> text;
   std::function<void()> end;
   std::function<void(std::size_t)> progress;  ///< bytes read since the last call
-};
-
-/// Shows how far a pass has come: a live line on a terminal, a line every ten seconds otherwise.
-class Meter {
- public:
-  Meter(std::string what, std::int64_t total)
-      : what_(std::move(what)), total_(total), begun_(Clock::now()), said_(begun_) {}
-  void add(std::size_t bytes) {
-    done_ += static_cast<std::int64_t>(bytes);
-    const auto now = Clock::now();
-    const Seconds since = now - said_;
-    if (since < Seconds(log::on_terminal() ? 0.2 : 10.0)) return;
-    said_ = now;
-    const double rate = static_cast<double>(done_) / Seconds(now - begun_).count();
-    const std::string line =
-        fmt::format("{} {} of {} ({:.0f} %), {}/s", what_, format_bytes(static_cast<double>(done_)),
-                    format_bytes(static_cast<double>(total_)),
-                    100.0 * static_cast<double>(done_) / static_cast<double>(std::max<std::int64_t>(total_, 1)),
-                    format_bytes(rate));
-    if (log::on_terminal())
-      log::live_line(line);
-    else
-      log::info("{}", line);
-  }
-
- private:
-  std::string what_;
-  std::int64_t total_, done_ = 0;
-  Clock::time_point begun_, said_;
 };
 
 void read_plain(const io::File& file, const Sink& sink) {
