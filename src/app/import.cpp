@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -35,20 +36,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kFileElements = std::int64_t{1} << 26;   // of a file of the checkpoint: memory is bounded by it
 constexpr std::int64_t kBlockElements = std::int64_t{1} << 20;  // read at a time
 constexpr std::size_t kLargestTokenizer = std::size_t{256} << 20;
 
 constexpr std::string_view kUsage =
-    R"(banyan import HF_DIR --out RUN_DIR [--config-out FILE] [--no-tokenizer] [--force]
+    R"(banyan import HF_DIR --out RUN_DIR [--config-out FILE] [--file-size 256MiB] [--no-tokenizer] [--force]
 
 Reads a GPT-2 or Llama model in Hugging Face's layout (config.json, model.safetensors or its shards with their index,
 tokenizer.json or GPT-2's two files) and writes it as a checkpoint of step 0 into RUN_DIR, with the tokenizer and a
 config that describes the model. `banyan train` continues from it with fresh optimizer state, `banyan generate` works
-at once. Values of type F32 are kept to the bit, F16 and BF16 become the same numbers in fp32. Memory stays bounded.
+at once. Values of type F32 are kept to the bit, F16 and BF16 become the same numbers in fp32.
 
   --out RUN_DIR      run directory; it may not have checkpoints
   --config-out FILE  config with the model's keys; default RUN_DIR/model.ini
+  --file-size SIZE   of the checkpoint's files, which also bounds the memory used; default 256MiB
   --no-tokenizer     leave the tokenizer out (needed for kinds that cannot be read)
   --force            RUN_DIR may have checkpoints (this one becomes the newest, they stay), FILE is replaced
 )";
@@ -179,12 +180,14 @@ void read_rows(const io::Safetensors& files, const HfTensor& t, const HfPiece& p
 /// Collects slabs of logical tensors and writes them, file by file.
 class ShardWriter {
  public:
-  ShardWriter(fs::path directory, io::Manifest& manifest) : directory_(std::move(directory)), manifest_(manifest) {}
+  /// `limit`: elements held before a file is written.
+  ShardWriter(fs::path directory, io::Manifest& manifest, std::int64_t limit)
+      : directory_(std::move(directory)), manifest_(manifest), limit_(limit) {}
 
   /// Memory for rows of a parameter, to be filled before the next call.
   float* add(const HfPiece& p, model::Range rows) {
     const std::int64_t elements = rows.count() * p.shape.row_count();
-    if (held_ > 0 && held_ + elements > kFileElements) flush();
+    if (held_ > 0 && held_ + elements > limit_) flush();
     buffers_.emplace_back(static_cast<std::size_t>(elements));
     held_ += elements;
     Shape offset = p.shape, count = p.shape;
@@ -217,15 +220,18 @@ class ShardWriter {
  private:
   fs::path directory_;
   io::Manifest& manifest_;
+  std::int64_t limit_;
   std::vector<std::vector<float>> buffers_;
   std::vector<io::ShardData> shards_;
   std::int64_t held_ = 0;
   std::map<std::string, io::Tensor> tensors_;
 };
 
-/// Writes and commits the checkpoint; returns its name.
-std::string write_checkpoint(const io::RunStore& store, const io::Safetensors& files, const Source& source) {
+/// Writes the checkpoint and, when everything is there, calls `beside` and commits; returns its name.
+std::string write_checkpoint(const io::RunStore& store, const io::Safetensors& files, const Source& source,
+                             std::int64_t file_elements, const std::function<void()>& beside) {
   io::Lease lease(store.run_dir());
+  store.sweep(lease.epoch());
   io::Manifest m;
   m.run_uuid = lease.run_uuid();
   m.epoch = lease.epoch();
@@ -248,10 +254,10 @@ std::string write_checkpoint(const io::RunStore& store, const io::Safetensors& f
     throw IoError("{} has {} free, the checkpoint needs {}; free some space", store.ckpt_dir().string(),
                   format_bytes(static_cast<double>(free)), format_bytes(static_cast<double>(total)));
   Meter meter("importing", total);
-  ShardWriter writer(tmp, m);
+  ShardWriter writer(tmp, m, file_elements);
   for (const HfTensor& t : source.tensors)
     for (const HfPiece& p : t.pieces) {
-      const std::int64_t step = std::max<std::int64_t>(1, kFileElements / p.shape.row_count());
+      const std::int64_t step = std::max<std::int64_t>(1, file_elements / p.shape.row_count());
       for (std::int64_t r = 0; r < p.shape[0]; r += step) {
         const model::Range rows{r, std::min(p.shape[0], r + step)};
         read_rows(files, t, p, rows, writer.add(p, rows));
@@ -264,13 +270,22 @@ std::string write_checkpoint(const io::RunStore& store, const io::Safetensors& f
   io::write_view(tmp, m);
   io::write_atomic(tmp / io::kManifestName, io::write_manifest(m));
   if (const std::string lost = lease.lost(); !lost.empty()) throw RunHeldError("{}; nothing was imported", lost);
+  beside();
   store.commit(name);
   store.write_latest(name);
   return name;
 }
 
+/// What an interrupted import of the same model left may be written again.
+void require_free(const fs::path& path, const std::string& text) {
+  std::string found;
+  if (io::path_exists(path) && !(io::read_if_there(path, kLargestTokenizer, found) && found == text))
+    throw UsageError("{} exists; choose another name, or replace it with --force", path.string());
+}
+
 ExitCode run(Args& args) {
-  const std::optional<std::string> out = args.value("out"), config_out = args.value("config-out");
+  const std::optional<std::string> out = args.value("out"), config_out = args.value("config-out"),
+                                   size_text = args.value("file-size");
   const bool force = args.flag("force"), without_tokenizer = args.flag("no-tokenizer");
   args.finish(1, 1, kUsage);
   if (!out || out->empty()) throw UsageError("import needs a run directory to write: --out RUN_DIR");
@@ -278,27 +293,34 @@ ExitCode run(Args& args) {
   const fs::path config_path = config_out ? fs::path(*config_out) : run_dir / "model.ini";
   if (!fs::is_directory(from))
     throw UsageError("{} is no directory; give the one that holds config.json", from.string());
+  const std::optional<std::int64_t> file_size = parse_bytes(size_text.value_or("256MiB"));
+  if (!file_size || *file_size < 1024)
+    throw UsageError("--file-size={} is refused; it must be a number of bytes such as 256MiB, at least 1KiB",
+                     *size_text);
   const io::RunStore store(run_dir);
-  if (!force) {
-    if (!store.list().empty())
+  for (const io::CheckpointEntry& entry : store.list())
+    if (!force && entry.state != io::CheckpointState::kTmp)
       throw UsageError("{} has checkpoints already; choose another --out, or add --force to put this one on top",
                        run_dir.string());
-    for (const fs::path& path : {config_path, run_dir / "tokenizer.json"})
-      if (io::path_exists(path))
-        throw UsageError("{} exists; choose another name, or replace it with --force", path.string());
-  }
   const io::Safetensors files(from);
   const Source source = read_source(from, files, run_dir);
   std::optional<io::Tokenizer> tokenizer;
   if (!without_tokenizer) tokenizer = read_tokenizer(from, source.shape.vocab);
+  const fs::path tokenizer_path = run_dir / "tokenizer.json";
+  if (!force) {
+    require_free(config_path, source.config_text);
+    require_free(tokenizer_path, tokenizer ? tokenizer->json() : "");
+  }
 
   io::make_directories(run_dir);
-  if (tokenizer)
-    io::write_atomic(run_dir / "tokenizer.json", tokenizer->json());
-  else
-    io::remove_tree(run_dir / "tokenizer.json");  // another model's
-  const std::string name = write_checkpoint(store, files, source);
-  io::write_atomic(config_path, source.config_text);
+  const auto elements = *file_size / static_cast<std::int64_t>(sizeof(float));
+  const std::string name = write_checkpoint(store, files, source, elements, [&] {
+    if (tokenizer)
+      io::write_atomic(tokenizer_path, tokenizer->json());
+    else
+      io::remove_tree(tokenizer_path);  // another model's
+    io::write_atomic(config_path, source.config_text);
+  });
   log::info("imported {} parameters as {}", format_count(static_cast<double>(model::parameter_count(source.shape))),
             store.path_of(name).string());
   log::info("config: {}", config_path.string());
@@ -311,7 +333,7 @@ Command import_command() {
   return {.name = "import",
           .summary = "take over a GPT-2 or Llama from Hugging Face's layout",
           .usage = kUsage,
-          .options_with_value = {"out", "config-out"},
+          .options_with_value = {"out", "config-out", "file-size"},
           .run = run};
 }
 

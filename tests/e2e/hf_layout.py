@@ -237,7 +237,10 @@ def main():
         call(0, banyan, "export", checkpoint, "--out", at("shards"), "--shard-size", "64KiB")
         if whole(at("shards")) != whole(at("back")) or not os.path.exists(at("shards/model.safetensors.index.json")):
             fail("shards hold other tensors")
-        call(0, banyan, "import", at("shards"), "--out", at("again"), "--config-out", at("again.ini"))
+        call(0, banyan, "import", at("shards"), "--out", at("again"), "--config-out", at("again.ini"),
+             "--file-size", "10KiB")
+        if len([n for n in os.listdir(at("again/ckpt/step-000000000.e1")) if n.startswith("shard-")]) < 10:
+            fail("the checkpoint is not cut into files of 10KiB")
         digests = [call(0, banyan, "inspect", at(run), "--digest").splitlines()[-1] for run in ("run", "again")]
         if digests[0] != digests[1]:
             fail(f"another digest after the second import: {digests}")
