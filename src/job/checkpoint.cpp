@@ -43,6 +43,17 @@ bool comes_into_view(const fs::path& path) {
   return true;
 }
 
+/// view.h5, unless it would hold training up: HDF5 takes some 50 us for each slab.
+void add_view(const fs::path& directory, const io::Manifest& manifest) {
+  constexpr std::size_t kMostShards = 20000;
+  std::size_t shards = 0;
+  for (const io::Tensor& t : manifest.tensors) shards += t.shards.size();
+  if (shards > kMostShards)
+    log::debug("no view.h5 over {} shards; banyan inspect --merge makes one file of whole tensors", shards);
+  else
+    or_warn("writing view.h5", [&] { io::write_view(directory, manifest); });
+}
+
 /// A rank's part of the manifest on its way to rank 0.
 std::string encode(const io::WrittenFile& written, std::span<const SaveTensor> tensors) {
   json shards = json::array();
@@ -283,25 +294,28 @@ SaveResult Checkpoints::save(const SaveState& state, std::span<const SaveTensor>
   const std::vector<std::string> parts = gather_strings(ranks_, part, "the parts of the manifest");
 
   // Commit: manifest, then the rename that makes it count.
-  if (const Verdict v =
-          run_together(ranks_, "committing a checkpoint", options_.io_limit,
-                       [&](const std::atomic<bool>&) {
-                         if (!root) return;
-                         const io::Manifest manifest = make_manifest(std::move(head), parts);
-                         const std::string text = io::write_manifest(manifest);
-                         try {
-                           io::parse_manifest(text, "the manifest to be written");
-                         } catch (const DataError& e) {
-                           throw BugError("the slabs that the ranks gave do not make a checkpoint: {}", e.what());
-                         }
-                         if (options_.view) or_warn("writing view.h5", [&] { io::write_view(tmp, manifest); });
-                         io::write_atomic(tmp / io::kManifestName, text);
-                         require_lease();
-                         store_.commit(result.name);
-                         // From here on it is committed, whatever happens.
-                         or_warn("updating LATEST", [&] { store_.write_latest(result.name); });
-                         or_warn("removing old checkpoints", [&] { store_.prune(epoch_, options_.keep); });
-                       });
+  if (const Verdict v = run_together(ranks_, "committing a checkpoint", options_.io_limit,
+                                     [&](const std::atomic<bool>&) {
+                                       if (!root) return;
+                                       const io::Manifest manifest = make_manifest(std::move(head), parts);
+                                       const std::string text = io::write_manifest(manifest);
+                                       try {
+                                         io::parse_manifest(text, "the manifest to be written");
+                                       } catch (const DataError& e) {
+                                         throw BugError("the slabs that the ranks gave do not make a checkpoint: {}",
+                                                        e.what());
+                                       }
+                                       if (options_.view) add_view(tmp, manifest);
+                                       io::write_atomic(tmp / io::kManifestName, text);
+                                       require_lease();
+                                       store_.commit(result.name);
+                                       // From here on it is committed, whatever happens.
+                                       or_warn("updating LATEST", [&] { store_.write_latest(result.name); });
+                                       or_warn("removing old checkpoints", [&] {
+                                         require_lease();
+                                         store_.prune(epoch_, options_.keep);
+                                       });
+                                     });
       !v.ok())
     return failed(v);
   committed_step_ = state.step;
