@@ -1,23 +1,34 @@
 #include "src/base/section.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <thread>
+#include <utility>
 
 #include "src/base/error.hpp"
 
 namespace banyan {
 namespace {
 thread_local Section* innermost = nullptr;
+thread_local std::string failed_trail;
 }
 
-Section::Section(std::string what, Seconds limit) : what_(std::move(what)), opened_(Clock::now()), outer_(innermost) {
+Section::Section(std::string what, Seconds limit) : what_(std::move(what)), opened_(Clock::now()), outer_(innermost), exceptions_(std::uncaught_exceptions()) {
   deadline_ = outer_ ? outer_->deadline_ : Clock::time_point::max();
   if (limit > Seconds::zero())
     deadline_ = std::min(deadline_, opened_ + std::chrono::duration_cast<Clock::duration>(limit));
   innermost = this;
 }
 
-Section::~Section() { innermost = outer_; }
+Section::~Section() {
+  if (std::uncaught_exceptions() > exceptions_) {
+    if (!noted_) failed_trail = trail();
+    if (outer_) outer_->noted_ = true;
+  }
+  innermost = outer_;
+}
+
+std::string Section::take_failed_trail() { return std::exchange(failed_trail, {}); }
 
 bool Section::expired() const { return deadline_ != Clock::time_point::max() && Clock::now() > deadline_; }
 

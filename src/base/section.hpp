@@ -26,11 +26,16 @@ class Section {
   void check() const;
   /// "inner (in outer)" of the calling thread; empty outside any section.
   static std::string trail();
+  /// The trail at the place where the last exception that left a section of this thread was thrown, for cause records;
+  /// forgotten when read.
+  static std::string take_failed_trail();
 
  private:
   std::string what_;
   Clock::time_point opened_, deadline_;
   Section* outer_;
+  int exceptions_;       ///< under way when this was opened
+  bool noted_ = false;   ///< an inner section has noted the trail of the exception that leaves this one
 };
 
 /// Waits without burning a core that another rank needs: spins a little, then yields, then sleeps up to a millisecond.

@@ -16,6 +16,8 @@
 #include "io/atomic_file.hpp"
 #include "src/base/json.hpp"
 #include "src/base/log.hpp"
+#include "src/base/signals.hpp"
+#include "src/job/causes.hpp"
 #include "src/job/metrics.hpp"
 
 namespace banyan::job {
@@ -70,6 +72,21 @@ std::int64_t claim_attempt(const Job& job) {
   }
 }
 
+/// A crash of this process leaves a cause record too; only the name of the signal is put in later.
+void arm_crash_record(const Job& job) {
+  const int rank = job.world.rank();
+  const std::string path = (job.run_dir / "causes" / fmt::format("{}.{}.json", job.attempt, rank)).string();
+  Cause cause;
+  cause.attempt = job.attempt;
+  cause.rank = rank;
+  cause.host = job.world.host(rank);
+  cause.code = ExitCode::kBug;
+  cause.message = "died of @";
+  const std::string text = cause_json(cause);
+  const std::size_t at = text.find('@');
+  signals::set_crash_record(path, text.substr(0, at), text.substr(at + 1));
+}
+
 }  // namespace
 
 void log_to(const comm::World& world, const config::Config& config, const std::string& file) {
@@ -109,14 +126,16 @@ void open_run_dir(Job& job) {
   }
   job.attempt =
       comm::all_reduce_value(*job.everyone, attempt, comm::ReduceOp::kMax, "rank 0 to open the run directory");
+  arm_crash_record(job);
 }
 
-void write_run_files(const Job& job, const std::string& plan_text, const std::string& plans_json) {
+void write_run_files(const Job& job, const RunFiles& files) {
   if (!job.root()) return;
   log_to(job.world, job.config, (job.run_dir / "log.txt").string());
   io::write_atomic(job.run_dir / "config.ini", job.config_text);
-  io::write_atomic(job.run_dir / "plan.txt", plan_text);
-  io::write_atomic(job.run_dir / "plans.json", plans_json);
+  io::write_atomic(job.run_dir / "plan.txt", files.plan);
+  io::write_atomic(job.run_dir / "plans.json", files.plans);
+  io::write_atomic(job.run_dir / "tokenizer.json", files.tokenizer);
 }
 
 void note_attempt(const Job& job, const std::string& mesh, std::int64_t epoch, std::int64_t from_step) {

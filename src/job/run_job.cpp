@@ -78,7 +78,9 @@ void record(const Job& job, const Ending& e) {
 
 /// One rank's error ends the job: tells the others, writes the cause record, lets rank 0 speak.
 void fail(comm::World& world, const Job* job, Ending& ending) {
-  const std::optional<comm::PeerFailure> peer = world.peer_failure();
+  std::optional<comm::PeerFailure> peer = world.peer_failure();
+  // An error that all ranks agreed on is everybody's own, whoever was the first to say so.
+  if (peer && peer->message == ending.message) peer.reset();
   if (peer) {
     // This rank only lost its partner; the partner's error is the one that counts.
     ending.code = static_cast<ExitCode>(peer->code);
@@ -115,6 +117,7 @@ ExitCode run_job(const JobArgs& args, const std::function<ExitCode(Job&)>& body)
     ending.code = body(*job);
   } catch (...) {
     ending = describe(std::current_exception());
+    ending.waiting_for = Section::take_failed_trail();
   }
   if (!world) {
     log::error("{}", ending.message);

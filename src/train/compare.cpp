@@ -149,6 +149,7 @@ Comparison compare(job::Job& job, std::int64_t steps) {
   const std::unique_ptr<Samples> samples = samples_of(open_dataset(job.config), io::Split::kTrain);
   const config::Config alone = reference_config(job.config);
   if (job.root()) refuse_if_too_large(alone, samples->vocab());
+  job.everyone->barrier("rank 0 to look at its memory");
   const comm::PatienceScope patience(kReferencePatience);
   const std::unique_ptr<job::Team> team = job.assemble(samples->vocab(), job::Purpose::kTrain);
   const std::unique_ptr<job::Team> alone_team = job.assemble(alone, 1, samples->vocab(), job::Purpose::kTrain);

@@ -58,6 +58,7 @@ class Loop {
   LossStats loss_stats_;
   std::int64_t step_ = 0;            ///< optimizer steps done
   std::int64_t tokens_ = 0;          ///< trained on so far
+  bool foreign_ = false;             ///< resumed from another run directory
   int misses_ = 0;                   ///< failed saves in a row
   std::int64_t memory_planned_ = 0;  ///< bytes of this rank
   double checkpoint_stall_ = 0;      ///< seconds of the last save, reported with the next step
@@ -83,11 +84,14 @@ Loop::Loop(job::Job& job)
     checkpoints_ = std::make_unique<job::Checkpoints>(*team_->all, options);
     memory_planned_ = planned_memory(job_, *team_);
     epoch = checkpoints_->epoch();
-    job::write_run_files(job_, plan_text(*team_, job_), plans_json(job_, *team_));
+    job::write_run_files(job_, {.plan = plan_text(*team_, job_),
+                                .plans = plans_json(job_, *team_),
+                                .tokenizer = std::string(dataset_->tokenizer_json())});
     trainer_ = std::make_unique<Trainer>(job_, *team_, *samples_);
     const ResumePoint from = resume(*trainer_, *checkpoints_);
     step_ = from.step;
     tokens_ = from.tokens;
+    foreign_ = from.foreign;
   }
   step_ = comm::all_reduce_value(*job_.everyone, step_, comm::ReduceOp::kMax, "the working ranks to load a checkpoint");
   job::note_attempt(job_, team_ ? team_->mesh.shape().str() : "", epoch, step_);
@@ -101,7 +105,10 @@ ExitCode Loop::run() {
   const config::Config& config = job_.config;
   if (step_ >= config.train.steps) {
     if (job_.root())
-      log::info("nothing to do: the checkpoint has {} steps, train.steps = {}", step_, config.train.steps);
+      log::info("nothing to train: the checkpoint has {} steps, train.steps = {}", step_, config.train.steps);
+    // What came from elsewhere is kept here too, so that this run directory stands alone.
+    if (comm::all_reduce_value(*job_.everyone, std::int64_t{foreign_}, comm::ReduceOp::kMax, "all ranks to agree") > 0)
+      save_or_give_up("of what was resumed");
     return ExitCode::kFinished;
   }
   for (;;) {

@@ -17,15 +17,23 @@ constexpr const char *kDataset = "dataset", *kIsa = "isa", *kThreads = "threads"
 
 void check_unchanged(const Trainer& t, const io::Manifest& m, bool model_only) {
   const config::Config saved = config::load_text(m.config_text, "the configuration in the checkpoint").config;
-  for (const FixedKey& k : changed_keys(saved, resolved(t.job.config, t.team.layout.model), model_only))
-    throw ConfigError("{} = {} cannot be resumed with {} = {}: put the old value back, or start a new run.dir", k.name,
-                      k.saved, k.name, k.now);
+  const std::vector<FixedKey> changed = changed_keys(saved, resolved(t.job.config, t.team.layout.model), model_only);
+  const auto refuse = [&](bool vocab) {
+    for (const FixedKey& k : changed)
+      if ((k.name == "model.vocab") == vocab)
+        throw ConfigError("{} = {} cannot be resumed with {} = {}: put the old value back, or start a new run.dir",
+                          k.name, k.saved, k.name, k.now);
+  };
+  refuse(false);
+  // A vocabulary that came with other data is not the mistake to name.
   const auto data = m.extra.find(kDataset);
-  if (!model_only && data != m.extra.end() && data->second != t.batch.samples().fingerprint())
+  const std::string now = t.batch.samples().fingerprint();
+  if (!model_only && data != m.extra.end() && data->second != now)
     throw ConfigError(
-        "data.train is not the data of this run (checkpoint: {}, now: {}): put the old files and weights "
-        "back, or start a new run.dir",
-        data->second, t.batch.samples().fingerprint());
+        "data.train does not hold the data of this run (checkpoint: {}, now: {}): put the old files and weights back, "
+        "or start a new run.dir",
+        data->second, now);
+  refuse(true);
 }
 
 /// Allowed, but the promise of equal bits ends here.
@@ -66,7 +74,7 @@ ResumePoint resume(Trainer& t, job::Checkpoints& checkpoints) {
     t.stage.init_params(static_cast<std::uint64_t>(t.job.config.run.seed));
     if (t.job.root()) log::info("starting fresh with seed {}", t.job.config.run.seed);
   } else if (optimizer) {
-    point = {m->step, m->tokens};
+    point = {m->step, m->tokens, m->run_uuid != checkpoints.run_uuid()};
     const std::int64_t cursor = point.step * t.team.layout.batch();
     if (m->cursor != cursor)
       throw ConfigError("the checkpoint has read {} samples in {} steps, but train.batch = {} makes that {}", m->cursor,

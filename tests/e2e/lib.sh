@@ -80,7 +80,7 @@ on() {
   ranks=$1
   shift
   code=0
-  "$repo/tests/mpirun.sh" "$ranks" "$banyan" "$@" > "$scratch/out.log" 2>&1 || code=$?
+  timeout -k 5 120 "$repo/tests/mpirun.sh" "$ranks" "$banyan" "$@" > "$scratch/out.log" 2>&1 || code=$?
 }
 
 # must CODE RANKS ARG...: the same, with the exit code it must end with.

@@ -66,16 +66,16 @@ wait $job || code=$?
 [ ! -e "$scratch/halt/stop" ] || fail "the halt file is still there"
 
 # Saved under (2,2,2), loaded under (1,4,2), saved: the same tensors.
-must 0 8 train "$scratch/c.ini" --run.dir="$scratch/remesh" --parallel.tensor=2 --parallel.pipeline=2 --train.steps=6 \
+steps="--optimizer.schedule=constant --train.steps"
+must 0 8 train "$scratch/c.ini" --run.dir="$scratch/remesh" --parallel.tensor=2 --parallel.pipeline=2 $steps=6 \
   --parallel.zero=1
 "$banyan" inspect --digest "$scratch/remesh" > "$scratch/digest.a" || fail "inspect --digest"
 saved=$(ls -d "$scratch"/remesh/ckpt/step-*)
-must 0 8 train "$scratch/c.ini" --run.dir="$scratch/remeshed" --parallel.pipeline=4 --train.steps=6 \
-  --checkpoint.resume="$saved"
+must 0 8 train "$scratch/c.ini" --run.dir="$scratch/remeshed" --parallel.pipeline=4 $steps=6 --checkpoint.resume="$saved"
 "$banyan" inspect --digest "$scratch/remeshed" > "$scratch/digest.b" || fail "inspect --digest"
 cmp "$scratch/digest.a" "$scratch/digest.b" || fail "the digests differ"
 
 # Another mesh goes on from where the first one was.
-must 0 8 train "$scratch/c.ini" --run.dir="$scratch/remesh" --parallel.pipeline=4 --train.steps=20
-must 0 1 train "$scratch/c.ini" --run.dir="$scratch/one" --train.steps=20
+must 0 8 train "$scratch/c.ini" --run.dir="$scratch/remesh" --parallel.pipeline=4 $steps=20
+must 0 1 train "$scratch/c.ini" --run.dir="$scratch/one" $steps=20
 close_losses "$scratch/remesh" "$scratch/one" 1e-4 20
