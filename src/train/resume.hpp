@@ -11,7 +11,7 @@ namespace banyan::train {
 struct ResumePoint {
   std::int64_t step = 0;    ///< optimizer steps done
   std::int64_t tokens = 0;  ///< trained on
-  bool foreign = false;      ///< the checkpoint is of another run directory
+  bool foreign = false;     ///< the checkpoint is of another run directory
 };
 
 /// Loads the newest usable checkpoint, or gives the parameters their initial values when there is none.  ConfigError

@@ -81,7 +81,7 @@ train 78 2 --run.dir="$scratch/damaged" --train.steps=9
 # (a small file system of its own, where the system lets us mount one)
 full() {
   mkdir "$scratch/full"
-  unshare -rm sh -c 'mount -t tmpfs -o size=5m tmpfs "$1" && exec "$0" "$2" "$3" "$1" "$4"' \
+  unshare -rm sh -c 'mount -t tmpfs -o size=16m tmpfs "$1" && exec sh "$0" "$2" "$3" "$1" "$4"' \
     "$here/on_small_disk.sh" "$scratch/full" "$repo" "$banyan" "$scratch/c.ini" > "$scratch/out.log" 2>&1
 }
 if unshare -rm true 2> /dev/null; then
