@@ -72,16 +72,16 @@ TEST(Engine, TestAloneFindsSilenceToo) {
 
 TEST(Engine, OwnComputationIsNotThePeersSilence) {
   run_loopback(2, [](World& world) {
-    configure_for_test(world, Seconds{0.3});
+    configure_for_test(world, Seconds{1});
     const auto c = everyone(world);
     float x = 1;
     if (world.rank() == 0) {
       Event e = c->receive({}, View(&x, {1}), 1, 0, "token");
-      std::this_thread::sleep_for(std::chrono::milliseconds(500));  // looks only once, late
+      std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // looks only once, late
       e.wait();
     } else {
       const PatienceScope patience(Seconds{20});
-      std::this_thread::sleep_for(std::chrono::milliseconds(600));
+      std::this_thread::sleep_for(std::chrono::milliseconds(1600));
       c->send({}, ConstView(&x, {1}), 0, 0, "token").wait();
     }
   });

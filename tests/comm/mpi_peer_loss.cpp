@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
   const int victim = world->size() - 1;
   std::string what = "nothing";
   try {
-    configure_for_test(*world, Seconds{2});
+    configure_for_test(*world, Seconds{mode == "hang" ? 3.0 : 30.0});
     const auto all = everyone(*world), other = everyone(*world, 1);
     std::vector<float> a(100000, 1.0f), b(3, 1.0f);
     const banyan::View va(a.data(), {100000}), vb(b.data(), {3});
@@ -30,7 +30,7 @@ int main(int argc, char** argv) {
       if (step == 20 && world->rank() == victim) {
         if (mode == "kill") raise(SIGKILL);
         if (mode == "hang") {
-          std::this_thread::sleep_for(std::chrono::seconds(6));  // longer than the others' patience
+          std::this_thread::sleep_for(std::chrono::seconds(8));  // longer than the others' patience
           _exit(69);
         }
         throw banyan::IoError("disk full in step {}", step);
