@@ -38,6 +38,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = [] {
   m["src/app"] = m["src/train"];
   m["src/app"].insert({"src/train", "src/infer"});
   m["perf"] = m["src/app"];
+  m["perf"].insert("tests");  // the list of operation cases only, see below
   m["src"] = {"src/base", "src/config", "src/app"};  // main.cpp
   return m;
 }();
@@ -119,6 +120,9 @@ TEST(Layout, IncludesPointDownwardsOnly) {
     if (to == i.file->folder) continue;
     ASSERT_EQ(kMayInclude.count(i.file->folder), 1u) << i.file->folder << " is no folder of this test's table";
     EXPECT_EQ(kMayInclude.at(i.file->folder).count(to), 1u) << i.file->path << ":" << i.line << " includes " << path;
+    if (i.file->folder == "perf" && to == "tests") {
+      EXPECT_EQ(path, "tests/kernels/op_cases.hpp") << i.file->path << ":" << i.line;
+    }
     if (i.file->folder == "src/model" && to == "comm") {
       EXPECT_NE(i.file->path.find("_parallel."), std::string::npos)
           << i.file->path << ":" << i.line << " includes " << path;
