@@ -1,6 +1,5 @@
 // banyan plan CONFIG: what a job will look like, without starting it.
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -12,6 +11,7 @@
 #include "src/app/command.hpp"
 #include "src/app/command_config.hpp"
 #include "src/base/error.hpp"
+#include "src/base/process_memory.hpp"
 #include "src/base/section.hpp"
 #include "src/base/units.hpp"
 #include "src/plan/memory.hpp"
@@ -102,7 +102,7 @@ ExitCode run(Args& args) {
   fmt::print("{}", plan::report(layout, config, machine));
 
   const std::int64_t needed = plan::largest_rank(layout, config);
-  const auto here = static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+  const std::int64_t here = machine_memory();
   fmt::print("\nthis machine has {}, room for {} such rank{}\n", format_bytes(static_cast<double>(here)), here / needed,
              here / needed == 1 ? "" : "s");
   std::fflush(stdout);

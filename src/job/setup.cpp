@@ -10,7 +10,9 @@
 
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
+#include "src/job/memory_check.hpp"
 #include "src/parallel/placement.hpp"
+#include "src/plan/memory.hpp"
 
 namespace banyan::job {
 namespace {
@@ -112,6 +114,12 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std:
                    layout.mesh.str(), layout.mesh.size());
   }
   const int logical = mesh.logical_of_process(world.rank());
+  config::Config with_threads = other;
+  with_threads.run.threads = threads;
+  const auto planned = [&](const parallel::Coordinate& c) {
+    return plan::memory_plan(layout, with_threads, c).total();
+  };
+  check_memory(world, *everyone, logical < 0 ? 0 : planned(mesh.coordinate(logical)));
   if (logical < 0) return nullptr;
 
   const parallel::Coordinate at = mesh.coordinate(logical);

@@ -17,5 +17,7 @@ TEST(PeakMemory, GrowsWithWhatIsWrittenTo) {
   EXPECT_GT(peak_memory(), before + static_cast<std::int64_t>(kBytes) / 2);
 }
 
+TEST(MachineMemory, IsMoreThanThisProcessUses) { EXPECT_GT(machine_memory(), peak_memory()); }
+
 }  // namespace
 }  // namespace banyan

@@ -39,3 +39,9 @@ plan 64 "$repo/configs/gpt2-124m.ini" --ranks 0
 plan 64 "$repo/configs/gpt2-124m.ini" --memory much
 plan 64 "$repo/configs/gpt2-124m.ini" --rank 4
 plan 64
+
+# What does not fit is refused before anything is allocated, by the job itself too.
+dataset "$scratch/tokens.h5"
+must 78 2 train "$repo/configs/gpt2-124m.ini" --run.dir="$scratch/run" --data.train="$scratch/tokens.h5" \
+  --model.layers=4096 --model.width=12288 --train.batch=8
+says "of memory, but its 2 ranks would need"

@@ -1,0 +1,54 @@
+#include "src/job/memory_check.hpp"
+
+#include <charconv>
+#include <map>
+#include <vector>
+
+#include "src/base/error.hpp"
+#include "src/base/process_memory.hpp"
+#include "src/base/units.hpp"
+
+namespace banyan::job {
+
+std::string memory_shortage(std::span<const RankNeed> ranks) {
+  struct Node {
+    std::string host;
+    std::int64_t ranks = 0, planned = 0, memory = 0, largest = 0;
+  };
+  std::map<int, Node> nodes;
+  for (const RankNeed& r : ranks) {
+    Node& n = nodes[r.node];
+    n.host = r.host;
+    n.ranks += r.planned > 0;
+    n.planned += r.planned;
+    n.memory = std::max(n.memory, r.memory);
+    n.largest = std::max(n.largest, r.planned);
+  }
+  const auto size = [](std::int64_t bytes) { return format_bytes(static_cast<double>(bytes)); };
+  for (const auto& [number, n] : nodes)
+    if (n.memory > 0 && n.planned > n.memory)
+      return fmt::format(
+          "{} has {} of memory, but its {} rank{} would need {}{}; use more nodes or fewer ranks on each, raise "
+          "parallel.tensor or parallel.pipeline, set parallel.zero = 1 or train.recompute = block, or lower "
+          "parallel.microbatch (`banyan plan CONFIG --search` lists what fits)",
+          n.host, size(n.memory), n.ranks, n.ranks == 1 ? "" : "s", size(n.planned),
+          n.ranks == 1 ? "" : fmt::format(" ({} for the largest)", size(n.largest)));
+  return "";
+}
+
+void check_memory(comm::World& world, comm::Communicator& everyone, std::int64_t planned) {
+  const std::string mine = fmt::format("{} {}", planned, machine_memory());
+  std::vector<RankNeed> needs;
+  for (const std::string& text : comm::all_gather_strings(everyone, mine, "the memory that ranks plan")) {
+    const int rank = static_cast<int>(needs.size());
+    RankNeed need{world.node(rank), world.host(rank), 0, 0};
+    const char* const end = text.data() + text.size();
+    const auto [at, error] = std::from_chars(text.data(), end, need.planned);
+    if (error != std::errc() || at == end || std::from_chars(at + 1, end, need.memory).ec != std::errc())
+      throw BugError("a plan of memory reads '{}'", text);
+    needs.push_back(std::move(need));
+  }
+  if (const std::string sentence = memory_shortage(needs); !sentence.empty()) throw ConfigError("{}", sentence);
+}
+
+}  // namespace banyan::job

@@ -1,0 +1,26 @@
+// Whether what the ranks of each node are about to allocate fits into it.  Asked before anything is allocated: memory
+// is promised freely and the kernel kills whoever comes to use it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "comm/communicator.hpp"
+
+namespace banyan::job {
+
+struct RankNeed {
+  int node = 0;
+  std::string host;
+  std::int64_t planned = 0;  ///< bytes of this rank's plan
+  std::int64_t memory = 0;   ///< bytes of its node, 0: not known
+};
+
+/// A sentence about the first node that is too small; empty when all fit.
+std::string memory_shortage(std::span<const RankNeed> ranks);
+
+/// Collective over the ranks of `everyone`.  ConfigError on all of them when a node is too small.
+void check_memory(comm::World& world, comm::Communicator& everyone, std::int64_t planned);
+
+}  // namespace banyan::job
