@@ -25,6 +25,7 @@ build=(
   libpcre2-dev                   # the splitting expression of GPT-2's tokenizer
   libxxhash-dev                  # checksums
   libgtest-dev                   # unit tests
+  librapidcheck-dev              # property tests: random cases, shrunk when they fail
 )
 text=(
   jargon-text                    # 1.7 MB of English
