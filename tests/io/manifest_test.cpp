@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -208,7 +209,7 @@ void mutate(ordered_json& j, std::mt19937& random) {
       break;
     case 1:
       if (at->is_number())
-        *at = at->get<double>() < 1e15 ? at->get<std::int64_t>() + static_cast<int>(random() % 5) - 2 : 7;
+        *at = std::abs(at->get<double>()) < 1e15 ? at->get<std::int64_t>() + static_cast<int>(random() % 5) - 2 : 7;
       break;
     case 2:
       if (at->is_array() && !at->empty()) at->push_back((*at)[random() % at->size()]);
