@@ -13,6 +13,8 @@ std::vector<OpCase> small_cases() {
       c.push_back(gemm(t[0], t[1], 130, 77, 50, {.accumulate = true, .strided = strided, .alpha = -2}));
       c.push_back(gemm(t[0], t[1], 16, 100, 0, {.bias = true, .strided = strided}));
     }
+  c.push_back(gemm('N', 'T', 33, 1025, 70, {.bias = true, .strided = true}));  // columns for each thread
+  c.push_back(gemm('N', 'T', 40, 600, 33, {.accumulate = true}));
   for (const std::int64_t rows : {1, 2, 3, 4, 6, 11, 16, 17})
     c.push_back(gemm('N', 'T', rows, 25, 83, {.bias = true, .strided = rows % 2 == 1, .alpha = 0.5f}));
   for (const auto& [r, k] : {std::pair{1, 1}, {1, 200}, {7, 33}, {200, 129}, {130, 300}}) {
