@@ -265,6 +265,12 @@ bool path_exists(const std::filesystem::path& path) {
   fail("inspect", path, errno);
 }
 
+std::string followed(const std::filesystem::path& path) {
+  std::error_code ignored;  // what does not exist is reported by whoever opens it
+  const std::filesystem::path real = std::filesystem::weakly_canonical(path, ignored);
+  return ignored || real.empty() ? path.string() : real.string();
+}
+
 bool plain_name(std::string_view name) {
   if (name.empty() || name.size() > 255 || name.front() == '.') return false;
   for (char c : name)

@@ -74,6 +74,9 @@ std::int64_t free_bytes(const std::filesystem::path& path);
 /// True when the path itself (not what a link points to) is there.
 bool path_exists(const std::filesystem::path& path);
 
+/// The file a user means by `path`, with links followed: for what users name themselves, unlike files of a checkpoint.
+std::string followed(const std::filesystem::path& path);
+
 /// True for a name that a file of ours may have inside its directory: 1 to 255 of [A-Za-z0-9._-], not starting with
 /// '.'.
 bool plain_name(std::string_view name);

@@ -31,21 +31,33 @@ struct Candidate {
   bool operator<(const Candidate& o) const { return count != o.count ? count < o.count : pair > o.pair; }
 };
 
+constexpr std::int32_t kAnyToken = -1;
+
 /// Occurrences of every pair, and which words may hold it (words that lost it stay listed; looking again is cheap).
 struct PairTable {
   std::unordered_map<Pair, std::int64_t, PairHash> counts;
   std::unordered_map<Pair, std::vector<std::uint32_t>, PairHash> words;
 
-  void add(const Word& w, std::uint32_t index, std::int64_t sign) {
+  void remove(const Word& w) {
+    for (std::size_t i = 0; i + 1 < w.ids.size(); ++i) counts[{w.ids[i], w.ids[i + 1]}] -= w.count;
+  }
+  /// Lists the word under its pairs with the token `added`; under the others it is listed already.
+  void add(const Word& w, std::uint32_t index, std::int32_t added) {
     for (std::size_t i = 0; i + 1 < w.ids.size(); ++i) {
       const Pair p{w.ids[i], w.ids[i + 1]};
-      counts[p] += sign * w.count;
-      if (sign < 0) continue;
+      counts[p] += w.count;
+      if (added != kAnyToken && p.first != added && p.second != added) continue;
       auto& list = words[p];
       if (list.empty() || list.back() != index) list.push_back(index);
     }
   }
 };
+
+bool holds(const std::vector<std::int32_t>& ids, const Pair& pair) {
+  for (std::size_t i = 0; i + 1 < ids.size(); ++i)
+    if (ids[i] == pair.first && ids[i + 1] == pair.second) return true;
+  return false;
+}
 
 void join(std::vector<std::int32_t>& ids, const Pair& pair, std::int32_t result) {
   std::size_t kept = 0;
@@ -66,7 +78,8 @@ BpeTrainer::BpeTrainer() : pieces_(std::string(kGpt2Pieces)) {}
 
 void BpeTrainer::add(std::string_view text) {
   pieces_.for_each(text, [&](std::string_view piece) { ++counts_[std::string(piece.substr(0, kLongestPiece))]; });
-  if (counts_.size() > kLargestTable) std::erase_if(counts_, [](const auto& entry) { return entry.second == 1; });
+  for (std::int64_t rare = 1; counts_.size() > kLargestTable; rare *= 2)
+    std::erase_if(counts_, [&](const auto& entry) { return entry.second <= rare; });
 }
 
 std::vector<Pair> BpeTrainer::train(std::int32_t vocab, const std::function<void(std::size_t)>& progress) const {
@@ -83,7 +96,7 @@ std::vector<Pair> BpeTrainer::train(std::int32_t vocab, const std::function<void
     words.push_back(std::move(w));
   }
   PairTable table;
-  for (std::uint32_t i = 0; i < words.size(); ++i) table.add(words[i], i, +1);
+  for (std::uint32_t i = 0; i < words.size(); ++i) table.add(words[i], i, kAnyToken);
   std::priority_queue<Candidate> heap;
   for (const auto& [pair, count] : table.counts) heap.push({count, pair});
 
@@ -108,11 +121,13 @@ std::vector<Pair> BpeTrainer::train(std::int32_t vocab, const std::function<void
     bytes.push_back(joined);
     merges.push_back(best.pair);
     std::set<Pair> grown;
-    for (std::uint32_t index : std::vector<std::uint32_t>(table.words[best.pair])) {
+    const std::vector<std::uint32_t> holders = std::move(table.words[best.pair]);
+    for (std::uint32_t index : holders) {
       Word& w = words[index];
-      table.add(w, index, -1);
+      if (!holds(w.ids, best.pair)) continue;
+      table.remove(w);
       join(w.ids, best.pair, result);
-      table.add(w, index, +1);
+      table.add(w, index, result);
       for (std::size_t i = 0; i + 1 < w.ids.size(); ++i)
         if (w.ids[i] == result || w.ids[i + 1] == result) grown.insert({w.ids[i], w.ids[i + 1]});
     }

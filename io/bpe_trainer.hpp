@@ -18,8 +18,9 @@ namespace banyan::io {
 class BpeTrainer {
  public:
   BpeTrainer();
-  /// Counts the pieces of a text (GPT-2's expression).  Pieces are kept to 128 bytes, and at most `kLargestTable`
-  /// different ones are kept: then those seen once are forgotten, which touches no frequent pair.
+  /// Counts the pieces of a text (GPT-2's expression), of each its first 128 bytes.  When more than `kLargestTable`
+  /// different ones are known the rarest are forgotten (those seen once, if that makes room), which touches no frequent
+  /// pair.
   void add(std::string_view text);
   /// Merges for a vocabulary of `vocab` tokens: 256 bytes, the merges, the end token.  Fewer when no pair occurs twice
   /// any more.  `progress` is told how many are done.

@@ -63,6 +63,7 @@ Dataset Dataset::open(const DatasetOptions& options) {
     if (d.files_.back().tokenizer_json() != d.files_.front().tokenizer_json())
       throw DataError("{} and {} were made with different tokenizers; tokenize both with the same one",
                       d.files_.front().path(), d.files_.back().path());
+    if (d.files_.back().tokens() <= kVerifiedAtOpen) d.files_.back().verify_all();
   };
   for (const ListedFile& f : listed) {
     if (weighted && f.weight == 0)

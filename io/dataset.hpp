@@ -31,6 +31,9 @@ class Dataset {
  public:
   /// Slots of the interleaving; the resolution of weights.
   static constexpr std::int64_t kPeriod = 4096;
+  /// Files of up to so many tokens are verified when they are opened (a moment), larger ones block by block as they are
+  /// read: either way no damaged token is trained on.
+  static constexpr std::int64_t kVerifiedAtOpen = std::int64_t{1} << 27;
 
   /// ConfigError for a malformed list, DataError for files that cannot be read, have different tokenizers, or are too
   /// short (says how many tokens are needed).

@@ -184,7 +184,7 @@ TokenFile TokenFile::open(const std::filesystem::path& path) {
   TokenFile f;
   f.path_ = path.string();
   if (!path_exists(path)) throw DataError("{}: there is no such file; make it with banyan tokenize", f.path_);
-  File file = File::open_for_reading(path);
+  File file = File::open_for_reading(followed(path));
   if (file.size() < static_cast<std::int64_t>(kHeaderBytes))
     throw DataError("{} is no token file ({} bytes); make one with banyan tokenize", f.path_, file.size());
   std::string text(kHeaderBytes, '\0');
@@ -278,8 +278,10 @@ void TokenFile::read(std::int64_t begin, std::span<std::int32_t> out) {
 }
 
 void TokenFile::verify_all() {
+  ::madvise(const_cast<std::byte*>(map_), static_cast<std::size_t>(header_.file_bytes), MADV_SEQUENTIAL);
   for (std::size_t b = 0; b < verified_.size(); ++b)
     if (!verified_[b]) verify_block(static_cast<std::int64_t>(b));
+  ::madvise(const_cast<std::byte*>(map_), static_cast<std::size_t>(header_.file_bytes), MADV_RANDOM);
 }
 
 }  // namespace banyan::io

@@ -96,20 +96,26 @@ class TokenFileWriter {
   void begin_document();
   void append(std::span<const std::int32_t> ids);
   std::int64_t tokens() const { return header_.tokens; }
-  std::int64_t documents() const { return static_cast<std::int64_t>(documents_.size()); }
+  std::int64_t documents() const { return header_.documents; }
   /// DataError when there are no tokens.  Returns the size of the file.
   std::int64_t finish(std::string_view tokenizer_json);
 
  private:
-  void flush();
+  /// Bytes that wait in a file of their own until their number, and so their place, is known.
+  struct Spool {
+    File file;
+    std::string buffer;
+    void open(const std::filesystem::path& at);
+    void append(const void* data, std::size_t bytes);
+    void flush();
+  };
   void lay_out();
   std::vector<std::uint64_t> copy_tokens(File& out);
+  void copy_documents(File& out);
 
-  std::filesystem::path path_, raw_path_, tmp_path_;
-  File raw_;  ///< tokens until their number is known
+  std::filesystem::path path_, tmp_path_;
+  Spool tokens_, documents_;
   TokenFileHeader header_;
-  std::string buffer_;
-  std::vector<std::uint64_t> documents_;
 };
 
 }  // namespace banyan::io

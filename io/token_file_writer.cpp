@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "io/checksum.hpp"
@@ -52,43 +53,52 @@ TokenFileWriter::TokenFileWriter(std::filesystem::path path, std::int32_t vocab,
   if (path_exists(path_) && !replace) throw UsageError("{} exists already; give --force to replace it", path_.string());
   if (path_.has_parent_path()) make_directories(path_.parent_path());
   const std::string unique = fmt::format(".{}", ::getpid());
-  raw_path_ = path_.string() + unique + ".raw";
   tmp_path_ = path_.string() + unique + ".tmp";
-  raw_ = File::create(raw_path_);
+  tokens_.open(path_.string() + unique + ".tokens");
+  documents_.open(path_.string() + unique + ".documents");
   header_.vocab = vocab;
   header_.end_token = end_token;
   header_.width = vocab <= 65536 ? 2 : 4;
-  buffer_.reserve(kBuffer);
 }
 
-TokenFileWriter::~TokenFileWriter() {
-  ::unlink(raw_path_.c_str());
-  ::unlink(tmp_path_.c_str());  // already renamed after finish()
+TokenFileWriter::~TokenFileWriter() { ::unlink(tmp_path_.c_str()); }  // already renamed after finish()
+
+// The name goes away at once, so that nothing stays behind whatever ends this process.
+void TokenFileWriter::Spool::open(const std::filesystem::path& at) {
+  file = File::create(at);
+  ::unlink(at.c_str());
+  buffer.reserve(kBuffer);
 }
 
-void TokenFileWriter::begin_document() { documents_.push_back(static_cast<std::uint64_t>(header_.tokens)); }
+void TokenFileWriter::Spool::append(const void* data, std::size_t bytes) {
+  buffer.append(static_cast<const char*>(data), bytes);
+  if (buffer.size() >= kBuffer) flush();
+}
+
+void TokenFileWriter::Spool::flush() {
+  file.write(buffer);
+  buffer.clear();
+}
+
+void TokenFileWriter::begin_document() {
+  const auto begin = static_cast<std::uint64_t>(header_.tokens);
+  documents_.append(&begin, sizeof begin);
+  ++header_.documents;
+}
 
 void TokenFileWriter::append(std::span<const std::int32_t> ids) {
-  if (documents_.empty()) throw BugError("tokens before the first document");
+  if (header_.documents == 0) throw BugError("tokens before the first document");
   for (std::int32_t id : ids) {
     if (id < 0 || id >= header_.vocab) throw BugError("token {} of a vocabulary of {}", id, header_.vocab);
-    buffer_.append(reinterpret_cast<const char*>(&id),
-                   static_cast<std::size_t>(header_.width));  // little-endian machines
-    if (buffer_.size() >= kBuffer) flush();
+    tokens_.append(&id, static_cast<std::size_t>(header_.width));  // little-endian machines
   }
   header_.tokens += static_cast<std::int64_t>(ids.size());
-}
-
-void TokenFileWriter::flush() {
-  raw_.write(buffer_);
-  buffer_.clear();
 }
 
 void TokenFileWriter::lay_out() {
   TokenFileHeader& h = header_;
   h.token_part.bytes = h.tokens * h.width;
   h.document_part.bytes = documents() * 8;
-  h.documents = documents();
   const std::int64_t blocks = (h.token_part.bytes + kTokenBlockBytes - 1) / kTokenBlockBytes;
   h.checksum_part.bytes = blocks * 8;
 
@@ -106,31 +116,42 @@ void TokenFileWriter::lay_out() {
 }
 
 std::vector<std::uint64_t> TokenFileWriter::copy_tokens(File& out) {
-  const File in = File::open_for_reading(raw_path_);
   std::vector<std::uint64_t> sums;
   std::vector<std::byte> block(static_cast<std::size_t>(kTokenBlockBytes));
   for (std::int64_t at = 0; at < header_.token_part.bytes; at += kTokenBlockBytes) {
     const auto n = static_cast<std::size_t>(std::min(kTokenBlockBytes, header_.token_part.bytes - at));
-    in.read_at(at, block.data(), n);
+    tokens_.file.read_at(at, block.data(), n);
     sums.push_back(checksum_of(block.data(), n));
     out.write_at(header_.token_part.offset + at, block.data(), n);
   }
   return sums;
 }
 
+void TokenFileWriter::copy_documents(File& out) {
+  Checksum64 sum;
+  std::vector<std::byte> block(kBuffer);
+  for (std::int64_t at = 0; at < header_.document_part.bytes; at += static_cast<std::int64_t>(kBuffer)) {
+    const auto n =
+        static_cast<std::size_t>(std::min(static_cast<std::int64_t>(kBuffer), header_.document_part.bytes - at));
+    documents_.file.read_at(at, block.data(), n);
+    sum.update(block.data(), n);
+    out.write_at(header_.document_part.offset + at, block.data(), n);
+  }
+  header_.document_sum = sum.value();
+}
+
 std::int64_t TokenFileWriter::finish(std::string_view tokenizer_json) {
   if (header_.tokens == 0) throw DataError("the input has no text, so {} was not written", path_.string());
-  flush();
-  raw_.close();
+  tokens_.flush();
+  documents_.flush();
   header_.tokenizer_part.bytes = static_cast<std::int64_t>(tokenizer_json.size());
   lay_out();
   File out = File::open_for_writing(tmp_path_);
   const std::vector<std::uint64_t> sums = copy_tokens(out);
   out.write_at(header_.tokenizer_part.offset, tokenizer_json.data(), tokenizer_json.size());
-  out.write_at(header_.document_part.offset, documents_.data(), documents_.size() * 8);
+  copy_documents(out);
   out.write_at(header_.checksum_part.offset, sums.data(), sums.size() * 8);
   header_.tokenizer_sum = checksum_of(tokenizer_json.data(), tokenizer_json.size());
-  header_.document_sum = checksum_of(documents_.data(), documents_.size() * 8);
   header_.checksum_sum = checksum_of(sums.data(), sums.size() * 8);
   header_.file_bytes = out.size();
   header_.metadata_sum = metadata_checksum_of(tmp_path_, header_);

@@ -309,11 +309,11 @@ Tokenizer Tokenizer::from_merges(const std::vector<std::pair<std::int32_t, std::
 Tokenizer Tokenizer::from_path(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path)) {
     std::string encoder;
-    if (read_if_there(path / "encoder.json", kLargestFile, encoder))
-      return from_gpt2(encoder, read_limited(path / "vocab.bpe", kLargestFile), path.string());
-    return from_json(read_limited(path / "tokenizer.json", kLargestFile), (path / "tokenizer.json").string());
+    if (read_if_there(followed(path / "encoder.json"), kLargestFile, encoder))
+      return from_gpt2(encoder, read_limited(followed(path / "vocab.bpe"), kLargestFile), path.string());
+    return from_json(read_limited(followed(path / "tokenizer.json"), kLargestFile), (path / "tokenizer.json").string());
   }
-  return from_json(read_limited(path, kLargestFile), path.string());
+  return from_json(read_limited(followed(path), kLargestFile), path.string());
 }
 
 }  // namespace banyan::io

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "src/base/error.hpp"
 #include "src/base/log.hpp"
+#include "src/base/signals.hpp"
 #include "src/base/units.hpp"
 
 namespace banyan::app {
@@ -12,7 +14,14 @@ namespace banyan::app {
 Meter::Meter(std::string what, std::int64_t total)
     : what_(std::move(what)), total_(total), begun_(Clock::now()), said_(begun_) {}
 
+void Meter::stop_if_asked() const {
+  if (signals::stop_requests() > 0)
+    throw Error(ExitCode::kStopped, fmt::format("stopped by {} while {}; start the same command again to redo it",
+                                                signals::name_of(signals::last_signal()), what_));
+}
+
 void Meter::add(std::size_t bytes) {
+  stop_if_asked();
   done_ += static_cast<std::int64_t>(bytes);
   const auto now = Clock::now();
   const Seconds since = now - said_;

@@ -1,4 +1,5 @@
-// How far a long pass over bytes has come: a live line on a terminal, a line every ten seconds otherwise.
+// How far a long pass over bytes has come: a live line on a terminal, a line every ten seconds otherwise.  It is also
+// where such a pass notices that it shall stop.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +13,10 @@ namespace banyan::app {
 class Meter {
  public:
   Meter(std::string what, std::int64_t total);
+  /// Error with code 75 when a signal asked to stop.
   void add(std::size_t bytes);
+  /// The same, for passes that count something else than bytes.
+  void stop_if_asked() const;
 
  private:
   std::string what_;

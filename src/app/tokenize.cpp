@@ -95,8 +95,11 @@ std::vector<Input> list_inputs(const std::vector<std::string>& paths, const std:
   for (const std::string& path : paths) {
     if (!io::path_exists(path)) throw DataError("{}: there is no such file", path);
     const bool json_name = path.ends_with(".jsonl") || path.ends_with(".ndjson");
+    const std::string real = io::followed(path);
+    if (std::filesystem::is_directory(real))
+      throw DataError("{} is a directory; name the files in it, for example {}/*.txt", path, path);
     inputs.push_back(
-        {path, format == "jsonl" || (format == "auto" && json_name), io::File::open_for_reading(path).size()});
+        {real, format == "jsonl" || (format == "auto" && json_name), io::File::open_for_reading(real).size()});
   }
   return inputs;
 }
@@ -105,7 +108,7 @@ io::Tokenizer learn_tokenizer(const std::vector<Input>& inputs, const std::strin
                               std::int64_t limit) {
   std::int64_t total = 0, counted = 0;
   for (const Input& i : inputs) total += i.bytes;
-  Meter meter("counting words,", total);
+  Meter meter("counting words", total);
   io::BpeTrainer trainer;
   // Parts are cut where pieces end anyway; what is pending at the end of a part waits for the next.
   io::TextPieces pieces{std::string(io::kGpt2Pieces)};
@@ -129,6 +132,7 @@ io::Tokenizer learn_tokenizer(const std::vector<Input>& inputs, const std::strin
               format_bytes(static_cast<double>(limit)));
   Clock::time_point said = Clock::now();
   auto merges = trainer.train(vocab, [&](std::size_t done) {
+    meter.stop_if_asked();
     if (!log::on_terminal() || Clock::now() - said < Seconds(0.2)) return;
     said = Clock::now();
     log::live_line(fmt::format("learning merges, {} of {}", done, vocab - 257));
@@ -144,7 +148,7 @@ io::Tokenizer learn_tokenizer(const std::vector<Input>& inputs, const std::strin
 io::Tokenizer load_tokenizer(const std::string& path) {
   if (!io::path_exists(path)) throw DataError("{}: there is no such tokenizer", path);
   if (!std::filesystem::is_directory(path)) {
-    const io::File file = io::File::open_for_reading(path);
+    const io::File file = io::File::open_for_reading(io::followed(path));
     std::string start(static_cast<std::size_t>(std::min<std::int64_t>(file.size(), 13)), '\0');
     file.read_at(0, start.data(), start.size());
     if (start == "banyan-tokens")
@@ -187,6 +191,7 @@ ExitCode run(Args& args) {
   if (!out) throw UsageError("--out is missing; write {}", usage);
   if ((vocab == 0) == !tokenizer_path)
     throw UsageError("give one of --vocab-size N (learn a tokenizer) and --tokenizer PATH (use one)");
+  if (std::filesystem::is_directory(*out)) throw UsageError("{} is a directory; name the file to make in it", *out);
   if (io::path_exists(*out) && !force) throw UsageError("{} exists already; give --force to replace it", *out);
 
   const std::vector<Input> inputs = list_inputs(args.positional(), format);
