@@ -21,10 +21,9 @@ text() {
     n = split("the river mesh tensor keeps small light under every stone while branches of old trees fall and new roots " \
               "find water again so nobody counts rings until winter ends", list, " ")
     for (i = 1; i <= words; ++i) {
-      line = line list[int(rand() * n) + 1] ((i % 12) ? " " : ".\n")
-      if (i % 120 == 0) line = line "\n"
+      printf "%s%s", list[int(rand() * n) + 1], (i % 12) ? " " : ".\n"
+      if (i % 120 == 0) printf "\n"
     }
-    printf "%s", line
   }' > "$1"
 }
 
