@@ -83,14 +83,15 @@ fi
 steps=$("$banyan" train $config "${options[@]}" --print-value=train.steps)
 # Step of the newest line of metrics.jsonl; 0 when there is none.
 last_step() { sed -n 's/.*"step": *\([0-9]*\).*/\1/p' "$run/metrics.jsonl" 2>/dev/null | tail -n 1 | grep . || echo 0; }
-train() { scripts/launch.sh -n 4 -- "$banyan" train $config "${options[@]}"; }
+# A simple command, not a function: in the background its process must be launch.sh itself, which takes the signal.
+train=(scripts/launch.sh -n 4 -- "$banyan" train $config "${options[@]}")
 
 heading "5/7 Training on 4 ranks: 2 that split every matrix x 2 that share the batch"
 if [ "$(last_step)" -ge $((steps - 1)) ]; then
   echo "$run is finished; $0 --fresh trains again"
 else
   if [ "$(last_step)" -lt $((steps / 2)) ]; then
-    train &
+    "${train[@]}" &
     job=$!
     while [ "$(last_step)" -lt $((steps / 2)) ] && kill -0 $job 2>/dev/null; do sleep 0.5; done
     echo "--- half way: the job gets a SIGTERM, as from a batch system whose time is up"
@@ -101,7 +102,7 @@ else
     echo "--- exit code 75: saved and stopped on request. The same command again continues:"
   fi
   status=0
-  train || status=$?
+  "${train[@]}" || status=$?
   [ $status = 0 ] || fail "training ended with exit code $status; see $run/log.txt and $banyan --print-exit-codes" $status
 fi
 
