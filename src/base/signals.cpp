@@ -84,18 +84,21 @@ void copy(std::array<char, 4096>& to, std::string_view from) {
 }  // namespace
 
 void install() {
-  struct sigaction action {};
-  sigemptyset(&action.sa_mask);
-  action.sa_handler = on_stop;
-  action.sa_flags = SA_RESTART;
-  for (const int s : kStop) sigaction(s, &action, nullptr);
-
-  // A stack of its own, because a stack overflow arrives as SIGSEGV with no stack left.
+  // Handlers run on a stack of their own.  A stack overflow arrives as SIGSEGV with no stack left; and oneDNN's
+  // generated sgemm keeps values below the stack pointer, further down than the 128 bytes that the kernel spares, so
+  // that a signal frame pushed there while it runs destroys them (seen with oneDNN 2.6.3: the heap was damaged soon
+  // after).
   static std::array<char, 64 * 1024> stack;
   stack_t alternate{};
   alternate.ss_sp = stack.data();
   alternate.ss_size = stack.size();
   sigaltstack(&alternate, nullptr);
+
+  struct sigaction action {};
+  sigemptyset(&action.sa_mask);
+  action.sa_handler = on_stop;
+  action.sa_flags = SA_RESTART | SA_ONSTACK;
+  for (const int s : kStop) sigaction(s, &action, nullptr);
   action.sa_handler = on_crash;
   action.sa_flags = SA_ONSTACK;
   for (const int s : kCrash) sigaction(s, &action, nullptr);

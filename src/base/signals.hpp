@@ -4,6 +4,7 @@
 //                     stands
 //   SEGV ABRT BUS FPE ILL   write the crash record (async-signal-safe), then die of the signal as usual
 //   PIPE, XFSZ        ignored, so that write() reports EPIPE and EFBIG and the caller says so
+// They run on a stack of their own, since generated code may use what lies below the stack pointer.
 // Handlers only count; the step loop asks stop_requests() and the ranks agree on the boundary.
 #pragma once
 

@@ -1,12 +1,18 @@
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/resource.h>
 
+#include <atomic>
+#include <chrono>
 #include <cmath>
+#include <csignal>
 #include <limits>
+#include <thread>
 
 #include "kernels/cpu/isa.hpp"
 #include "kernels/cpu/simd_math.hpp"
 #include "src/base/error.hpp"
+#include "src/base/signals.hpp"
 #include "tests/kernels/op_cases.hpp"
 
 namespace banyan::kernels::test {
@@ -188,6 +194,36 @@ TEST(SimdMath, ExponentialIsWithinTwoUlps) {
   EXPECT_EQ(cpu::exp_simd(-1e30f), 0.0f);
   EXPECT_EQ(cpu::exp_simd(std::numeric_limits<float>::infinity()), std::numeric_limits<float>::infinity());
   EXPECT_TRUE(std::isnan(cpu::exp_simd(std::numeric_limits<float>::quiet_NaN())));
+}
+
+// Generated GEMM code uses the stack below the stack pointer; the program's handlers must not write there.
+TEST(CpuBackend, SignalsDoNotDisturbAProduct) {
+  signals::install();
+  const auto b = one_thread();
+  std::vector<float> x, w, quiet, disturbed;
+  const View a = matrix(x, 96, 512), c = matrix(w, 512, 192), want = matrix(quiet, 96, 192),
+             got = matrix(disturbed, 96, 192);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 13) - 6;
+  for (std::size_t i = 0; i < w.size(); ++i) w[i] = static_cast<float>(i % 11) - 5;
+  b->gemm({}, {.c = want, .a = a, .b = c, .bias = {}});
+  std::atomic<bool> done{false};
+  const pthread_t here = pthread_self();
+  std::thread sender([&] {
+    while (!done) {
+      signals::reset();  // a third request would end the process
+      pthread_kill(here, SIGUSR1);
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+  });
+  bool equal = true;
+  for (int i = 0; i < 3000 && equal; ++i) {
+    b->gemm({}, {.c = got, .a = a, .b = c, .bias = {}});
+    equal = quiet == disturbed;
+  }
+  done = true;
+  sender.join();
+  signals::reset();
+  EXPECT_TRUE(equal);
 }
 
 }  // namespace
