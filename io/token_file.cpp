@@ -177,6 +177,8 @@ TokenFileHeader TokenFileHeader::parse(std::string_view text, const std::string&
     at = p.offset + p.bytes;
   }
   if (metadata + h.file_bytes - at > kMostMetadata) damaged(path, "parts of the file belong to nothing");
+  // The filling behind the checksum too: the digest of the file covers it.
+  if (h.str() != text) damaged(path, "the header is not as it was written");
   return h;
 }
 

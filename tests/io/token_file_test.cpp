@@ -134,6 +134,15 @@ TEST(TokenFile, FindsAFlippedTokenBeforeItIsUsed) {
   EXPECT_THROW(file.read(2'000'000 - 100, ids), DataError);
 }
 
+TEST(TokenFile, FindsAFlippedBitInTheFillingOfTheHeader) {
+  const test::TempDir dir;
+  write_file(dir / "t.h5", 1000, 300);
+  std::string bytes = slurp(dir / "t.h5");
+  bytes[kTokenHeaderBytes - 1] ^= 1;
+  spill(dir / "t.h5", bytes);
+  EXPECT_THROW(TokenFile::open(dir / "t.h5"), DataError);
+}
+
 TEST(TokenFile, RefusesTokensOutsideItsVocabulary) {
   // Made by hand: a file whose header claims a smaller vocabulary and whose checksums all hold.
   const test::TempDir dir;
