@@ -27,6 +27,9 @@ class BpeTrainer {
   std::vector<std::pair<std::int32_t, std::int32_t>> train(std::int32_t vocab,
                                                            const std::function<void(std::size_t)>& progress = {}) const;
 
+  /// Different pieces that are counted now.
+  std::size_t known() const { return counts_.size(); }
+
   static constexpr std::size_t kLargestTable = std::size_t{1} << 21;
 
  private:

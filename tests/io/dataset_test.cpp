@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <map>
 #include <set>
 
@@ -131,6 +132,50 @@ TEST(Dataset, FingerprintsTellStreamsApartAndIgnorePaths) {
   EXPECT_NE(print(a, 10), print(a, 11));
   EXPECT_NE(print(a, 10), print(b, 10));
   EXPECT_NE(print(a + ":1," + b + ":1", 10), print(a + ":1," + b + ":2", 10));
+}
+
+TEST(Dataset, FindsAFlippedBitWhenItIsOpened) {
+  const test::TempDir dir;
+  write_file(dir / "a.h5", 0, 5000);
+  const auto size = static_cast<std::int64_t>(std::filesystem::file_size(dir / "a.h5"));
+  std::fstream file(dir / "a.h5", std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(size - 100);  // tokens lie last
+  file.put('\x55');
+  file.close();
+  EXPECT_NO_THROW(TokenFile::open(dir / "a.h5"));
+  EXPECT_THROW(Dataset::open({.train = (dir / "a.h5").string(), .validation = "", .length = 10, .seed = 1}), DataError);
+}
+
+TEST(Dataset, FollowsALinkToATokenFile) {
+  const test::TempDir dir;
+  write_file(dir / "a.h5", 0, 500);
+  std::filesystem::create_symlink(dir / "a.h5", dir / "link.h5");
+  std::filesystem::create_symlink(dir / "nowhere", dir / "dangling.h5");
+  const auto open = [&](const char* name) {
+    return Dataset::open({.train = (dir / name).string(), .validation = "", .length = 10, .seed = 1});
+  };
+  EXPECT_EQ(open("link.h5").fingerprint(), open("a.h5").fingerprint());
+  EXPECT_THROW(open("dangling.h5"), DataError);
+}
+
+TEST(Dataset, AnyNumberOfDataRanksReadsTheSameSamples) {
+  const test::TempDir dir;
+  write_file(dir / "a.h5", 0, 1001);
+  write_file(dir / "b.h5", 1, 1501);
+  const std::string files = (dir / "a.h5").string() + ":2," + (dir / "b.h5").string() + ":1";
+  constexpr std::int64_t kBatch = 12, kSteps = 5;
+  std::vector<std::vector<std::int32_t>> runs;
+  for (const std::int64_t ranks : {1, 2, 3, 4, 6}) {
+    std::vector<std::int32_t> seen(kBatch * kSteps);
+    for (std::int64_t rank = 0; rank < ranks; ++rank) {  // each with an object of its own, as processes have
+      Dataset d = Dataset::open({.train = files, .validation = "", .length = 10, .seed = 9});
+      for (std::int64_t step = 0; step < kSteps; ++step)
+        for (std::int64_t i = rank * kBatch / ranks; i < (rank + 1) * kBatch / ranks; ++i)
+          seen[static_cast<std::size_t>(step * kBatch + i)] = first_token(d, Split::kTrain, step * kBatch + i);
+    }
+    runs.push_back(std::move(seen));
+  }
+  for (const auto& run : runs) EXPECT_EQ(run, runs.front());
 }
 
 TEST(Dataset, RefusesWithASentence) {

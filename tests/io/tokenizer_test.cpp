@@ -252,6 +252,26 @@ TEST(BpeTrainer, LearnsTheMostFrequentPairFirstAndIsRepeatable) {
   EXPECT_THROW(trainer.train(256), UsageError);
 }
 
+TEST(BpeTrainer, ForgetsTheRarestPiecesWhenItKnowsTooMany) {
+  BpeTrainer trainer;
+  std::string text;
+  for (int i = 0; i < 50; ++i) text += " frequent";
+  trainer.add(text);
+  // More different pieces than the table holds, each of them twice.
+  const std::size_t many = BpeTrainer::kLargestTable + 1000;
+  for (std::size_t begin = 0; begin < many; begin += 50000) {
+    text.clear();
+    for (std::size_t i = begin; i < std::min(begin + 50000, many); ++i) {
+      std::string word = " ";
+      for (std::size_t n = i, k = 0; k < 5; ++k, n /= 26) word += static_cast<char>('a' + n % 26);
+      text += word + word;
+    }
+    trainer.add(text);
+  }
+  EXPECT_LE(trainer.known(), BpeTrainer::kLargestTable);
+  EXPECT_GE(trainer.known(), 1u);
+}
+
 TEST(BpeTrainer, CountsLikeARecount) {
   // Each step must take a pair that is most frequent when everything is counted anew.
   const auto merges = some_merges(330);
