@@ -32,8 +32,9 @@ namespace banyan::comm {
 
 enum class ReduceOp : std::uint8_t { kSum, kMax, kMin };
 
-/// Combines in into inout, element by element; injected so that comm knows no device (kernels::Backend::reduce).
-using ReduceFunction = std::function<void(Queue, View inout, ConstView in, ReduceOp)>;
+/// out = a op b, element by element; out may be a or b.  Injected so that comm knows no device
+/// (kernels::Backend::reduce).
+using ReduceFunction = std::function<void(Queue, View out, ConstView a, ConstView b, ReduceOp)>;
 /// Copies between any memory kinds; injected likewise.
 using CopyFunction = std::function<void(Queue, View out, ConstView in)>;
 

@@ -226,15 +226,22 @@ void Group::barrier(std::string_view what) {
       .wait();
 }
 
-Event Group::message(bool sends, std::byte* data, std::size_t bytes, int peer, int channel, std::string_view what) {
+Event Group::message(bool sends, ConstView view, int peer, int channel, std::string_view what) {
   if (peer < 0 || peer >= size()) throw BugError("{}: no member {} of {}", name_, peer, size());
   if (channel < 0 || channel > kMaxChannel)
     throw BugError("{}: channel {} is not in 0 .. {}", name_, channel, kMaxChannel);
   const std::lock_guard lock(engine_.mutex());
   if (engine_.failed()) engine_.progress();  // throws why
+  const std::uint64_t stream =
+      static_cast<std::uint64_t>(peer) << 11 | static_cast<std::uint64_t>(channel) << 1 | sends;
   auto operation = std::make_shared<MessageOperation>(
-      engine_, sends, world_ranks_[static_cast<std::size_t>(peer)], Tag::channel(id_, channel), data, bytes,
-      describe(sends ? "send of" : "receive of", what), options_.peer_timeout);
+      engine_, sends,
+      Message{.peer = world_ranks_[static_cast<std::size_t>(peer)],
+              .tag = Tag::channel(id_, channel),
+              .data = const_cast<std::byte*>(view.data),
+              .bytes = view.bytes(),
+              .kind = view.kind},
+      streams_[stream], describe(sends ? "send of" : "receive of", what), options_.peer_timeout);
   engine_.start(operation);
   if (operation->done()) return {};
   remember(operation);
@@ -243,12 +250,12 @@ Event Group::message(bool sends, std::byte* data, std::size_t bytes, int peer, i
 
 Event Group::send(Queue, ConstView in, int peer, int channel, std::string_view what) {
   check_view(in, in.count(), "send");
-  return message(true, const_cast<std::byte*>(in.data), in.bytes(), peer, channel, what);
+  return message(true, in, peer, channel, what);
 }
 
 Event Group::receive(Queue, View out, int peer, int channel, std::string_view what) {
   check_view(out, out.count(), "receive");
-  return message(false, out.data, out.bytes(), peer, channel, what);
+  return message(false, out, peer, channel, what);
 }
 
 }  // namespace banyan::comm

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -50,7 +51,7 @@ class Group final : public Communicator {
   std::shared_ptr<const Plan> plan(Kind kind, std::size_t element_bytes, int root, std::span<const std::int64_t> counts,
                                    std::span<const std::int64_t> in_counts = {});
   Event execute(std::string_view call, std::string_view what, Execution execution);
-  Event message(bool sends, std::byte* data, std::size_t bytes, int peer, int channel, std::string_view what);
+  Event message(bool sends, ConstView view, int peer, int channel, std::string_view what);
   std::string describe(std::string_view call, std::string_view what) const;
   void remember(std::shared_ptr<Operation> operation);
 
@@ -63,7 +64,8 @@ class Group final : public Communicator {
   int rank_ = -1;
   const int exceptions_;
 
-  std::uint64_t sequence_ = 0;  ///< collectives so far
+  std::uint64_t sequence_ = 0;                                ///< collectives so far
+  std::unordered_map<std::uint64_t, std::uint32_t> streams_;  ///< messages so far, by peer, channel and direction
   std::array<std::weak_ptr<Operation>, kSequences> by_sequence_;
   std::vector<std::weak_ptr<Operation>> in_flight_;  ///< given up by the destructor
   std::map<std::vector<std::int64_t>, std::shared_ptr<const Plan>> plans_;

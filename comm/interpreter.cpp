@@ -33,6 +33,8 @@ PlanOperation::PlanOperation(Engine& engine, Execution execution, std::string wh
     : Operation(engine, std::move(what), silence), engine_(engine), execution_(std::move(execution)) {
   const DType dtype = execution_.output.dtype;
   complete_.assign(execution_.plan->steps.size(), false);
+  sent_.assign(execution_.world_ranks->size(), 0);
+  received_.assign(execution_.world_ranks->size(), 0);
   scratch_ = engine_.scratch().take(static_cast<std::size_t>(execution_.plan->scratch) * size_of(dtype));
 }
 
@@ -53,17 +55,29 @@ void PlanOperation::issue(std::size_t index) {
   switch (step.kind) {
     case Step::Kind::kSend: {
       const View source = view(step.source);
-      posted_.push_back({index, engine_.transport().send(peer(), execution_.tag, source.data, source.bytes())});
+      posted_.push_back({index, engine_.transport().send({.peer = peer(),
+                                                          .tag = execution_.tag,
+                                                          .sequence = sent_[static_cast<std::size_t>(step.peer)]++,
+                                                          .data = source.data,
+                                                          .bytes = source.bytes()})});
       break;
     }
     case Step::Kind::kReceive: {
       const View target = view(step.target);
-      posted_.push_back({index, engine_.transport().receive(peer(), execution_.tag, target.data, target.bytes())});
+      posted_.push_back(
+          {index, engine_.transport().receive({.peer = peer(),
+                                               .tag = execution_.tag,
+                                               .sequence = received_[static_cast<std::size_t>(step.peer)]++,
+                                               .data = target.data,
+                                               .bytes = target.bytes()})});
       break;
     }
     case Step::Kind::kReduce:
-      execution_.reduce(execution_.queue, view(step.target), view(step.source), execution_.op);
+      execution_.reduce(execution_.queue, view(step.target), view(step.target), view(step.source), execution_.op);
       break;
+    case Step::Kind::kPublish:
+    case Step::Kind::kFold:
+      throw BugError("{}: step {} is not in terms of messages", execution_.plan->name, index);
     case Step::Kind::kCopy: {
       const View target = view(step.target), source = view(step.source);
       if (target.data != source.data && step.target.count > 0) execution_.copy(execution_.queue, target, source);
@@ -134,15 +148,19 @@ int PlanOperation::waits_for() const {
   return (*execution_.world_ranks)[static_cast<std::size_t>(step.peer)];
 }
 
-MessageOperation::MessageOperation(Engine& engine, bool sends, int world_rank, Tag tag, std::byte* data,
-                                   std::size_t bytes, std::string what, Seconds silence)
-    : Operation(engine, std::move(what), silence), engine_(engine), peer_(world_rank) {
+MessageOperation::MessageOperation(Engine& engine, bool sends, Message message, std::uint32_t& sequence,
+                                   std::string what, Seconds silence)
+    : Operation(engine, std::move(what), silence), engine_(engine), peer_(message.peer) {
   Transport& transport = engine.transport();
+  const std::size_t bytes = message.bytes;
+  std::byte* const data = message.data;
   std::size_t at = 0;
   do {
-    const std::size_t n = std::min(kLargestMessage, bytes - at);
-    requests_.push_back(sends ? transport.send(peer_, tag, data + at, n) : transport.receive(peer_, tag, data + at, n));
-    at += n;
+    message.data = data + at;
+    message.bytes = std::min(kLargestMessage, bytes - at);
+    message.sequence = sequence++;
+    requests_.push_back(sends ? transport.send(message) : transport.receive(message));
+    at += message.bytes;
   } while (at < bytes);
 }
 

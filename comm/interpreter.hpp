@@ -42,17 +42,18 @@ class PlanOperation final : public Operation {
   Engine& engine_;
   const Execution execution_;
   ScratchPool::Block scratch_;
-  std::vector<Posted> posted_;  // in order of steps
-  std::vector<bool> complete_;  // by step, messages only
-  std::size_t next_ = 0;        // first step not issued
+  std::vector<Posted> posted_;                  // in order of steps
+  std::vector<bool> complete_;                  // by step, messages only
+  std::size_t next_ = 0;                        // first step not issued
+  std::vector<std::uint32_t> sent_, received_;  // messages so far, by plan rank
 };
 
 /// One message of any length.
 class MessageOperation final : public Operation {
  public:
-  /// Exactly one of in and out has data or both are empty; `sends` says which way.
-  MessageOperation(Engine& engine, bool sends, int world_rank, Tag tag, std::byte* data, std::size_t bytes,
-                   std::string what, Seconds silence);
+  /// `sends` says which way.  `sequence` numbers the transport's messages of this stream; those used are added.
+  MessageOperation(Engine& engine, bool sends, Message message, std::uint32_t& sequence, std::string what,
+                   Seconds silence);
   ~MessageOperation() override;
   bool advance() override;
   void give_up(bool after_failure) override;

@@ -252,6 +252,10 @@ class Execution {
       case Step::Kind::kSend:
         channels_[{r, step.peer}].sends.push_back({r, index, m.knows});
         break;
+      case Step::Kind::kPublish:
+      case Step::Kind::kFold:
+        problem_ = fmt::format("{}: step {} of rank {} is not in terms of messages", plan(r).name, index, r);
+        return;
       case Step::Kind::kReceive:
         channels_[{step.peer, r}].receives.push_back({r, index, {}});
         break;

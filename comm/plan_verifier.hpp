@@ -14,8 +14,6 @@
 
 namespace banyan::comm {
 
-enum class CollectiveKind : std::uint8_t { kAllReduce, kReduceScatter, kAllGather, kBroadcast, kBarrier, kAllToAll };
-
 struct Collective {
   CollectiveKind kind = CollectiveKind::kAllReduce;
   std::vector<std::int64_t> counts;           ///< all-reduce, broadcast: one; reduce-scatter, all-gather: per rank

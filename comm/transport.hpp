@@ -5,7 +5,10 @@
 //   - send and receive return at once; buffers belong to the transport until the request is finished.
 //   - Nothing advances outside progress(), send and receive; progress never blocks.
 //   - A message longer or shorter than its receive fails the receive.
-//   - A dead peer may look like silence; comm/lifeline.hpp is there to notice.
+//   - A message whose sequence number is not the one its receive expects fails the receive, where the transport carries
+//     sequence numbers (carries_sequence).
+//   - A dead peer may look like silence; comm/lifeline.hpp is there to notice.  A transport that notices fails what is
+//     posted to or from that peer.
 //   - Calls come from one thread at a time.
 #pragma once
 
@@ -15,6 +18,8 @@
 #include <string>
 
 #include "comm/communicator.hpp"
+#include "src/base/dtype.hpp"
+#include "src/base/section.hpp"
 
 namespace banyan::comm {
 
@@ -57,16 +62,35 @@ class Request {
   std::string error_;
 };
 
+/// What is sent or received.
+struct Message {
+  int peer = -1;  ///< world rank of the other side
+  Tag tag;
+  std::uint32_t sequence = 0;  ///< the how-many-eth of its stream (peer, tag), counted by both sides
+  std::byte* data = nullptr;   ///< not written when sending
+  std::size_t bytes = 0;
+  MemoryKind kind = MemoryKind::kHost;
+};
+
 class Transport {
  public:
   virtual ~Transport() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual std::string name() const = 0;
+  /// Sequence numbers travel with the messages and are compared, modulo 2^20 at least.
+  virtual bool carries_sequence() const { return false; }
 
-  virtual Request* send(int peer, Tag tag, const std::byte* data, std::size_t bytes) = 0;
-  virtual Request* receive(int peer, Tag tag, std::byte* data, std::size_t bytes) = 0;
+  virtual Request* send(const Message& message) = 0;
+  virtual Request* receive(const Message& message) = 0;
   virtual void progress() = 0;
+  /// Sleeps until something may have come or `longest` has passed.  False, at once, where that is not possible; the
+  /// caller then sleeps without being woken.
+  virtual bool doze(Seconds /*longest*/) { return false; }
+  /// Memory from which messages are sent, or into which they are received, again and again: registered with the network
+  /// until unpin.  Both are hints.
+  virtual void pin(const std::byte* /*data*/, std::size_t /*bytes*/) {}
+  virtual void unpin(const std::byte* /*data*/) {}
   /// Gives a request back.  A pending receive is cancelled: its buffer is not written afterwards unless its message was
   /// already arriving, which is then waited for, a second at most.  A pending send is left to finish by itself.
   virtual void release(Request* request) = 0;

@@ -168,8 +168,9 @@ class Backend {
   /// True when every element is finite.  Waits for q.
   virtual bool all_finite(Queue q, ConstView x) = 0;
   virtual void scale(Queue q, View x, float factor) = 0;
-  /// inout = op(inout, in), element by element; any dtype of f32, f64, i32, i64.  This is what `comm` is given.
-  virtual void reduce(Queue q, View inout, ConstView in, ReduceOp op) = 0;
+  /// out = a op b, element by element; out may be a or b.  Any dtype of f32, f64, i32, i64.  This is what `comm` is
+  /// given.
+  virtual void reduce(Queue q, View out, ConstView a, ConstView b, ReduceOp op) = 0;
 };
 
 struct CpuOptions {

@@ -97,8 +97,8 @@ int bench_comm(const std::vector<std::string>& words) {
   const auto world = comm::make_mpi_world();
   world->configure(
       {},
-      [&](Queue q, View inout, ConstView in, comm::ReduceOp op) {
-        backend->reduce(q, inout, in, static_cast<kernels::ReduceOp>(op));
+      [&](Queue q, View out, ConstView a, ConstView b, comm::ReduceOp op) {
+        backend->reduce(q, out, a, b, static_cast<kernels::ReduceOp>(op));
       },
       nullptr);
   std::vector<int> ranks(static_cast<std::size_t>(world->size()));

@@ -10,14 +10,17 @@ namespace banyan::comm {
 
 class LoopbackRequest final : public Request {
  public:
-  LoopbackRequest(int from_rank, int to_rank, Tag t, std::byte* d, std::size_t n)
-      : from(from_rank), to(to_rank), tag(t), data(d), bytes(n) {}
+  LoopbackRequest(int from_rank, int to_rank, const Message& m)
+      : from(from_rank), to(to_rank), tag(m.tag), sequence(m.sequence), data(m.data), bytes(m.bytes) {}
   bool meets(const LoopbackRequest& other) const { return from == other.from && tag == other.tag; }
 
   // Called under the box's lock; each request may be freed by its owner as soon as it is finished.
   static void exchange(LoopbackRequest* send, LoopbackRequest* receive) {
     if (send->bytes != receive->bytes) {
       receive->fail(fmt::format("{} bytes came where {} were expected", send->bytes, receive->bytes));
+    } else if (send->sequence != receive->sequence) {
+      receive->fail(
+          fmt::format("message number {} came where number {} was expected", send->sequence, receive->sequence));
     } else {
       if (send->bytes > 0) std::memcpy(receive->data, send->data, send->bytes);
       receive->finish();
@@ -27,6 +30,7 @@ class LoopbackRequest final : public Request {
 
   const int from, to;
   const Tag tag;
+  const std::uint32_t sequence;
   std::byte* const data;
   const std::size_t bytes;
 };
@@ -56,12 +60,12 @@ Request* LoopbackTransport::post(LoopbackRequest* request, bool is_send) {
   return request;
 }
 
-Request* LoopbackTransport::send(int peer, Tag tag, const std::byte* data, std::size_t bytes) {
-  return post(new LoopbackRequest(rank_, peer, tag, const_cast<std::byte*>(data), bytes), true);
+Request* LoopbackTransport::send(const Message& message) {
+  return post(new LoopbackRequest(rank_, message.peer, message), true);
 }
 
-Request* LoopbackTransport::receive(int peer, Tag tag, std::byte* data, std::size_t bytes) {
-  return post(new LoopbackRequest(peer, rank_, tag, data, bytes), false);
+Request* LoopbackTransport::receive(const Message& message) {
+  return post(new LoopbackRequest(message.peer, rank_, message), false);
 }
 
 void LoopbackTransport::release(Request* request) {

@@ -38,8 +38,9 @@ class LoopbackTransport final : public Transport {
   int rank() const override { return rank_; }
   int size() const override { return hub_->size(); }
   std::string name() const override { return "loopback"; }
-  Request* send(int peer, Tag tag, const std::byte* data, std::size_t bytes) override;
-  Request* receive(int peer, Tag tag, std::byte* data, std::size_t bytes) override;
+  bool carries_sequence() const override { return true; }
+  Request* send(const Message& message) override;
+  Request* receive(const Message& message) override;
   void progress() override {}
   void release(Request* request) override;
   void forget(Request* request) override { release(request); }

@@ -9,9 +9,9 @@
 
 namespace banyan::comm {
 
-class MpiTransport::Message final : public Request {
+class MpiTransport::Pending final : public Request {
  public:
-  explicit Message(std::size_t n, bool is_receive) : bytes(n), receives(is_receive) {}
+  Pending(std::size_t n, bool is_receive) : bytes(n), receives(is_receive) {}
   void done() { finish(); }
   void broken(std::string why) { fail(std::move(why)); }
 
@@ -55,28 +55,30 @@ MpiTransport::~MpiTransport() = default;
 
 void MpiTransport::close() { check_mpi(MPI_Comm_free(&messages_), "MPI_Comm_free"); }
 
-MpiTransport::Message* MpiTransport::post(Message* message, MPI_Request handle) {
+MpiTransport::Pending* MpiTransport::post(Pending* message, MPI_Request handle) {
   handles_.push_back(handle);
   pending_.push_back(message);
   return message;
 }
 
-Request* MpiTransport::send(int peer, Tag tag, const std::byte* data, std::size_t bytes) {
+Request* MpiTransport::send(const Message& m) {
   MPI_Request handle = MPI_REQUEST_NULL;
-  check_mpi(MPI_Isend(data, static_cast<int>(bytes), MPI_BYTE, peer, static_cast<int>(tag.bits), messages_, &handle),
-            "MPI_Isend");
-  return post(new Message(bytes, false), handle);
+  check_mpi(
+      MPI_Isend(m.data, static_cast<int>(m.bytes), MPI_BYTE, m.peer, static_cast<int>(m.tag.bits), messages_, &handle),
+      "MPI_Isend");
+  return post(new Pending(m.bytes, false), handle);
 }
 
-Request* MpiTransport::receive(int peer, Tag tag, std::byte* data, std::size_t bytes) {
+Request* MpiTransport::receive(const Message& m) {
   MPI_Request handle = MPI_REQUEST_NULL;
-  check_mpi(MPI_Irecv(data, static_cast<int>(bytes), MPI_BYTE, peer, static_cast<int>(tag.bits), messages_, &handle),
-            "MPI_Irecv");
-  return post(new Message(bytes, true), handle);
+  check_mpi(
+      MPI_Irecv(m.data, static_cast<int>(m.bytes), MPI_BYTE, m.peer, static_cast<int>(m.tag.bits), messages_, &handle),
+      "MPI_Irecv");
+  return post(new Pending(m.bytes, true), handle);
 }
 
 void MpiTransport::complete(std::size_t index, const MPI_Status& status, bool error_in_status) {
-  Message* message = pending_[index];
+  Pending* message = pending_[index];
   if (error_in_status && status.MPI_ERROR != MPI_SUCCESS) {
     message->broken(status.MPI_ERROR == MPI_ERR_TRUNCATE
                         ? fmt::format("more bytes came than the {} expected", message->bytes)
@@ -120,7 +122,7 @@ void MpiTransport::progress() {
 }
 
 void MpiTransport::release(Request* request) {
-  auto* message = static_cast<Message*>(request);
+  auto* message = static_cast<Pending*>(request);
   const auto still_pending = [&] { return message->state() == Request::State::kPending; };
   if (still_pending() && message->receives) {
     const auto at = std::find(pending_.begin(), pending_.end(), message) - pending_.begin();
@@ -132,7 +134,7 @@ void MpiTransport::release(Request* request) {
 }
 
 void MpiTransport::forget(Request* request) {
-  auto* message = static_cast<Message*>(request);
+  auto* message = static_cast<Pending*>(request);
   if (message->state() == Request::State::kPending)
     message->abandoned = true;
   else

@@ -25,15 +25,15 @@ class MpiTransport final : public Transport {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   std::string name() const override { return "mpi"; }
-  Request* send(int peer, Tag tag, const std::byte* data, std::size_t bytes) override;
-  Request* receive(int peer, Tag tag, std::byte* data, std::size_t bytes) override;
+  Request* send(const Message& message) override;
+  Request* receive(const Message& message) override;
   void progress() override;
   void release(Request* request) override;
   void forget(Request* request) override;
 
  private:
-  class Message;
-  Message* post(Message* message, MPI_Request handle);
+  class Pending;
+  Pending* post(Pending* message, MPI_Request handle);
   void complete(std::size_t index, const MPI_Status& status, bool error_in_status);
 
   MPI_Comm messages_ = MPI_COMM_NULL;
@@ -41,7 +41,7 @@ class MpiTransport final : public Transport {
 
   // Handles of everything under way and, at the same index, what they belong to.
   std::vector<MPI_Request> handles_;
-  std::vector<Message*> pending_;
+  std::vector<Pending*> pending_;
   std::vector<int> indices_;
   std::vector<MPI_Status> statuses_;
 };

@@ -13,6 +13,9 @@
 
 namespace banyan::comm {
 
+enum class CollectiveKind : std::uint8_t { kAllReduce, kReduceScatter, kAllGather, kBroadcast, kBarrier, kAllToAll };
+inline constexpr int kCollectiveKinds = 6;
+
 enum class Buffer : std::uint8_t {
   kInput,    ///< what the caller gave; a reduce-scatter may overwrite it
   kOutput,   ///< what the caller gets; all-reduce and broadcast work in it
@@ -29,17 +32,27 @@ struct Slice {
   }
 };
 
+/// One term of a fold: a slice of this rank's memory, or the next message of a peer (as long as the target).
+struct Operand {
+  int peer = -1;  ///< >= 0: that rank's next message; the slice is not used
+  Slice slice = {};
+};
+
 struct Step {
   enum class Kind : std::uint8_t {
     kSend,     ///< source to peer
     kReceive,  ///< target from peer
     kReduce,   ///< target = target op source
     kCopy,     ///< target = source
+    kPublish,  ///< source to each of `peers`
+    kFold,     ///< target = ((operand 0 op operand 1) op operand 2) ...; a single operand is moved
   };
   Kind kind = Kind::kCopy;
   int peer = -1;
   Slice source, target;
-  std::vector<int> needs = {};  ///< earlier messages to be complete; those that earlier steps need are left out
+  std::vector<int> needs = {};         ///< earlier messages to be complete; those that earlier steps need are left out
+  std::vector<int> peers = {};         ///< of kPublish
+  std::vector<Operand> operands = {};  ///< of kFold
 };
 
 struct Plan {

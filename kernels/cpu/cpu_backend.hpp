@@ -96,7 +96,7 @@ class CpuBackend final : public Backend {
   double sum(Queue q, ConstView x) override;
   bool all_finite(Queue q, ConstView x) override;
   void scale(Queue q, View x, float factor) override;
-  void reduce(Queue q, View inout, ConstView in, ReduceOp op) override;
+  void reduce(Queue q, View out, ConstView a, ConstView b, ReduceOp op) override;
 
  private:
   int threads_ = 1;

@@ -35,20 +35,20 @@ double ordered_sum(int threads, std::int64_t count, const Term& term) {
 }
 
 template <class T>
-void reduce_as(int threads, T* inout, const T* in, std::int64_t count, ReduceOp op) {
+void reduce_as(int threads, T* out, const T* a, const T* b, std::int64_t count, ReduceOp op) {
   parallel_pieces(threads, count, [=](std::int64_t begin, std::int64_t end) {
     switch (op) {
       case ReduceOp::kSum:
 #pragma omp simd
-        for (std::int64_t i = begin; i < end; ++i) inout[i] = static_cast<T>(inout[i] + in[i]);
+        for (std::int64_t i = begin; i < end; ++i) out[i] = static_cast<T>(a[i] + b[i]);
         break;
       case ReduceOp::kMax:
 #pragma omp simd
-        for (std::int64_t i = begin; i < end; ++i) inout[i] = in[i] > inout[i] ? in[i] : inout[i];
+        for (std::int64_t i = begin; i < end; ++i) out[i] = b[i] > a[i] ? b[i] : a[i];
         break;
       case ReduceOp::kMin:
 #pragma omp simd
-        for (std::int64_t i = begin; i < end; ++i) inout[i] = in[i] < inout[i] ? in[i] : inout[i];
+        for (std::int64_t i = begin; i < end; ++i) out[i] = b[i] < a[i] ? b[i] : a[i];
         break;
     }
   });
@@ -93,13 +93,13 @@ void CpuBackend::scale(Queue, View x_n, float factor) {
   });
 }
 
-void CpuBackend::reduce(Queue, View inout, ConstView in, ReduceOp op) {
+void CpuBackend::reduce(Queue, View out, ConstView a, ConstView b, ReduceOp op) {
   constexpr Check check("reduce");
-  const std::int64_t n = inout.count();
+  const std::int64_t n = out.count();
   const auto as = [&]<class T>(T) {
-    reduce_as(threads_, check.flat<T>("inout", inout, n), check.flat<T>("in", in, n), n, op);
+    reduce_as(threads_, check.flat<T>("out", out, n), check.flat<T>("a", a, n), check.flat<T>("b", b, n), n, op);
   };
-  switch (inout.dtype) {
+  switch (out.dtype) {
     case DType::kF32:
       return as(float{});
     case DType::kF64:
@@ -109,7 +109,7 @@ void CpuBackend::reduce(Queue, View inout, ConstView in, ReduceOp op) {
     case DType::kI64:
       return as(std::int64_t{});
     default:
-      throw BugError("reduce: there is no arithmetic for {}", name_of(inout.dtype));
+      throw BugError("reduce: there is no arithmetic for {}", name_of(out.dtype));
   }
 }
 

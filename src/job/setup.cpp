@@ -88,8 +88,8 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
   kernels::Backend* b = backend.get();
   world.configure(
       {.peer_timeout = Seconds(config.comm.peer_timeout), .host_transport = config.comm.host_transport},
-      [b](Queue q, View inout, ConstView in, comm::ReduceOp op) {
-        b->reduce(q, inout, in, static_cast<kernels::ReduceOp>(op));
+      [b](Queue q, View out, ConstView x, ConstView y, comm::ReduceOp op) {
+        b->reduce(q, out, x, y, static_cast<kernels::ReduceOp>(op));
       },
       [b](Queue q, View out, ConstView in) { b->copy(q, out, in); });
   everyone = world.group(std::move(ranks), 1, "world");

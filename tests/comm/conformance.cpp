@@ -331,14 +331,14 @@ void require(bool holds, std::string_view what) {
   if (!holds) throw std::runtime_error(std::string(what));
 }
 
-void reduce_on_host(Queue, View inout, ConstView in, ReduceOp op) {
+void reduce_on_host(Queue, View out, ConstView x, ConstView y, ReduceOp op) {
   const auto run = [&]<class T>(T) {
-    T* a = inout.as<T>();
-    const T* b = in.as<T>();
-    for (std::int64_t i = 0; i < inout.count(); ++i)
-      a[i] = op == ReduceOp::kSum ? a[i] + b[i] : op == ReduceOp::kMax ? std::max(a[i], b[i]) : std::min(a[i], b[i]);
+    T* to = out.as<T>();
+    const T *a = x.as<T>(), *b = y.as<T>();
+    for (std::int64_t i = 0; i < out.count(); ++i)
+      to[i] = op == ReduceOp::kSum ? a[i] + b[i] : op == ReduceOp::kMax ? std::max(a[i], b[i]) : std::min(a[i], b[i]);
   };
-  switch (inout.dtype) {
+  switch (out.dtype) {
     case DType::kF32:
       return run(float{});
     case DType::kF64:

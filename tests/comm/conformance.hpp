@@ -20,7 +20,7 @@ const std::vector<ConformanceCase>& conformance_cases();
 /// Throws std::runtime_error(what) unless it holds.
 void require(bool holds, std::string_view what);
 /// Element by element in float, double, int32 and int64.
-void reduce_on_host(Queue, View inout, ConstView in, ReduceOp op);
+void reduce_on_host(Queue, View out, ConstView a, ConstView b, ReduceOp op);
 /// Gives the world the reduction above and a short timeout.
 void configure_for_test(World& world, Seconds timeout = Seconds{30});
 /// Communicator of all ranks.

@@ -209,7 +209,8 @@ TEST(Engine, FailingReductionIsTheError) {
   EXPECT_THROW(run_loopback(2,
                             [](World& world) {
                               world.configure(
-                                  {}, [](Queue, View, ConstView, ReduceOp) { throw NumericsError("no"); }, nullptr);
+                                  {}, [](Queue, View, ConstView, ConstView, ReduceOp) { throw NumericsError("no"); },
+                                  nullptr);
                               float x = 1;
                               everyone(world)->all_reduce({}, View(&x, {1}), ReduceOp::kSum, "x").wait();
                             }),

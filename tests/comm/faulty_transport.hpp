@@ -27,22 +27,20 @@ class FaultyTransport final : public Transport {
   int size() const override { return inner_->size(); }
   std::string name() const override { return "faulty " + inner_->name(); }
 
-  Request* send(int peer, Tag tag, const std::byte* data, std::size_t bytes) override {
+  Request* send(const Message& m) override {
     const std::uint64_t luck = rng::mix(rng::mix(faults_.seed, static_cast<std::uint64_t>(rank())), sends_);
-    auto* held = new Held{peer, tag, data, bytes, static_cast<unsigned>(luck % (faults_.longest_delay + 1))};
+    auto* held = new Held{m, static_cast<unsigned>(luck % (faults_.longest_delay + 1))};
     if (faults_.drop_from >= 0 && sends_ >= static_cast<std::uint64_t>(faults_.drop_from)) {
       held->dropped = true;
       held->complete();  // the sender believes it has gone
     } else {
-      queues_[{peer, tag.bits}].push_back(held);
+      queues_[{m.peer, m.tag.bits}].push_back(held);
     }
     ++sends_;
     all_.push_back(held);
     return held;
   }
-  Request* receive(int peer, Tag tag, std::byte* data, std::size_t bytes) override {
-    return inner_->receive(peer, tag, data, bytes);
-  }
+  Request* receive(const Message& m) override { return inner_->receive(m); }
   void progress() override {
     for (auto& [stream, queue] : queues_)
       while (!queue.empty()) {  // the order within a stream is kept
@@ -51,7 +49,7 @@ class FaultyTransport final : public Transport {
           --first->delay;
           break;
         }
-        first->inner = inner_->send(first->peer, first->tag, first->data, first->bytes);
+        first->inner = inner_->send(first->message);
         queue.pop_front();
       }
     inner_->progress();
@@ -64,7 +62,7 @@ class FaultyTransport final : public Transport {
       Held* held = *at;
       if (held != request) continue;
       if (held->inner) inner_->release(held->inner);
-      if (!held->inner && !held->dropped) std::erase(queues_[{held->peer, held->tag.bits}], held);
+      if (!held->inner && !held->dropped) std::erase(queues_[{held->message.peer, held->message.tag.bits}], held);
       all_.erase(at);
       delete held;
       return;
@@ -75,12 +73,9 @@ class FaultyTransport final : public Transport {
 
  private:
   struct Held final : Request {
-    Held(int p, Tag t, const std::byte* d, std::size_t n, unsigned w) : peer(p), tag(t), data(d), bytes(n), delay(w) {}
+    Held(const Message& m, unsigned w) : message(m), delay(w) {}
     void complete() { finish(); }
-    int peer;
-    Tag tag;
-    const std::byte* data;
-    std::size_t bytes;
+    const Message message;
     unsigned delay;
     bool dropped = false;
     Request* inner = nullptr;

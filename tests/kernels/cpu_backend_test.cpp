@@ -106,7 +106,7 @@ TEST(CpuBackend, WrongShapesAreBugsThatNameTheArgument) {
   View device = a;
   device.kind = MemoryKind::kDevice;
   EXPECT_EQ(message([&] { b->scale({}, device, 2); }), "scale: x lies in device memory, which the CPU cannot read");
-  EXPECT_EQ(message([&] { b->reduce({}, wrong_type, wrong_type, ReduceOp::kSum); }),
+  EXPECT_EQ(message([&] { b->reduce({}, wrong_type, wrong_type, wrong_type, ReduceOp::kSum); }),
             "reduce: there is no arithmetic for bf16");
   EXPECT_EQ(message([&] { b->rmsnorm_forward({}, a, v4, a, v4, 1e-5f); }),
             "rmsnorm_forward: rstd is [1, 4] (4 elements), not 3 elements");

@@ -219,7 +219,7 @@ OpCase reduce(int64_t count, DType dtype, ReduceOp op) {
     return [=](int64_t i) { return whole ? std::floor(f(i)) : f(i); };
   };
   c.tensors = {{"inout", {count}, Role::kInOut, dtype, 0, values(1)}, {"in", {count}, Role::kIn, dtype, 0, values(2)}};
-  c.run = [=](Backend& b, Bound& t) { b.reduce({}, t["inout"], t["in"], op); };
+  c.run = [=](Backend& b, Bound& t) { b.reduce({}, t["inout"], t["inout"], t["in"], op); };
   c.reference = [=](Values& v) {
     for (std::size_t i = 0; i < v["in"].size(); ++i) {
       const double a = v["inout"][i], b = v["in"][i];

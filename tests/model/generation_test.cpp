@@ -112,8 +112,8 @@ TEST(Generation, TensorAndPipelineRanksGiveTheSameLogits) {
       kernels::Backend& cpu = testing::backend();
       world.configure(
           {},
-          [&](Queue q, View a, ConstView b, comm::ReduceOp op) {
-            cpu.reduce(q, a, b, static_cast<kernels::ReduceOp>(op));
+          [&](Queue q, View out, ConstView a, ConstView b, comm::ReduceOp op) {
+            cpu.reduce(q, out, a, b, static_cast<kernels::ReduceOp>(op));
           },
           [&](Queue q, View out, ConstView in) { cpu.copy(q, out, in); });
       const int tensor = world.rank() % 2, place = world.rank() / 2;

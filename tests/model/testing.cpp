@@ -208,8 +208,8 @@ MeshResult run_mesh(const ModelShape& shape, const Tensors& params, const std::v
     if (world) {
       world->configure(
           {},
-          [&](Queue q, View a, ConstView b, comm::ReduceOp op) {
-            cpu.reduce(q, a, b, static_cast<kernels::ReduceOp>(op));
+          [&](Queue q, View out, ConstView a, ConstView b, comm::ReduceOp op) {
+            cpu.reduce(q, out, a, b, static_cast<kernels::ReduceOp>(op));
           },
           [&](Queue q, View out, ConstView in) { cpu.copy(q, out, in); });
       std::vector<int> members;

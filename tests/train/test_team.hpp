@@ -20,8 +20,8 @@ struct TestTeam {
     kernels::Backend* b = backend.get();
     world.configure(
         {},
-        [b](Queue q, View io, ConstView in, comm::ReduceOp op) {
-          b->reduce(q, io, in, static_cast<kernels::ReduceOp>(op));
+        [b](Queue q, View out, ConstView x, ConstView y, comm::ReduceOp op) {
+          b->reduce(q, out, x, y, static_cast<kernels::ReduceOp>(op));
         },
         [b](Queue q, View out, ConstView in) { b->copy(q, out, in); });
     std::vector<int> processes;
