@@ -70,6 +70,12 @@ Checksum64& Checksum64::operator=(Checksum64&& o) noexcept {
 void Checksum64::update(const void* data, std::size_t bytes) { XXH3_64bits_update(state_of(state_), data, bytes); }
 std::uint64_t Checksum64::value() const { return XXH3_64bits_digest(state_of(state_)); }
 
+std::uint64_t checksum64(const void* data, std::size_t bytes) {
+  Checksum64 sum;
+  sum.update(data, bytes);
+  return sum.value();
+}
+
 Checksum128::Checksum128() : state_(new_state()) { XXH3_128bits_reset(state_of(state_)); }
 Checksum128::~Checksum128() { XXH3_freeState(state_of(state_)); }
 Checksum128::Checksum128(Checksum128&& o) noexcept : state_(std::exchange(o.state_, nullptr)) {}

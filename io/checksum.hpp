@@ -33,6 +33,9 @@ class Checksum64 {
   void* state_;
 };
 
+/// Of bytes in one piece.
+std::uint64_t checksum64(const void* data, std::size_t bytes);
+
 class Checksum128 {
  public:
   Checksum128();

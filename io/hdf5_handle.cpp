@@ -30,16 +30,6 @@ void hdf5_quiet() {
   H5PLset_loading_state(0);
 }
 
-hid_t hdf5_create_file(const std::string& path, std::size_t user_block) {
-  Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "access properties");
-  hdf5_require(H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0 &&
-                   H5Pset_file_locking(access, false, true) >= 0 && H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0,
-               "access properties");
-  Hdf5Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "creation properties");
-  hdf5_require(H5Pset_userblock(creation, user_block) >= 0, "creation properties");
-  return H5Fcreate(path.c_str(), H5F_ACC_EXCL, creation, access);
-}
-
 hid_t hdf5_link_properties() {
   const hid_t links = H5Pcreate(H5P_LINK_CREATE);
   hdf5_require(links >= 0 && H5Pset_create_intermediate_group(links, 1) >= 0, "link properties");

@@ -34,10 +34,6 @@ class Hdf5Handle {
 void hdf5_require(bool ok, const std::string& what);
 /// Stops HDF5 from printing on stderr (in this thread) and from loading plug-ins; call before using it.
 void hdf5_quiet();
-/// Creates a file that must not exist: format V110 (a file whose writer died refuses to open), no locks (network file
-/// systems may have none; the lease does that job).  Checkpoints are built with Hdf5Image instead, which needs no disk.
-/// `user_block` bytes (0, or a power of two from 512) stay free at the front.
-hid_t hdf5_create_file(const std::string& path, std::size_t user_block = 0);
 /// Properties that create missing groups on the way to a link.
 hid_t hdf5_link_properties();
 /// Properties of contiguous datasets that get their place at once and are not filled.

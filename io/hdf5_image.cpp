@@ -122,20 +122,22 @@ hid_t driver() {
   return id;
 }
 
-hid_t create(const std::string& name, const Hdf5Image::Memory* memory) {
+hid_t create(const std::string& name, const Hdf5Image::Memory* memory, std::size_t user_block) {
   Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "access properties");
   hdf5_require(H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0 &&
                    H5Pset_file_locking(access, false, true) >= 0 && H5Pset_driver(access, driver(), &memory) >= 0 &&
                    H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0,
                "access properties");
-  return H5Fcreate(name.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
+  Hdf5Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "creation properties");
+  hdf5_require(H5Pset_userblock(creation, user_block) >= 0, "creation properties");
+  return H5Fcreate(name.c_str(), H5F_ACC_TRUNC, creation, access);
 }
 
 }  // namespace
 
-Hdf5Image::Hdf5Image(const std::string& name) : memory_(std::make_unique<Memory>()) {
+Hdf5Image::Hdf5Image(const std::string& name, std::size_t user_block) : memory_(std::make_unique<Memory>()) {
   hdf5_quiet();
-  file_ = std::make_unique<Hdf5Handle>(create(name, memory_.get()), H5Fclose, name);
+  file_ = std::make_unique<Hdf5Handle>(create(name, memory_.get(), user_block), H5Fclose, name);
 }
 
 Hdf5Image::~Hdf5Image() = default;

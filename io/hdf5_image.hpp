@@ -16,8 +16,9 @@ namespace banyan::io {
 
 class Hdf5Image {
  public:
-  /// Creates the file in memory, in format V110.  `name` is for messages.
-  explicit Hdf5Image(const std::string& name);
+  /// Creates the file in memory, in format V110.  `name` is for messages.  The first `user_block` bytes of the file
+  /// (0 or a power of two from 512) are the caller's.
+  explicit Hdf5Image(const std::string& name, std::size_t user_block = 0);
   ~Hdf5Image();
   Hdf5Image(const Hdf5Image&) = delete;
   Hdf5Image& operator=(const Hdf5Image&) = delete;

@@ -58,12 +58,6 @@ class LineReader {
   const std::string& path_;
 };
 
-std::uint64_t checksum_of(const std::byte* data, std::int64_t bytes) {
-  Checksum64 sum;
-  sum.update(data, static_cast<std::size_t>(bytes));
-  return sum.value();
-}
-
 [[noreturn]] void damaged(const std::string& path, const std::string& what) {
   throw DataError("{}: {}; the token file is damaged, make it again with banyan tokenize", path, what);
 }
@@ -111,9 +105,7 @@ std::string TokenFileHeader::str() const {
   s += fmt::format("tokenizer {} {} {}\n", tokenizer_part.offset, tokenizer_part.bytes, hex64(tokenizer_sum));
   s += fmt::format("block_checksums {} {} {}\n", checksum_part.offset, checksum_part.bytes / 8, hex64(checksum_sum));
   s += fmt::format("metadata {}\n", hex64(metadata_sum));
-  Checksum64 sum;
-  sum.update(s.data(), s.size());
-  s += fmt::format("{}{}\n", kLast, hex64(sum.value()));
+  s += fmt::format("{}{}\n", kLast, hex64(checksum64(s.data(), s.size())));
   if (s.size() > kHeaderBytes) throw BugError("the header of a token file has {} bytes", s.size());
   s.resize(kHeaderBytes, '\n');
   return s;
@@ -129,8 +121,7 @@ TokenFileHeader TokenFileHeader::parse(std::string_view text, const std::string&
   if (last == std::string_view::npos) damaged(path, "the header has no end");
   LineReader end(text.substr(last + 1), path);
   end.name(kLast);
-  if (checksum_of(reinterpret_cast<const std::byte*>(text.data()), static_cast<std::int64_t>(last) + 1) != end.hex())
-    damaged(path, "the header's checksum does not match");
+  if (checksum64(text.data(), last + 1) != end.hex()) damaged(path, "the header's checksum does not match");
 
   TokenFileHeader h;
   LineReader in(text, path);
@@ -202,7 +193,7 @@ TokenFile TokenFile::open(const std::filesystem::path& path) {
 
   if (metadata_checksum(h, f.map_) != h.metadata_sum) damaged(f.path_, "HDF5's part of it does not match its checksum");
   const auto check = [&](const TokenFilePart& part, std::uint64_t sum, const char* what) {
-    if (checksum_of(f.at(part), part.bytes) != sum)
+    if (checksum64(f.at(part), static_cast<std::size_t>(part.bytes)) != sum)
       damaged(f.path_, fmt::format("{} does not match its checksum", what));
   };
   check(h.document_part, h.document_sum, "/documents");
@@ -247,7 +238,7 @@ void TokenFile::verify_block(std::int64_t block) {
   std::uint64_t expected = 0;
   std::memcpy(&expected, at(header_.checksum_part) + block * 8, 8);
   const std::byte* data = at(header_.token_part) + begin;
-  if (checksum_of(data, end - begin) != expected)
+  if (checksum64(data, static_cast<std::size_t>(end - begin)) != expected)
     damaged(path_,
             fmt::format("tokens {} to {} do not match their checksum", begin / header_.width, end / header_.width - 1));
   // A vocabulary that is too small is an error of whoever made the file, which no checksum finds.

@@ -109,7 +109,7 @@ class TokenFileWriter {
     void append(const void* data, std::size_t bytes);
     void flush();
   };
-  void lay_out();
+  File lay_out();
   std::vector<std::uint64_t> copy_tokens(File& out);
   void copy_documents(File& out);
 

@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "io/checksum.hpp"
-#include "io/hdf5_handle.hpp"
+#include "io/hdf5_image.hpp"
 #include "io/token_file.hpp"
 #include "src/base/error.hpp"
 
@@ -18,23 +18,13 @@ constexpr std::size_t kBuffer = std::size_t{4} << 20;
 
 /// A contiguous dataset whose space is allocated and not filled; its place in the file.
 std::int64_t add_dataset(hid_t file, const char* name, hid_t type, std::int64_t count) {
-  Hdf5Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "dataset properties");
-  hdf5_require(H5Pset_layout(properties, H5D_CONTIGUOUS) >= 0 &&
-                   H5Pset_alloc_time(properties, H5D_ALLOC_TIME_EARLY) >= 0 &&
-                   H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER) >= 0,
-               "dataset properties");
+  Hdf5Handle properties(hdf5_contiguous(), H5Pclose, "dataset properties");
   Hdf5Handle space(hdf5_space(Shape{count}), H5Sclose, name);
   Hdf5Handle dataset(H5Dcreate2(file, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT), H5Dclose, name);
   const haddr_t place = H5Dget_offset(dataset);
   hdf5_require(place != HADDR_UNDEF, name);
   dataset.close();
   return static_cast<std::int64_t>(place);
-}
-
-std::uint64_t checksum_of(const void* data, std::size_t bytes) {
-  Checksum64 sum;
-  sum.update(data, bytes);
-  return sum.value();
 }
 
 std::uint64_t metadata_checksum_of(const std::filesystem::path& path, const TokenFileHeader& h) {
@@ -95,15 +85,15 @@ void TokenFileWriter::append(std::span<const std::int32_t> ids) {
   header_.tokens += static_cast<std::int64_t>(ids.size());
 }
 
-void TokenFileWriter::lay_out() {
+File TokenFileWriter::lay_out() {
   TokenFileHeader& h = header_;
   h.token_part.bytes = h.tokens * h.width;
   h.document_part.bytes = documents() * 8;
   const std::int64_t blocks = (h.token_part.bytes + kTokenBlockBytes - 1) / kTokenBlockBytes;
   h.checksum_part.bytes = blocks * 8;
 
-  hdf5_quiet();
-  Hdf5Handle file(hdf5_create_file(tmp_path_.string(), kTokenHeaderBytes), H5Fclose, tmp_path_.string());
+  Hdf5Image image(tmp_path_.string(), kTokenHeaderBytes);
+  const hid_t file = image.file();
   hdf5_put_text(file, "format", "banyan-tokens 1");
   hdf5_put_integers(file, "vocab", Shape{h.vocab});
   hdf5_put_integers(file, "end_token", Shape{h.end_token});
@@ -111,8 +101,11 @@ void TokenFileWriter::lay_out() {
   h.document_part.offset = add_dataset(file, "/documents", H5T_STD_U64LE, h.documents);
   h.checksum_part.offset = add_dataset(file, "/block_checksums", H5T_STD_U64LE, blocks);
   h.token_part.offset = add_dataset(file, "/tokens", h.width == 2 ? H5T_STD_U16LE : H5T_STD_U32LE, h.tokens);
-  hdf5_require(H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0, tmp_path_.string());
-  file.close();
+  image.finish();
+  File out = File::create(tmp_path_);
+  image.write_to(out);
+  h.file_bytes = image.size();
+  return out;
 }
 
 std::vector<std::uint64_t> TokenFileWriter::copy_tokens(File& out) {
@@ -121,7 +114,7 @@ std::vector<std::uint64_t> TokenFileWriter::copy_tokens(File& out) {
   for (std::int64_t at = 0; at < header_.token_part.bytes; at += kTokenBlockBytes) {
     const auto n = static_cast<std::size_t>(std::min(kTokenBlockBytes, header_.token_part.bytes - at));
     tokens_.file.read_at(at, block.data(), n);
-    sums.push_back(checksum_of(block.data(), n));
+    sums.push_back(checksum64(block.data(), n));
     out.write_at(header_.token_part.offset + at, block.data(), n);
   }
   return sums;
@@ -145,15 +138,15 @@ std::int64_t TokenFileWriter::finish(std::string_view tokenizer_json) {
   tokens_.flush();
   documents_.flush();
   header_.tokenizer_part.bytes = static_cast<std::int64_t>(tokenizer_json.size());
-  lay_out();
-  File out = File::open_for_writing(tmp_path_);
+  File out = lay_out();
   const std::vector<std::uint64_t> sums = copy_tokens(out);
   out.write_at(header_.tokenizer_part.offset, tokenizer_json.data(), tokenizer_json.size());
   copy_documents(out);
   out.write_at(header_.checksum_part.offset, sums.data(), sums.size() * 8);
-  header_.tokenizer_sum = checksum_of(tokenizer_json.data(), tokenizer_json.size());
-  header_.checksum_sum = checksum_of(sums.data(), sums.size() * 8);
-  header_.file_bytes = out.size();
+  header_.tokenizer_sum = checksum64(tokenizer_json.data(), tokenizer_json.size());
+  header_.checksum_sum = checksum64(sums.data(), sums.size() * 8);
+  if (out.size() != header_.file_bytes)
+    throw BugError("{} has {} bytes instead of {}", tmp_path_.string(), out.size(), header_.file_bytes);
   header_.metadata_sum = metadata_checksum_of(tmp_path_, header_);
   const std::string text = header_.str();
   out.write_at(0, text.data(), text.size());
