@@ -1,0 +1,80 @@
+#include "tests/comm/transport_ranks.hpp"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "src/base/process_memory.hpp"
+#include "tests/comm/transport_conformance.hpp"
+
+namespace banyan::comm {
+namespace {
+
+constexpr std::int64_t kMemoryForTheLargest = std::int64_t{2} << 30;
+
+[[noreturn]] void die_of(const std::string& name, const std::exception& e) {
+  std::fprintf(stderr, "%s: %s\n", name.c_str(), e.what());
+  std::fflush(stderr);
+  _exit(1);
+}
+
+}  // namespace
+
+int run_transport_cases(const TransportMaker& maker, int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (arguments.size() == 2 && arguments[0] == "--death") {
+    const std::unique_ptr<Transport> transport = maker.make();
+    try {
+      Caller caller(*transport, maker.stops_long_messages);
+      peer_death(caller, [] { raise(SIGKILL); });
+    } catch (const std::exception& e) {
+      die_of("the death of a rank", e);
+    }
+    std::ofstream(arguments[1] + "/rank." + std::to_string(transport->rank())) << "ok\n";
+    _exit(69);  // nobody can leave in good order without the dead
+  }
+
+  std::vector<TransportCase> cases = transport_cases();
+  cases.push_back({"LargestMessage", largest_message});
+  // What a case leaves posted may still come after it: the cases that give up are the last.
+  std::stable_sort(cases.begin(), cases.end(),
+                   [](const TransportCase& a, const TransportCase& b) { return a.gives_up < b.gives_up; });
+  for (const TransportCase& c : cases) {
+    if (!arguments.empty() && std::find(arguments.begin(), arguments.end(), c.name) == arguments.end()) continue;
+    std::unique_ptr<Transport> transport = maker.make();
+    const auto say = [&](const char* how) {
+      if (transport->rank() == 0) std::fprintf(stderr, "%s%s\n", c.name.c_str(), how);
+    };
+    if (c.name == "LargestMessage" && transport->size() != 2) continue;
+    if (c.name == "LargestMessage" && machine_memory() != 0 && machine_memory() < kMemoryForTheLargest) {
+      say(": SKIPPED, this machine has too little memory for 256 MiB twice");
+      continue;
+    }
+    if (c.needs_numbers && !transport->carries_sequence()) {
+      say(": not for a transport without sequence numbers");
+      continue;
+    }
+    say("");
+    try {
+      Caller caller(*transport, maker.stops_long_messages);
+      c.body(caller);
+      if (c.gives_up) {
+        transport.release();
+      } else {
+        caller.barrier("the end of a case");
+        maker.close(*transport);
+      }
+    } catch (const std::exception& e) {
+      die_of(c.name, e);
+    }
+  }
+  return 0;
+}
+
+}  // namespace banyan::comm
