@@ -13,6 +13,7 @@ namespace banyan::comm {
 namespace {
 
 constexpr std::size_t kPlansKept = 256;
+constexpr std::uint32_t kNumberStride = 40503;  // between the uses of a tag; odd, and more than a collective's messages
 
 std::int64_t sum(std::span<const std::int64_t> counts) {
   return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
@@ -119,6 +120,8 @@ Event Group::execute(std::string_view call, std::string_view what, Execution exe
   auto& same_tag = by_sequence_[sequence % kSequences];
   if (const auto before = same_tag.lock(); before && !before->done()) before->wait();
   execution.tag = Tag::collective(id_, sequence);
+  // A message left over from the tag's last use must not pass for one of this use.
+  execution.first_number = static_cast<std::uint32_t>(sequence / kSequences) * kNumberStride;
   execution.world_ranks = &world_ranks_;
   execution.reduce = options_.reduce;
   execution.copy = options_.copy;

@@ -33,8 +33,8 @@ PlanOperation::PlanOperation(Engine& engine, Execution execution, std::string wh
     : Operation(engine, std::move(what), silence), engine_(engine), execution_(std::move(execution)) {
   const DType dtype = execution_.output.dtype;
   complete_.assign(execution_.plan->steps.size(), false);
-  sent_.assign(execution_.world_ranks->size(), 0);
-  received_.assign(execution_.world_ranks->size(), 0);
+  sent_.assign(execution_.world_ranks->size(), execution_.first_number);
+  received_.assign(execution_.world_ranks->size(), execution_.first_number);
   scratch_ = engine_.scratch().take(static_cast<std::size_t>(execution_.plan->scratch) * size_of(dtype));
 }
 

@@ -15,6 +15,7 @@ struct Execution {
   std::shared_ptr<const Plan> plan;
   const std::vector<int>* world_ranks = nullptr;  ///< of the plan's ranks; outlives the operation
   Tag tag;
+  std::uint32_t first_number = 0;  ///< of the messages to and from every peer: unlike that of earlier uses of the tag
   View input, output;  ///< contiguous; a plan writes to its input only where its algorithm says so
   ReduceOp op = ReduceOp::kSum;
   ReduceFunction reduce;
