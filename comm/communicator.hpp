@@ -111,6 +111,7 @@ struct PeerFailure {
 struct WorldOptions {
   Seconds peer_timeout{20};             ///< a wait on a peer longer than this is a CommError
   std::string host_transport = "auto";  ///< auto | mpi
+  bool checksum = false;                ///< comm/checked_transport.hpp under all messages; the same on all ranks
 };
 
 /// The processes of the job.  Made once per process (MPI) or once per thread (loopback).
@@ -124,7 +125,8 @@ class World {
   virtual int local_rank() const = 0;                   ///< number among the ranks of this node
   virtual int local_size() const = 0;
   virtual std::string transport_name() const = 0;
-  /// Deadlines and injected functions for communicators made from now on.
+  /// Deadlines and injected functions for communicators made from now on.  Called by all ranks at the same point, while
+  /// nothing is in flight.
   virtual void configure(const WorldOptions& options, ReduceFunction reduce, CopyFunction copy) = 0;
   /// Communicator of the given world ranks (in that order).  Called by exactly those ranks; sends nothing.  `id`
   /// (0 .. kMaxGroupId) is the same on all of them and unlike that of every other communicator alive that has two ranks

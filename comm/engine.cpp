@@ -72,7 +72,13 @@ void ScratchPool::give(Block block) {
 }
 
 Engine::Engine(Transport& transport, Lifeline& lifeline, std::vector<std::string> peer_names)
-    : transport_(transport), lifeline_(lifeline), peer_names_(std::move(peer_names)) {}
+    : transport_(&transport), lifeline_(lifeline), peer_names_(std::move(peer_names)) {}
+
+void Engine::use(Transport& transport) {
+  const std::lock_guard lock(mutex_);
+  if (!active_.empty()) throw BugError("another transport while {} is in flight", active_.front()->what());
+  transport_ = &transport;
+}
 
 void Engine::start(std::shared_ptr<Operation> operation) {
   const std::lock_guard lock(mutex_);
@@ -96,7 +102,7 @@ bool Engine::progress() {
     }
     if (const auto& word = lifeline_.announced())
       throw CommError("{} failed: {}", peer_name(word->rank), word->message);
-    transport_.progress();
+    transport_->progress();
     for (std::size_t i = 0; i < active_.size(); ++i) {
       if (!active_[i]->advance()) continue;
       moved = true;

@@ -82,7 +82,9 @@ class Engine {
   void drop(const std::shared_ptr<Operation>& operation) noexcept;
   bool failed() const { return failure_.has_value(); }
 
-  Transport& transport() { return transport_; }
+  Transport& transport() { return *transport_; }
+  /// From now on messages go through another transport.  Nothing is in flight, on any rank.
+  void use(Transport& transport);
   ScratchPool& scratch() { return scratch_; }
   const std::string& peer_name(int world_rank) const { return peer_names_[static_cast<std::size_t>(world_rank)]; }
   std::recursive_mutex& mutex() { return mutex_; }
@@ -92,7 +94,7 @@ class Engine {
   /// One look at an operation: true when complete.  Throws when things failed or it was silent for too long.
   bool look(Operation& operation);
 
-  Transport& transport_;
+  Transport* transport_;
   Lifeline& lifeline_;
   Clock::time_point next_poll_{};
   const std::vector<std::string> peer_names_;

@@ -15,6 +15,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 
 #include "comm/communicator.hpp"
@@ -98,5 +100,8 @@ class Transport {
   /// transport is not used afterwards.
   virtual void forget(Request* request) = 0;
 };
+
+/// Puts something between a World and its transport, for tests.
+using TransportWrap = std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport>)>;
 
 }  // namespace banyan::comm

@@ -41,6 +41,8 @@ void WorldBase::configure(const WorldOptions& options, ReduceFunction reduce, Co
   if (options.peer_timeout <= Seconds::zero())
     throw ConfigError("comm.peer_timeout = {} s leaves no time to wait; give a positive time",
                       options.peer_timeout.count());
+  if (options.checksum && !checked_) checked_ = std::make_unique<CheckedTransport>(*transport_);
+  engine_->use(options.checksum ? *checked_ : *transport_);
   options_ = options;
   reduce_ = std::move(reduce);
   copy_ = copy ? std::move(copy) : CopyFunction(copy_host_bytes);

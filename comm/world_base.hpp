@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/checked_transport.hpp"
 #include "comm/communicator.hpp"
 #include "comm/engine.hpp"
 #include "comm/lifeline.hpp"
@@ -42,6 +43,7 @@ class WorldBase : public World {
   void meet_over_transport(Seconds deadline);
 
   const std::unique_ptr<Transport> transport_;
+  std::unique_ptr<CheckedTransport> checked_;  ///< over transport_, with comm.checksum = on
   const std::unique_ptr<Lifeline> lifeline_;
   const std::vector<Place> places_;
   int local_rank_ = 0, local_size_ = 0;

@@ -9,9 +9,7 @@
 
 namespace banyan::comm {
 
-/// Called once on every rank's thread.
-using TransportWrap = std::function<std::unique_ptr<Transport>(std::unique_ptr<Transport>)>;
-
+/// `wrap` is called once on every rank's thread.
 void run_loopback_wrapped(int size, const TransportWrap& wrap, const std::function<void(World&)>& body,
                           int ranks_per_node = 1 << 30);
 

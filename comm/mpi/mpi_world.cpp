@@ -1,3 +1,5 @@
+#include "comm/mpi/mpi_world.hpp"
+
 #include <mpi.h>
 
 #include <algorithm>
@@ -37,7 +39,7 @@ class NoLifeline final : public Lifeline {
 
 class MpiWorld final : public WorldBase {
  public:
-  MpiWorld(std::unique_ptr<MpiTransport> transport, MpiTransport& same, std::unique_ptr<Lifeline> lifeline,
+  MpiWorld(std::unique_ptr<Transport> transport, MpiTransport& same, std::unique_ptr<Lifeline> lifeline,
            std::vector<Place> places)
       : WorldBase(std::move(transport), std::move(lifeline), std::move(places)),
         transport_(same),
@@ -91,7 +93,7 @@ class MpiWorld final : public WorldBase {
   }
 
  private:
-  MpiTransport& transport_;  // the base's
+  MpiTransport& transport_;  // the base's, perhaps wrapped
   const int exceptions_;
 };
 
@@ -123,6 +125,10 @@ std::unique_ptr<Lifeline> connect_lifeline(int rank, int size) {
 }  // namespace
 
 std::unique_ptr<World> make_mpi_world() {
+  return make_mpi_world_wrapped([](std::unique_ptr<Transport> t) { return t; });
+}
+
+std::unique_ptr<World> make_mpi_world_wrapped(const TransportWrap& wrap) {
   int initialized = 0;
   MPI_Initialized(&initialized);
   if (initialized) throw BugError("make_mpi_world was called twice in one process");
@@ -136,7 +142,7 @@ std::unique_ptr<World> make_mpi_world() {
   MpiTransport& same = *transport;
   auto places = MpiWorld::gather_places(same.size());
   auto lifeline = connect_lifeline(same.rank(), same.size());
-  return std::make_unique<MpiWorld>(std::move(transport), same, std::move(lifeline), std::move(places));
+  return std::make_unique<MpiWorld>(wrap(std::move(transport)), same, std::move(lifeline), std::move(places));
 }
 
 }  // namespace banyan::comm

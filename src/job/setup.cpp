@@ -87,7 +87,9 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
   backend = kernels::make_cpu_backend({.threads = threads, .max_isa = isa});
   kernels::Backend* b = backend.get();
   world.configure(
-      {.peer_timeout = Seconds(config.comm.peer_timeout), .host_transport = config.comm.host_transport},
+      {.peer_timeout = Seconds(config.comm.peer_timeout),
+       .host_transport = config.comm.host_transport,
+       .checksum = config.comm.checksum == "on"},
       [b](Queue q, View out, ConstView x, ConstView y, comm::ReduceOp op) {
         b->reduce(q, out, x, y, static_cast<kernels::ReduceOp>(op));
       },

@@ -27,5 +27,17 @@ INSTANTIATE_TEST_SUITE_P(Loopback, Conformance,
                                   std::to_string(std::get<1>(which.param));
                          });
 
+TEST(Conformance, HoldsWithChecksums) {
+  for (const ConformanceCase& c : conformance_cases())
+    for (int ranks : {1, 2, 5})
+      run_loopback(ranks, [&](World& world) {
+        configure_for_test(world, Seconds{30}, /*checksum=*/true);
+        c.body(world);
+        // On and off again, as all ranks agree.
+        configure_for_test(world);
+        c.body(world);
+      });
+}
+
 }  // namespace
 }  // namespace banyan::comm

@@ -352,9 +352,10 @@ void reduce_on_host(Queue, View out, ConstView x, ConstView y, ReduceOp op) {
   }
 }
 
-void configure_for_test(World& world, Seconds timeout) {
+void configure_for_test(World& world, Seconds timeout, bool checksum) {
   WorldOptions options;
   options.peer_timeout = timeout;
+  options.checksum = checksum;
   world.configure(options, reduce_on_host, nullptr);
 }
 

@@ -22,7 +22,7 @@ void require(bool holds, std::string_view what);
 /// Element by element in float, double, int32 and int64.
 void reduce_on_host(Queue, View out, ConstView a, ConstView b, ReduceOp op);
 /// Gives the world the reduction above and a short timeout.
-void configure_for_test(World& world, Seconds timeout = Seconds{30});
+void configure_for_test(World& world, Seconds timeout = Seconds{30}, bool checksum = false);
 /// Communicator of all ranks.
 std::unique_ptr<Communicator> everyone(World& world, int id = 0);
 

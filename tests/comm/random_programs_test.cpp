@@ -9,6 +9,7 @@
 
 #include "comm/loopback/run_loopback.hpp"
 #include "src/base/error.hpp"
+#include "src/base/rng.hpp"
 #include "tests/comm/conformance.hpp"
 #include "tests/comm/faulty_transport.hpp"
 
@@ -114,7 +115,7 @@ RC_GTEST_PROP(RandomPrograms, GiveExactResultsWhateverTheDelays, ()) {
   run_loopback_wrapped(
       ranks,
       [&](std::unique_ptr<Transport> t) {
-        return std::make_unique<FaultyTransport>(std::move(t), Faults{seed, delay, -1});
+        return std::make_unique<FaultyTransport>(std::move(t), Faults{.seed = seed, .longest_delay = delay});
       },
       [&](World& world) { run_program(world, seed, 25); });
 }
@@ -124,8 +125,8 @@ TEST(RandomPrograms, LostMessagesEndWithAnError) {
     EXPECT_THROW(run_loopback_wrapped(
                      4,
                      [&](std::unique_ptr<Transport> t) {
-                       const int from = t->rank() == 2 ? lost : -1;
-                       return std::make_unique<FaultyTransport>(std::move(t), Faults{1, 2, from});
+                       return std::make_unique<FaultyTransport>(
+                           std::move(t), Faults{.longest_delay = 2, .rank = 2, .drop_from = lost});
                      },
                      [&](World& world) {
                        configure_for_test(world, Seconds{0.3});

@@ -1,6 +1,6 @@
 // What every Transport must do: cases that all ranks run together, below groups and plans.  A case throws when
 // something is not as promised.  Whoever runs the cases brings the transport: threads in
-// transport_conformance_test.cpp, processes in transport_ranks.hpp.
+// transport_test.cpp, processes in transport_ranks.hpp.
 #pragma once
 
 #include <functional>

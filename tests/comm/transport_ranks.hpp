@@ -18,8 +18,9 @@ struct TransportMaker {
 };
 
 /// Runs all cases (or those named on the command line) and gives the exit code; a rank whose case fails ends the
-/// program.  `--death DIRECTORY` runs peer_death instead, in which the last rank kills itself and every other one
-/// leaves a file DIRECTORY/rank.N.
+/// program.  `--checked` as the first argument runs them over a CheckedTransport (comm.checksum = on).  `--death
+/// DIRECTORY` runs peer_death instead, in which the last rank kills itself and every other one leaves a file
+/// DIRECTORY/rank.N.
 int run_transport_cases(const TransportMaker& maker, int argc, char** argv);
 
 }  // namespace banyan::comm

@@ -189,7 +189,7 @@ TEST(Layout, ATestStandsWhereItsFileDoes) {
   const std::set<std::string> whole{"layout", "e2e", "fault", "cluster", "scripts", "fuzz"};
   // Tests of a seam, run against whatever stands behind it.
   const std::set<std::string> seams{"kernels/op_value", "kernels/op_grad", "kernels/cpu_backend",
-                                    "comm/random_programs"};
+                                    "comm/random_programs", "comm/faults"};
   for (const SourceFile& f : sources()) {
     if (f.folder != "tests" || !f.path.ends_with("_test.cpp")) continue;
     const std::string path = f.path.substr(6, f.path.size() - 6 - 9), top = path.substr(0, path.find('/'));
