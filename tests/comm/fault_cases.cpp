@@ -35,6 +35,14 @@ const std::vector<FaultCase>& fault_cases() {
       {.name = "CorruptTheFirst", .faults = {.rank = 1, .corrupt = 0}, .checksum = true, .error = damaged},
       {.name = "CorruptLater", .faults = {.seed = 5, .rank = 1, .corrupt = 300}, .checksum = true, .error = damaged},
       {.name = "CorruptAChecksum", .faults = {.rank = 1, .corrupt = 301}, .checksum = true, .error = damaged},
+      {.name = "KillTheFirst",
+       .faults = {.rank = 1, .die_at = 0},
+       .error = "rank 1 on [^ ]+ failed: it ended without a word",
+       .one_dies = true},
+      {.name = "KillLater",
+       .faults = {.rank = 1, .die_at = 700},
+       .error = "rank 1 on [^ ]+ failed: it ended without a word",
+       .one_dies = true},
   };
   return cases;
 }
@@ -77,14 +85,15 @@ std::string judge(const FaultCase& fault, const std::vector<std::string>& errors
   }
   const std::regex wanted(fault.error);
   bool found = false;
+  bool all_ended = true;
+  std::string told;
   for (const std::string& e : errors) {
-    if (e.empty()) return "a rank went on as if nothing had happened";
+    all_ended = all_ended && !e.empty();
     found = found || std::regex_search(e, wanted);
+    told += "\n  " + e;
   }
-  if (found) return {};
-  std::string all = "no rank said what was expected:";
-  for (const std::string& e : errors) all += "\n  " + e;
-  return all;
+  if (!all_ended) return "a rank went on as if nothing had happened:" + told;
+  return found ? "" : "no rank said what was expected:" + told;
 }
 
 }  // namespace banyan::comm

@@ -19,7 +19,7 @@ struct FaultCase {
   bool needs_numbers = false;  ///< where the transport carries sequence numbers
   bool one_dies = false;       ///< the faulty rank itself has nothing to tell
 };
-/// For ranks that are processes or threads; rank 1 is the faulty one.
+/// For ranks that are processes or, unless one dies, threads; rank 1 is the faulty one.
 const std::vector<FaultCase>& fault_cases();
 
 /// All-reduces, barriers and messages around, all checked, long enough for the tags of collectives to come again. Gives
