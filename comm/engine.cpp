@@ -10,6 +10,8 @@ namespace {
 
 constexpr Seconds kLongestLook{0.1};
 constexpr std::chrono::milliseconds kLifelineEvery{2};
+constexpr std::chrono::milliseconds kLifelineKnows{1000};  // who died: when its sockets were closed
+constexpr Seconds kNap{0.002};                             // the lifeline does not wake anybody
 thread_local Seconds patience{0};
 
 }  // namespace
@@ -48,8 +50,14 @@ void Operation::wait() {
       }
       if (silence_ < silence_before) backoff.reset();
     }
-    backoff.pause();
+    // A rank that waits for long makes room for others on its core, and comes back with its message.
+    if (!backoff.sleeps() || !engine_.nap()) backoff.pause();
   }
+}
+
+bool Engine::nap() {
+  const std::lock_guard lock(mutex_);
+  return transport_->doze(kNap);
 }
 
 ScratchPool::Block ScratchPool::take(std::size_t bytes) {
@@ -100,14 +108,23 @@ bool Engine::progress() {
       next_poll_ = now + kLifelineEvery;
       lifeline_.poll();
     }
-    if (const auto& word = lifeline_.announced())
-      throw CommError("{} failed: {}", peer_name(word->rank), word->message);
+    ask_lifeline(Clock::time_point{});
     transport_->progress();
     for (std::size_t i = 0; i < active_.size(); ++i) {
       if (!active_[i]->advance()) continue;
       moved = true;
       active_[i]->silence_ = Seconds::zero();
     }
+  } catch (const PeerLostError& e) {
+    advancing_ = false;
+    std::string why = e.what();
+    try {
+      ask_lifeline(Clock::now() + kLifelineKnows);
+    } catch (const std::exception& known) {
+      why = known.what();
+    }
+    give_up(why);
+    throw CommError("{}", why);
   } catch (const std::exception& e) {
     advancing_ = false;
     give_up(e.what());
@@ -116,6 +133,15 @@ bool Engine::progress() {
   std::erase_if(active_, [](const auto& operation) { return operation->done(); });
   advancing_ = false;
   return moved;
+}
+
+void Engine::ask_lifeline(Clock::time_point until) {
+  for (Backoff backoff;; backoff.pause()) {
+    if (const auto& word = lifeline_.announced())
+      throw CommError("{} failed: {}", peer_name(word->rank), word->message);
+    if (Clock::now() >= until) return;
+    lifeline_.poll();
+  }
 }
 
 bool Engine::look(Operation& operation) {

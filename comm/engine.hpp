@@ -13,12 +13,19 @@
 
 #include "comm/lifeline.hpp"
 #include "comm/transport.hpp"
+#include "src/base/error.hpp"
 #include "src/base/queue.hpp"
 #include "src/base/section.hpp"
 
 namespace banyan::comm {
 
 class Engine;
+
+/// A transport lost the way to a peer.  Why is better known to the lifeline, a moment later.
+class PeerLostError : public CommError {
+ public:
+  using CommError::CommError;
+};
 
 /// Something in flight.  Derived classes implement advance and give_up, which the Engine calls under its lock.
 class Operation : public Event::State {
@@ -91,6 +98,10 @@ class Engine {
 
  private:
   friend class Operation;
+  /// Throws what the lifeline knows of a failure, or comes to know until then.
+  void ask_lifeline(Clock::time_point until);
+  /// Sleeps until the transport has something, a moment at most; false where it cannot tell.
+  bool nap();
   /// One look at an operation: true when complete.  Throws when things failed or it was silent for too long.
   bool look(Operation& operation);
 

@@ -15,7 +15,9 @@ bool collect(Engine& engine, Request* request, int peer, const std::string& what
   if (request->state() == Request::State::kPending) return false;
   const bool failed = request->state() == Request::State::kFailed;
   const std::string error = request->error();
+  const bool lost = request->peer_lost();
   engine.transport().release(request);
+  if (failed && lost) throw PeerLostError("{} was lost in {}: {}", engine.peer_name(peer), what, error);
   if (failed) throw CommError("{} in a message of {}: {}", engine.peer_name(peer), what, error);
   return true;
 }

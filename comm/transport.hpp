@@ -49,19 +49,22 @@ class Request {
   enum class State : std::uint8_t { kPending, kDone, kFailed };
   State state() const { return state_.load(std::memory_order_acquire); }
   const std::string& error() const { return error_; }  ///< when failed; a sentence without a full stop
+  bool peer_lost() const { return peer_lost_; }        ///< when failed: nothing more will come from or go to the peer
 
  protected:
   Request() = default;
   ~Request() = default;
   void finish() { state_.store(State::kDone, std::memory_order_release); }
-  void fail(std::string error) {
+  void fail(std::string error, bool peer_lost = false) {
     error_ = std::move(error);
+    peer_lost_ = peer_lost;
     state_.store(State::kFailed, std::memory_order_release);
   }
 
  private:
   std::atomic<State> state_{State::kPending};
   std::string error_;
+  bool peer_lost_ = false;
 };
 
 /// What is sent or received.

@@ -11,13 +11,10 @@
 #include "src/base/error.hpp"
 
 namespace banyan::comm {
-namespace {
 
 void copy_host_bytes(Queue, View out, ConstView in) {
   if (in.bytes() > 0) std::memcpy(out.data, in.data, in.bytes());
 }
-
-}  // namespace
 
 WorldBase::WorldBase(std::unique_ptr<Transport> transport, std::unique_ptr<Lifeline> lifeline,
                      std::vector<Place> places)
@@ -25,27 +22,32 @@ WorldBase::WorldBase(std::unique_ptr<Transport> transport, std::unique_ptr<Lifel
       lifeline_(std::move(lifeline)),
       places_(std::move(places)),
       copy_(copy_host_bytes) {
-  std::vector<std::string> names;
   for (int r = 0; r < size(); ++r) {
-    names.push_back(fmt::format("rank {} on {}", r, host(r)));
+    peer_names_.push_back(fmt::format("rank {} on {}", r, host(r)));
     if (node(r) != node(rank())) continue;
     ++local_size_;
     if (r < rank()) ++local_rank_;
   }
-  engine_ = std::make_unique<Engine>(*transport_, *lifeline_, std::move(names));
+  engine_ = std::make_unique<Engine>(*transport_, *lifeline_, peer_names_);
 }
 
 void WorldBase::configure(const WorldOptions& options, ReduceFunction reduce, CopyFunction copy) {
-  if (options.host_transport != "auto" && options.host_transport != "mpi")
-    throw ConfigError("comm.host_transport = {} is not part of this build; use auto or mpi", options.host_transport);
   if (options.peer_timeout <= Seconds::zero())
     throw ConfigError("comm.peer_timeout = {} s leaves no time to wait; give a positive time",
                       options.peer_timeout.count());
-  if (options.checksum && !checked_) checked_ = std::make_unique<CheckedTransport>(*transport_);
-  engine_->use(options.checksum ? *checked_ : *transport_);
+  Transport& chosen = choose_transport(options);
+  engine_->use(chosen);
+  checked_.reset();
+  if (options.checksum) engine_->use(*(checked_ = std::make_unique<CheckedTransport>(chosen)));
   options_ = options;
   reduce_ = std::move(reduce);
   copy_ = copy ? std::move(copy) : CopyFunction(copy_host_bytes);
+}
+
+Transport& WorldBase::choose_transport(const WorldOptions& options) {
+  if (options.host_transport != "auto")
+    throw ConfigError("comm.host_transport = {} is not for ranks that are threads; use auto", options.host_transport);
+  return *transport_;
 }
 
 std::unique_ptr<Communicator> WorldBase::group(std::vector<int> world_ranks, int id, std::string name) {

@@ -12,6 +12,9 @@
 
 namespace banyan::comm {
 
+/// The CopyFunction of host memory.
+void copy_host_bytes(Queue queue, View out, ConstView in);
+
 class WorldBase : public World {
  public:
   int rank() const override { return transport_->rank(); }
@@ -20,7 +23,7 @@ class WorldBase : public World {
   int node(int rank) const override { return places_.at(static_cast<std::size_t>(rank)).node; }
   int local_rank() const override { return local_rank_; }
   int local_size() const override { return local_size_; }
-  std::string transport_name() const override { return transport_->name(); }
+  std::string transport_name() const override { return engine_->transport().name(); }
   void configure(const WorldOptions& options, ReduceFunction reduce, CopyFunction copy) override;
   std::unique_ptr<Communicator> group(std::vector<int> world_ranks, int id, std::string name) override;
   void announce_failure(int exit_code, const std::string& message) noexcept override;
@@ -35,6 +38,13 @@ class WorldBase : public World {
   };
   WorldBase(std::unique_ptr<Transport> transport, std::unique_ptr<Lifeline> lifeline, std::vector<Place> places);
   Engine& engine() { return *engine_; }
+  Lifeline& lifeline() { return *lifeline_; }
+  const std::vector<std::string>& peer_names() const { return peer_names_; }
+  /// What carries messages from now on, as options.host_transport says; called by all ranks together with nothing in
+  /// flight.  ConfigError for what this World does not have.
+  virtual Transport& choose_transport(const WorldOptions& options);
+  /// The one it was made with.
+  Transport& first_transport() { return *transport_; }
   const WorldOptions& options() const { return options_; }
   /// Nothing failed; MPI may be entered once more.
   bool healthy() const { return !engine_->failed() && met_; }
@@ -43,9 +53,10 @@ class WorldBase : public World {
   void meet_over_transport(Seconds deadline);
 
   const std::unique_ptr<Transport> transport_;
-  std::unique_ptr<CheckedTransport> checked_;  ///< over transport_, with comm.checksum = on
+  std::unique_ptr<CheckedTransport> checked_;  ///< over the chosen one, with comm.checksum = on
   const std::unique_ptr<Lifeline> lifeline_;
   const std::vector<Place> places_;
+  std::vector<std::string> peer_names_;
   int local_rank_ = 0, local_size_ = 0;
   std::unique_ptr<Engine> engine_;
   WorldOptions options_;

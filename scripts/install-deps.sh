@@ -14,8 +14,9 @@ build=(
   ninja-build                    # builds
   ccache                         # makes the second build quick
   pkg-config                     # finds the libraries
-  libopenmpi-dev                 # MPI: starts the ranks, carries messages
+  libopenmpi-dev                 # MPI: starts the ranks
   openmpi-bin                    # mpirun
+  libucx-dev                     # UCX: carries messages over RDMA, shared memory or TCP
   libhdf5-dev                    # checkpoints and datasets (the serial, thread-safe build)
   libdnnl-dev                    # matrix products (oneDNN)
   libboost-program-options-dev   # typing of configuration values

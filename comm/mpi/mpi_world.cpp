@@ -5,14 +5,20 @@
 #include <algorithm>
 #include <array>
 #include <exception>
+#include <functional>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "comm/group.hpp"
 #include "comm/mpi/mpi_transport.hpp"
 #include "comm/tcp_lifeline.hpp"
+#if BANYAN_WITH_UCX
+#include "comm/ucx/ucx_transport.hpp"
+#endif
 #include "comm/world_base.hpp"
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
@@ -23,6 +29,7 @@ namespace {
 constexpr Seconds kShortestMeeting{60};  // before finalizing; ranks may end at different times
 
 constexpr Seconds kLifelineDeadline{20};
+[[maybe_unused]] constexpr Seconds kClosing{20};
 
 // Where TCP is closed between the nodes: nobody can be told anything, silence must do.
 class NoLifeline final : public Lifeline {
@@ -40,9 +47,10 @@ class NoLifeline final : public Lifeline {
 class MpiWorld final : public WorldBase {
  public:
   MpiWorld(std::unique_ptr<Transport> transport, MpiTransport& same, std::unique_ptr<Lifeline> lifeline,
-           std::vector<Place> places)
+           std::vector<Place> places, TransportWrap wrap)
       : WorldBase(std::move(transport), std::move(lifeline), std::move(places)),
         transport_(same),
+        wrap_(std::move(wrap)),
         exceptions_(std::uncaught_exceptions()) {}
 
   ~MpiWorld() override {
@@ -51,6 +59,9 @@ class MpiWorld final : public WorldBase {
     const Seconds patience = std::max({kShortestMeeting, options().peer_timeout, PatienceScope::current()});
     if (!last_barrier(patience)) return;
     try {
+#if BANYAN_WITH_UCX
+      if (ucx_) ucx_->close([&](const std::function<void()>& meanwhile) { meet_over_mpi(meanwhile); });
+#endif
       transport_.close();
       MPI_Finalize();
     } catch (const std::exception&) {
@@ -92,8 +103,78 @@ class MpiWorld final : public WorldBase {
     return places;
   }
 
+ protected:
+  Transport& choose_transport(const WorldOptions& options) override {
+    const std::string& name = options.host_transport;
+    if (name != "auto" && name != "ucx" && name != "mpi")
+      throw ConfigError("comm.host_transport = {} is not known; use auto, ucx or mpi", name);
+#if BANYAN_WITH_UCX
+    if (name != "mpi" && (over_ucx_ || start_ucx(options))) return *over_ucx_;
+#else
+    if (name == "ucx")
+      throw ConfigError(
+          "comm.host_transport = ucx, but this program was built without UCX; build it where UCX (libucx-dev) is "
+          "installed, or use auto or mpi");
+#endif
+    return first_transport();
+  }
+
  private:
+#if BANYAN_WITH_UCX
+  // Everybody learns everybody's address or that somebody has none; then all go together or none goes.
+  bool start_ucx(const WorldOptions& options) {
+    const bool demanded = options.host_transport == "ucx";
+    std::string mine;
+    std::unique_ptr<UcxTransport> made;
+    try {
+      made = std::make_unique<UcxTransport>(
+          rank(), size(), UcxOptions{.rendezvous = options.rendezvous, .keepalive = options.peer_timeout / 4});
+      mine = "+" + made->address();
+    } catch (const CommError& e) {
+      mine = std::string("-") + e.what();
+    }
+    std::vector<int> everyone(static_cast<std::size_t>(size()));
+    std::iota(everyone.begin(), everyone.end(), 0);
+    Engine plain(transport_, lifeline(), peer_names());
+    Group world(plain, {.peer_timeout = options.peer_timeout, .reduce = {}, .copy = copy_host_bytes},
+                std::move(everyone), kLeavingGroup, "all ranks");
+    std::vector<std::string> answers = all_gather_strings(world, mine, "their UCX addresses");
+    for (std::size_t r = 0; r < answers.size(); ++r) {
+      if (answers[r][0] == '+') {
+        answers[r].erase(0, 1);
+        continue;
+      }
+      const std::string why = fmt::format("UCX does not start for {}: {}", peer_names()[r], answers[r].substr(1));
+      if (demanded) throw ConfigError("comm.host_transport = ucx, but {}; mend that, or use auto or mpi", why);
+      if (rank() == 0) log::warning("{}; messages go over MPI instead", why);
+      return false;
+    }
+    made->connect(std::move(answers));
+    ucx_ = made.get();
+    over_ucx_ = wrap_(std::move(made));
+    return true;
+  }
+
+  // All ranks; UCX goes on meanwhile.
+  static void meet_over_mpi(const std::function<void()>& meanwhile) {
+    MPI_Request request = MPI_REQUEST_NULL;
+    check_mpi(MPI_Ibarrier(MPI_COMM_WORLD, &request), "MPI_Ibarrier");
+    const Section section("all ranks to close their connections", kClosing);
+    Backoff backoff;
+    for (int done = 0;;) {
+      check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "MPI_Test");
+      if (done) return;
+      meanwhile();
+      section.check();
+      backoff.pause();
+    }
+  }
+
+  std::unique_ptr<Transport> over_ucx_;  // a UcxTransport, perhaps wrapped
+  UcxTransport* ucx_ = nullptr;          // the same
+#endif
   MpiTransport& transport_;  // the base's, perhaps wrapped
+  const TransportWrap wrap_;
   const int exceptions_;
 };
 
@@ -142,7 +223,7 @@ std::unique_ptr<World> make_mpi_world_wrapped(const TransportWrap& wrap) {
   MpiTransport& same = *transport;
   auto places = MpiWorld::gather_places(same.size());
   auto lifeline = connect_lifeline(same.rank(), same.size());
-  return std::make_unique<MpiWorld>(wrap(std::move(transport)), same, std::move(lifeline), std::move(places));
+  return std::make_unique<MpiWorld>(wrap(std::move(transport)), same, std::move(lifeline), std::move(places), wrap);
 }
 
 }  // namespace banyan::comm

@@ -11,9 +11,10 @@ namespace banyan {
 namespace {
 thread_local Section* innermost = nullptr;
 thread_local std::string failed_trail;
-}
+}  // namespace
 
-Section::Section(std::string what, Seconds limit) : what_(std::move(what)), opened_(Clock::now()), outer_(innermost), exceptions_(std::uncaught_exceptions()) {
+Section::Section(std::string what, Seconds limit)
+    : what_(std::move(what)), opened_(Clock::now()), outer_(innermost), exceptions_(std::uncaught_exceptions()) {
   deadline_ = outer_ ? outer_->deadline_ : Clock::time_point::max();
   if (limit > Seconds::zero())
     deadline_ = std::min(deadline_, opened_ + std::chrono::duration_cast<Clock::duration>(limit));
@@ -48,10 +49,10 @@ void Backoff::pause() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
-  } else if (count_ < 4096) {
+  } else if (count_ < kYields) {
     std::this_thread::yield();
   } else {
-    std::this_thread::sleep_for(std::chrono::microseconds(std::min(1000, 50 + (count_ - 4096))));
+    std::this_thread::sleep_for(std::chrono::microseconds(std::min(1000, 50 + (count_ - kYields))));
   }
 }
 

@@ -34,8 +34,8 @@ class Section {
   std::string what_;
   Clock::time_point opened_, deadline_;
   Section* outer_;
-  int exceptions_;       ///< under way when this was opened
-  bool noted_ = false;   ///< an inner section has noted the trail of the exception that leaves this one
+  int exceptions_;      ///< under way when this was opened
+  bool noted_ = false;  ///< an inner section has noted the trail of the exception that leaves this one
 };
 
 /// Waits without burning a core that another rank needs: spins a little, then yields, then sleeps up to a millisecond.
@@ -43,8 +43,11 @@ class Backoff {
  public:
   void pause();
   void reset() { count_ = 0; }
+  /// The next pause is a sleep.
+  bool sleeps() const { return count_ >= kYields; }
 
  private:
+  static constexpr int kYields = 4096;
   int count_ = 0;
 };
 

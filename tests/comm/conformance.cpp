@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <numeric>
 #include <stdexcept>
@@ -352,8 +353,14 @@ void reduce_on_host(Queue, View out, ConstView x, ConstView y, ReduceOp op) {
   }
 }
 
-void configure_for_test(World& world, Seconds timeout, bool checksum) {
+WorldOptions options_for_test() {
   WorldOptions options;
+  if (const char* transport = std::getenv("BANYAN_TEST_TRANSPORT")) options.host_transport = transport;
+  return options;
+}
+
+void configure_for_test(World& world, Seconds timeout, bool checksum) {
+  WorldOptions options = options_for_test();
   options.peer_timeout = timeout;
   options.checksum = checksum;
   world.configure(options, reduce_on_host, nullptr);

@@ -1,4 +1,4 @@
-// The conformance cases over MPI: mpirun -n N mpi_conformance [CASE].
+// The conformance cases of processes: mpirun -n N world_conformance [CASE].
 #include <unistd.h>
 
 #include <cstdio>

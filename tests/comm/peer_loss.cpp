@@ -1,4 +1,4 @@
-// Losing a rank over MPI: mpi_peer_loss kill|hang|fail DIRECTORY.  The last rank goes; every other one must end with a
+// Losing a rank among processes: peer_loss kill|hang|fail DIRECTORY.  The last rank goes; every other one must end with a
 // CommError that names it and write "ok" to DIRECTORY/rank.N; peer_loss.sh counts these files.
 #include <signal.h>
 #include <unistd.h>
