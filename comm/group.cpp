@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "comm/plans/choose.hpp"
-#include "comm/plans/spread.hpp"
+#include "comm/plans/to_messages.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::comm {
@@ -87,22 +87,13 @@ void Group::remember(std::shared_ptr<Operation> operation) {
 std::shared_ptr<const Plan> Group::plan(Kind kind, std::size_t element_bytes, int root,
                                         std::span<const std::int64_t> counts, std::span<const std::int64_t> in_counts) {
   const auto make = [&]() -> Plan {
-    const auto parts = [](std::span<const std::int64_t> c) { return Parts({c.begin(), c.end()}); };
-    switch (kind) {
-      case Kind::kAllReduce:
-        return choose_all_reduce(rank_, size(), counts[0], element_bytes);
-      case Kind::kReduceScatter:
-        return choose_reduce_scatter(rank_, parts(counts), element_bytes);
-      case Kind::kAllGather:
-        return choose_all_gather(rank_, parts(counts), element_bytes);
-      case Kind::kAllToAll:
-        return choose_all_to_all(rank_, parts(in_counts), parts(counts), element_bytes);
-      case Kind::kBroadcast:
-        return choose_broadcast(rank_, size(), counts[0], root, element_bytes);
-      case Kind::kBarrier:
-        return dissemination_barrier(rank_, size());
-    }
-    throw BugError("unknown collective {}", static_cast<int>(kind));
+    const Call call{.kind = kind,
+                    .size = size(),
+                    .counts = {counts.begin(), counts.end()},
+                    .in_counts = {in_counts.begin(), in_counts.end()},
+                    .root = root,
+                    .element_bytes = element_bytes};
+    return to_messages(make_plan(choose(call, false), call, {}, rank_));
   };
   // Counts known at run time hardly come twice.
   if (kind == Kind::kAllToAll) return std::make_shared<const Plan>(make());

@@ -47,7 +47,7 @@ class Group final : public Communicator {
   void progress() override { engine_.progress(); }
 
  private:
-  enum class Kind : std::int64_t { kAllReduce, kReduceScatter, kAllGather, kAllToAll, kBroadcast, kBarrier };
+  using Kind = CollectiveKind;
   std::shared_ptr<const Plan> plan(Kind kind, std::size_t element_bytes, int root, std::span<const std::int64_t> counts,
                                    std::span<const std::int64_t> in_counts = {});
   Event execute(std::string_view call, std::string_view what, Execution execution);

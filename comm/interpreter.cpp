@@ -75,7 +75,7 @@ void PlanOperation::issue(std::size_t index) {
       break;
     }
     case Step::Kind::kReduce:
-      execution_.reduce(execution_.queue, view(step.target), view(step.target), view(step.source), execution_.op);
+      execution_.reduce(execution_.queue, view(step.target), view(step.left), view(step.source), execution_.op);
       break;
     case Step::Kind::kPublish:
     case Step::Kind::kFold:

@@ -5,97 +5,20 @@
 #include <algorithm>
 #include <deque>
 #include <map>
-#include <unordered_map>
+#include <memory>
 #include <utility>
+
+#include "comm/plan_symbols.hpp"
 
 namespace banyan::comm {
 namespace {
 
-constexpr int kNothing = -1;  // the symbol of memory that was never written
-
-// Symbols: numbers that stand for expressions.  The same expression always gets the same number.
-class Symbols {
- public:
-  explicit Symbols(int ranks) : ranks_(ranks) {}
-  // Element `index` of what `rank` contributes.
-  int leaf(int rank, std::int64_t index) {
-    return number({-1 - rank, index}, [&] {
-      Node node{
-          .ranks = std::vector<std::uint64_t>(static_cast<std::size_t>(ranks_ + 63) / 64), .index = index, .count = 1};
-      node.ranks[static_cast<std::size_t>(rank / 64)] = std::uint64_t{1} << (rank % 64);
-      return node;
-    });
-  }
-  int combine(int left, int right) {
-    if (left == kNothing || right == kNothing) return kNothing;
-    return number({left, right}, [&] {
-      Node node = nodes_[static_cast<std::size_t>(left)];
-      const Node& more = nodes_[static_cast<std::size_t>(right)];
-      for (std::size_t i = 0; i < node.ranks.size(); ++i) {
-        node.sound = node.sound && (node.ranks[i] & more.ranks[i]) == 0;  // nobody contributes twice
-        node.ranks[i] |= more.ranks[i];
-      }
-      node.sound = node.sound && more.sound && node.index == more.index;
-      node.count += more.count;
-      return node;
-    });
-  }
-  // Whether a symbol is element `index` of every rank, each once.
-  bool complete(int symbol, std::int64_t index) const {
-    if (symbol == kNothing) return false;
-    const Node& node = nodes_[static_cast<std::size_t>(symbol)];
-    return node.sound && node.count == ranks_ && node.index == index;
-  }
-
- private:
-  struct Node {
-    std::vector<std::uint64_t> ranks;  // whose contributions are in it, as bits
-    std::int64_t index = 0;
-    int count = 0;
-    bool sound = true;
-  };
-  int number(std::pair<std::int64_t, std::int64_t> key, const auto& make) {
-    const auto [at, fresh] = numbers_.try_emplace(key, static_cast<int>(nodes_.size()));
-    if (fresh) nodes_.push_back(make());
-    return at->second;
-  }
-  struct Hash {
-    std::size_t operator()(const std::pair<std::int64_t, std::int64_t>& key) const {
-      return static_cast<std::size_t>(key.first) * 0x9E3779B97F4A7C15u ^
-             static_cast<std::size_t>(key.second) * 0xBF58476D1CE4E5B9u;
-    }
-  };
-  const int ranks_;
-  std::unordered_map<std::pair<std::int64_t, std::int64_t>, int, Hash> numbers_;
-  std::vector<Node> nodes_;
-};
-
 bool is_message(const Step& s) { return s.kind == Step::Kind::kSend || s.kind == Step::Kind::kReceive; }
-
-// One rank's memory and how far it is.
-struct Machine {
-  std::vector<int> buffers[3];
-  std::int64_t alias_begin = 0;                               // where the small buffer lies in the large one
-  Buffer small = Buffer::kScratch, large = Buffer::kScratch;  // aliased pair; equal: none
-  std::size_t next = 0;                                       // first step not issued
-  std::vector<bool> done;
-  std::vector<std::uint64_t> knows;  // barrier: ranks known to have come, as bits
-
-  Slice resolve(Slice s) const {
-    if (small != large && s.buffer == small) return {large, s.begin + alias_begin, s.count};
-    return s;
-  }
-  int* at(Slice s) { return buffers[static_cast<int>(s.buffer)].data() + s.begin; }
-  bool fits(const Slice& s) const {
-    return s.begin >= 0 && s.count >= 0 &&
-           s.end() <= static_cast<std::int64_t>(buffers[static_cast<int>(s.buffer)].size());
-  }
-};
 
 class Execution {
  public:
-  Execution(const Collective& collective, const std::vector<Plan>& plans)
-      : collective_(collective), plans_(plans), size_(static_cast<int>(plans.size())), symbols_(size_) {}
+  Execution(const Collective& collective, const std::vector<Plan>& plans, Symbols& symbols)
+      : collective_(collective), plans_(plans), size_(static_cast<int>(plans.size())), symbols_(symbols) {}
 
   std::string run() {
     set_up();
@@ -113,7 +36,24 @@ class Execution {
         if (!m.done[i])
           return fmt::format("{}: rank {} never completes step {} of {}", plan(r).name, r, i, steps.size());
     }
+    for (const auto& [pair, channel] : channels_)
+      if (!channel.published.empty())
+        return fmt::format("{}: rank {} never takes what rank {} published", plan(pair.second).name, pair.second,
+                           pair.first);
     return check_results();
+  }
+
+  /// What every rank ends with.
+  std::vector<std::vector<int>> results() {
+    std::vector<std::vector<int>> all;
+    for (Machine& m : machines_) {
+      const Buffer where = m.resolve({Buffer::kOutput, 0, 0}).buffer;
+      all.push_back(m.buffers[static_cast<int>(where)]);
+      if (where == Buffer::kInput)  // of an overwritten input only the own part counts
+        all.back() = {m.at(m.resolve({Buffer::kOutput, 0, 0})),
+                      m.at(m.resolve({Buffer::kOutput, 0, 0})) + count(static_cast<int>(all.size()) - 1)};
+    }
+    return all;
   }
 
  private:
@@ -183,17 +123,34 @@ class Execution {
     return collective_.to[static_cast<std::size_t>(from)][static_cast<std::size_t>(target)];
   }
 
+  // What a step reads and writes, where it really lies.
+  struct Touched {
+    std::vector<Slice> reads;
+    Slice writes;
+  };
+  static Touched touched(const Machine& m, const Step& step) {
+    Touched t;
+    if (step.kind != Step::Kind::kReceive && step.kind != Step::Kind::kFold) t.reads.push_back(m.resolve(step.source));
+    if (step.kind == Step::Kind::kReduce) t.reads.push_back(m.resolve(step.left));
+    for (const Operand& o : step.operands)
+      if (o.peer < 0) t.reads.push_back(m.resolve(o.slice));
+    if (step.kind != Step::Kind::kSend && step.kind != Step::Kind::kPublish) t.writes = m.resolve(step.target);
+    return t;
+  }
+
   // Every step must wait for the messages whose memory it touches; and touch only memory there is.
   std::string check_hazards(int r) const {
     const Machine& m = machines_[static_cast<std::size_t>(r)];
     const auto& steps = plan(r).steps;
     std::vector<std::size_t> open;  // messages that may still be under way
     for (std::size_t i = 0; i < steps.size(); ++i) {
-      const Slice source = m.resolve(steps[i].source), target = m.resolve(steps[i].target);
-      const bool reads = steps[i].kind != Step::Kind::kReceive, writes = steps[i].kind != Step::Kind::kSend;
-      if ((reads && !m.fits(source)) || (writes && !m.fits(target)))
+      const Touched now = touched(m, steps[i]);
+      const bool combines = steps[i].kind == Step::Kind::kReduce || steps[i].kind == Step::Kind::kCopy ||
+                            steps[i].kind == Step::Kind::kFold;
+      if (!m.fits(now.writes) || !std::all_of(now.reads.begin(), now.reads.end(), [&](auto& s) { return m.fits(s); }))
         return fmt::format("{}: step {} of rank {} touches memory outside its buffer", plan(r).name, i, r);
-      if ((steps[i].kind == Step::Kind::kReduce || steps[i].kind == Step::Kind::kCopy) && source.count != target.count)
+      if (combines &&
+          std::any_of(now.reads.begin(), now.reads.end(), [&](const Slice& s) { return s.count != now.writes.count; }))
         return fmt::format("{}: step {} of rank {} combines different lengths", plan(r).name, i, r);
       for (int j : steps[i].needs) {
         if (j < 0 || j >= static_cast<int>(i) || !is_message(steps[static_cast<std::size_t>(j)]))
@@ -204,7 +161,8 @@ class Execution {
       for (std::size_t j : open) {
         const bool receives = steps[j].kind == Step::Kind::kReceive;
         const Slice used = m.resolve(receives ? steps[j].target : steps[j].source);
-        if ((writes && used.overlaps(target)) || (receives && reads && used.overlaps(source)))
+        if (used.overlaps(now.writes) ||
+            (receives && std::any_of(now.reads.begin(), now.reads.end(), [&](auto& s) { return used.overlaps(s); })))
           return fmt::format("{}: step {} of rank {} touches memory that step {} may still use", plan(r).name, i, r, j);
       }
       if (is_message(steps[i])) open.push_back(i);
@@ -221,11 +179,30 @@ class Execution {
       if (!std::all_of(step.needs.begin(), step.needs.end(),
                        [&](int j) { return m.done[static_cast<std::size_t>(j)]; }))
         break;
+      if (!possible(r, step)) break;
       issue(r, m.next++);
       moved = true;
     }
     return moved;
   }
+  // A window has room for so much; a fold waits for its terms.
+  bool possible(int r, const Step& step) {
+    if (step.kind == Step::Kind::kPublish) {
+      const auto full = [&](int peer) {
+        return static_cast<int>(channels_[{r, peer}].published.size()) >= kWindowPiecesPerReader;
+      };
+      return machines_[static_cast<std::size_t>(r)].published < window_pieces(size_) &&
+             std::none_of(step.peers.begin(), step.peers.end(), full);
+    }
+    return std::all_of(step.operands.begin(), step.operands.end(), [&](const Operand& o) {
+      return o.peer < 0 || !channels_[{o.peer, r}].published.empty();
+    });
+  }
+  struct Piece {  // published
+    std::vector<int> symbols;
+    std::vector<std::uint64_t> knows;
+    int readers;  // that have not folded it
+  };
   struct Posted {
     int rank;
     std::size_t step;
@@ -233,16 +210,17 @@ class Execution {
   };
   struct Channel {
     std::deque<Posted> sends, receives;
+    std::deque<std::shared_ptr<Piece>> published;
   };
 
   void issue(int r, std::size_t index) {
     Machine& m = machines_[static_cast<std::size_t>(r)];
     const Step& step = plan(r).steps[index];
-    const Slice source = m.resolve(step.source), target = m.resolve(step.target);
+    const Slice source = m.resolve(step.source), target = m.resolve(step.target), left = m.resolve(step.left);
     switch (step.kind) {
       case Step::Kind::kReduce:
         for (std::int64_t i = 0; i < target.count; ++i)
-          m.at(target)[i] = symbols_.combine(m.at(target)[i], m.at(source)[i]);
+          m.at(target)[i] = symbols_.combine(m.at(left)[i], m.at(source)[i]);
         m.done[index] = true;
         return;
       case Step::Kind::kCopy:
@@ -252,9 +230,17 @@ class Execution {
       case Step::Kind::kSend:
         channels_[{r, step.peer}].sends.push_back({r, index, m.knows});
         break;
-      case Step::Kind::kPublish:
+      case Step::Kind::kPublish: {
+        const auto piece = std::make_shared<Piece>(
+            Piece{{m.at(source), m.at(source) + source.count}, m.knows, static_cast<int>(step.peers.size())});
+        for (int peer : step.peers) channels_[{r, peer}].published.push_back(piece);
+        if (piece->readers > 0) ++m.published;
+        m.done[index] = true;
+        return;
+      }
       case Step::Kind::kFold:
-        problem_ = fmt::format("{}: step {} of rank {} is not in terms of messages", plan(r).name, index, r);
+        fold(r, index, target);
+        m.done[index] = true;
         return;
       case Step::Kind::kReceive:
         channels_[{step.peer, r}].receives.push_back({r, index, {}});
@@ -267,6 +253,36 @@ class Execution {
       channel.sends.pop_front();
       channel.receives.pop_front();
     }
+  }
+
+  void fold(int r, std::size_t index, const Slice& target) {
+    Machine& m = machines_[static_cast<std::size_t>(r)];
+    std::vector<int> sum;
+    for (const Operand& operand : plan(r).steps[index].operands) {
+      std::vector<int> term;
+      if (operand.peer < 0) {
+        const Slice own = m.resolve(operand.slice);
+        term.assign(m.at(own), m.at(own) + own.count);
+      } else {
+        auto& published = channels_[{operand.peer, r}].published;
+        const auto piece = published.front();
+        published.pop_front();
+        if (--piece->readers == 0) --machines_[static_cast<std::size_t>(operand.peer)].published;
+        term = piece->symbols;
+        for (std::size_t i = 0; i < m.knows.size(); ++i) m.knows[i] |= piece->knows[i];
+      }
+      if (static_cast<std::int64_t>(term.size()) != target.count) {
+        problem_ = fmt::format("{}: step {} of rank {} expects {} elements of rank {} and gets {}", plan(r).name, index,
+                               r, target.count, operand.peer, term.size());
+        return;
+      }
+      if (sum.empty())
+        sum = std::move(term);
+      else
+        std::transform(sum.begin(), sum.end(), term.begin(), sum.begin(),
+                       [&](int a, int b) { return symbols_.combine(a, b); });
+    }
+    std::copy(sum.begin(), sum.end(), m.at(target));
   }
 
   void deliver(const Posted& from, const Posted& into) {
@@ -337,7 +353,7 @@ class Execution {
   const Collective& collective_;
   const std::vector<Plan>& plans_;
   const int size_;
-  Symbols symbols_;
+  Symbols& symbols_;
   std::vector<Machine> machines_;
   std::map<std::pair<int, int>, Channel> channels_;
   std::string problem_;
@@ -346,13 +362,25 @@ class Execution {
 }  // namespace
 
 std::string verify(const Collective& collective, const std::vector<Plan>& plans) {
-  return Execution(collective, plans).run();
+  Symbols symbols(static_cast<int>(plans.size()));
+  return Execution(collective, plans, symbols).run();
+}
+
+std::string verify_same(const Collective& collective, const std::vector<Plan>& a, const std::vector<Plan>& b) {
+  Symbols symbols(static_cast<int>(a.size()));
+  Execution first(collective, a, symbols), second(collective, b, symbols);
+  for (Execution* e : {&first, &second})
+    if (auto problem = e->run(); !problem.empty()) return problem;
+  return first.results() == second.results() ? "" : a.front().name + ": the two forms differ in the order of operands";
 }
 
 std::int64_t sent_elements(const Plan& plan) {
   std::int64_t n = 0;
   for (const Step& s : plan.steps)
-    if (s.kind == Step::Kind::kSend) n += s.source.count;
+    if (s.kind == Step::Kind::kSend)
+      n += s.source.count;
+    else if (s.kind == Step::Kind::kPublish)
+      n += s.source.count * static_cast<std::int64_t>(s.peers.size());
   return n;
 }
 

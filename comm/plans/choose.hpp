@@ -1,15 +1,14 @@
-// Which plan for which collective: a pure function of the group's size and the message's, so that all ranks choose
-// alike.
+// Which algorithm carries out a collective where nobody says otherwise.  A pure function of what all members know, so
+// all of them choose the same.
 #pragma once
 
-#include "comm/plans/plan.hpp"
+#include "comm/plans/catalog.hpp"
 
 namespace banyan::comm {
 
-Plan choose_all_reduce(int rank, int size, std::int64_t count, std::size_t element_bytes);
-Plan choose_reduce_scatter(int rank, const Parts& parts, std::size_t element_bytes);
-Plan choose_all_gather(int rank, const Parts& parts, std::size_t element_bytes);
-Plan choose_broadcast(int rank, int size, std::int64_t count, int root, std::size_t element_bytes);
-Plan choose_all_to_all(int rank, const Parts& in, const Parts& out, std::size_t element_bytes);
+/// Bytes of what a call moves: all parts together.
+std::int64_t total_bytes(const Call& call);
+/// `window`: a shared window carries plans that publish and fold.  Where sums are made it makes no difference.
+Recipe choose(const Call& call, bool window);
 
 }  // namespace banyan::comm

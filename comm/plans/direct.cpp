@@ -5,91 +5,76 @@
 namespace banyan::comm {
 namespace {
 
-// Adds one piece up at its owner, in rank order.  Before: `own` is the owner's contribution, slots[i] in scratch the
-// contribution of the i-th other rank.  After: `out` is the sum.
-void reduce_in_rank_order(Plan& plan, int rank, Slice own, Slice out, const std::vector<Slice>& slots) {
-  const auto others = static_cast<int>(slots.size());
-  const auto contribution = [&](int r) {
-    return r == rank ? own : slots[static_cast<std::size_t>(r < rank ? r : r - 1)];
-  };
-  const Slice sum = contribution(0);
-  for (int r = 1; r <= others; ++r) plan.reduce(sum, contribution(r));
-  plan.copy(out, sum);
+// All other ranks, starting behind this one so that not everybody turns to rank 0 first.
+std::vector<int> others(int rank, int size) {
+  std::vector<int> list;
+  for (int k = 1; k < size; ++k) list.push_back((rank + k) % size);
+  return list;
 }
 
-std::vector<Slice> scratch_slots(int others, std::int64_t from, std::int64_t stride, std::int64_t count) {
-  std::vector<Slice> slots;
-  for (int i = 0; i < others; ++i) slots.push_back({Buffer::kScratch, from + i * stride, count});
-  return slots;
+// What everybody contributes, in rank order.
+std::vector<Operand> everybodys(int rank, int size, Slice own) {
+  std::vector<Operand> operands;
+  for (int r = 0; r < size; ++r) operands.push_back(r == rank ? Operand{.slice = own} : Operand{.peer = r});
+  return operands;
 }
 
-// The i-th other rank of `rank`, starting behind it so that not everybody speaks to rank 0 first.
-int other(int rank, int size, int i) { return (rank + 1 + i) % size; }
+std::vector<std::vector<Slice>> cut_parts(const Parts& parts, Buffer buffer, std::int64_t piece) {
+  std::vector<std::vector<Slice>> cut;
+  for (int r = 0; r < parts.size(); ++r) cut.push_back(pieces(parts.slice(buffer, r), piece));
+  return cut;
+}
 
-// Every rank sends the parts it does not own and adds up the one it owns, piece by piece: from `data` (all parts) to
-// `out` (own part).  With `spread`, finished pieces go on to all others, and theirs are received into their place in
+std::size_t most_pieces(const std::vector<std::vector<Slice>>& cut) {
+  std::size_t most = 0;
+  for (const auto& c : cut) most = std::max(most, c.size());
+  return most;
+}
+
+// Every rank shows the parts it does not own to their owners and adds up the one it owns, piece by piece: from `data`
+// (all parts) to `out` (own part).  With `spread`, finished pieces are shown to all, who take them to their place in
 // `data`.
 //
-// Step i of the loop: piece i starts to arrive and to leave; piece i-1 is added up and spread.  Two sets of scratch
-// slots do, and no more than a few messages per pair of ranks are under way.  Both ends of a pair post in the same
-// order: piece i on its way to its owner, then piece i-1 on its way back.
+// Piece i+1 is shown before piece i is added up, and piece i-1 is taken after that: nobody waits for what was made
+// known only now.  Of no rank more than 2 p + 2 pieces are known and not yet taken.
 void reduce_own_part(Plan& plan, int rank, const Parts& parts, Buffer data, Slice out, std::int64_t piece,
                      bool spread) {
   const int size = parts.size();
-  std::vector<std::vector<Slice>> cut;  // by part
-  std::size_t most = 0;
-  for (int r = 0; r < size; ++r) {
-    cut.push_back(pieces(parts.slice(data, r), piece));
-    most = std::max(most, cut.back().size());
-  }
+  const auto cut = cut_parts(parts, data, piece);
   const auto& mine = cut[static_cast<std::size_t>(rank)];
-  const std::int64_t stride = mine.empty() ? 0 : mine.front().count;
-  const auto slots_of = [&](std::size_t i) {
-    return scratch_slots(size - 1, static_cast<std::int64_t>(i % 2) * (size - 1) * stride, stride, mine[i].count);
+  const auto around = others(rank, size);
+  const auto show = [&](std::size_t i) {
+    for (int r : around)
+      if (const auto& theirs = cut[static_cast<std::size_t>(r)]; i < theirs.size()) plan.publish({r}, theirs[i]);
   };
-  const auto others = [&](const auto& f) {
-    for (int k = 0; k < size - 1; ++k) f(other(rank, size, k));
+  const auto take = [&](std::size_t i) {
+    for (int r : around)
+      if (const auto& theirs = cut[static_cast<std::size_t>(r)]; i < theirs.size())
+        plan.fold(theirs[i], {Operand{.peer = r}});
   };
-  std::vector<std::vector<int>> sends(static_cast<std::size_t>(size));  // step numbers of pieces sent, by owner
-  for (std::size_t i = 0; i <= most; ++i) {
-    if (i < mine.size())
-      others([&](int r) { plan.receive(r, slots_of(i)[static_cast<std::size_t>(r < rank ? r : r - 1)]); });
-    others([&](int r) {
-      const auto& theirs = cut[static_cast<std::size_t>(r)];
-      if (i >= theirs.size()) return;
-      auto& before = sends[static_cast<std::size_t>(r)];
-      plan.send(r, theirs[i]);
-      if (i >= 2) plan.steps.back().needs.push_back(before[i - 2]);
-      before.push_back(static_cast<int>(plan.steps.size()) - 1);
-    });
-    if (i == 0) continue;
-    if (i - 1 < mine.size()) {
-      const Slice target{out.buffer, out.begin + (mine[i - 1].begin - parts.begin(rank)), mine[i - 1].count};
-      reduce_in_rank_order(plan, rank, mine[i - 1], target, slots_of(i - 1));
-      if (spread) others([&](int r) { plan.send(r, target); });
+  const std::size_t most = most_pieces(cut);
+  show(0);
+  for (std::size_t i = 0; i < most; ++i) {
+    show(i + 1);
+    if (i < mine.size()) {
+      const Slice sum{out.buffer, out.begin + (mine[i].begin - parts.begin(rank)), mine[i].count};
+      plan.fold(sum, everybodys(rank, size, mine[i]));
+      if (spread) plan.publish(around, sum);
     }
-    if (!spread) continue;
-    others([&](int r) {
-      const auto& theirs = cut[static_cast<std::size_t>(r)];
-      if (i - 1 < theirs.size()) plan.receive(r, theirs[i - 1]);
-    });
+    if (spread && i > 0) take(i - 1);
   }
+  if (spread && most > 0) take(most - 1);
 }
 
 }  // namespace
 
 Plan direct_all_reduce_small(int rank, int size, std::int64_t count) {
   Plan plan{.name = "direct all-reduce, one round", .steps = {}};
-  const Slice own{Buffer::kOutput, 0, count};
-  const auto slots = scratch_slots(size - 1, 0, count, count);
+  const Slice all{Buffer::kOutput, 0, count};
   if (count == 0 || size == 1) return plan;
-  for (int k = 0; k < size - 1; ++k) {
-    const int from = other(rank, size, k);
-    plan.receive(from, slots[static_cast<std::size_t>(from < rank ? from : from - 1)]);
-  }
-  for (int k = 0; k < size - 1; ++k) plan.send(other(rank, size, k), own);
-  reduce_in_rank_order(plan, rank, own, own, slots);
-  return std::move(plan).finish();
+  plan.publish(others(rank, size), all);
+  plan.fold(all, everybodys(rank, size, all));
+  return plan;
 }
 
 Plan direct_all_reduce(int rank, int size, std::int64_t count, std::int64_t piece) {
@@ -97,7 +82,7 @@ Plan direct_all_reduce(int rank, int size, std::int64_t count, std::int64_t piec
   if (size == 1) return plan;
   const Parts parts = Parts::even(count, size);
   reduce_own_part(plan, rank, parts, Buffer::kOutput, parts.slice(Buffer::kOutput, rank), piece, true);
-  return std::move(plan).finish();
+  return plan;
 }
 
 Plan direct_reduce_scatter(int rank, const Parts& parts, std::int64_t piece) {
@@ -107,19 +92,72 @@ Plan direct_reduce_scatter(int rank, const Parts& parts, std::int64_t piece) {
     plan.copy(out, parts.slice(Buffer::kInput, 0));
   else
     reduce_own_part(plan, rank, parts, Buffer::kInput, out, piece, false);
-  return std::move(plan).finish();
+  return plan;
 }
 
-Plan direct_all_gather(int rank, const Parts& parts, std::int64_t message) {
+Plan direct_all_gather(int rank, const Parts& parts, std::int64_t piece) {
   Plan plan{.name = "direct all-gather", .steps = {}};
-  const int size = parts.size();
-  for (int k = 0; k < size - 1; ++k)
-    for (const Slice& s : pieces(parts.slice(Buffer::kOutput, other(rank, size, k)), message))
-      plan.receive(other(rank, size, k), s);
+  const auto cut = cut_parts(parts, Buffer::kOutput, piece);
+  const auto around = others(rank, parts.size());
+  const auto mine = pieces({Buffer::kInput, 0, parts.count(rank)}, piece);
+  const auto show = [&](std::size_t i) {
+    if (i < mine.size() && !around.empty()) plan.publish(around, mine[i]);
+  };
   plan.copy(parts.slice(Buffer::kOutput, rank), {Buffer::kInput, 0, parts.count(rank)});
-  for (int k = 0; k < size - 1; ++k)
-    for (const Slice& s : pieces(parts.slice(Buffer::kOutput, rank), message)) plan.send(other(rank, size, k), s);
-  return std::move(plan).finish();
+  show(0);
+  for (std::size_t i = 0; i < most_pieces(cut); ++i) {
+    show(i + 1);
+    for (int r : around)
+      if (const auto& theirs = cut[static_cast<std::size_t>(r)]; i < theirs.size())
+        plan.fold(theirs[i], {Operand{.peer = r}});
+  }
+  return plan;
+}
+
+Plan direct_broadcast(int rank, int size, std::int64_t count, int root, std::int64_t piece) {
+  Plan plan{.name = "direct broadcast", .steps = {}};
+  if (size == 1) return plan;
+  for (const Slice& s : pieces({Buffer::kOutput, 0, count}, piece))
+    if (rank == root)
+      plan.publish(others(rank, size), s);
+    else
+      plan.fold(s, {Operand{.peer = root}});
+  return plan;
+}
+
+Plan direct_barrier(int rank, int size) {
+  Plan plan{.name = "direct barrier", .steps = {}};
+  if (size == 1) return plan;
+  const Slice nothing{Buffer::kScratch, 0, 0};
+  plan.publish(others(rank, size), nothing);
+  for (int r : others(rank, size)) plan.fold(nothing, {Operand{.peer = r}});
+  return plan;
+}
+
+Plan direct_all_to_all(int rank, const Parts& in, const Parts& out, std::int64_t piece) {
+  Plan plan{.name = "direct all-to-all", .steps = {}};
+  const int size = in.size();
+  const auto around = others(rank, size);
+  const auto cut = [&](Slice s) { return s.count == 0 ? std::vector<Slice>{s} : pieces(s, piece); };
+  std::vector<std::vector<Slice>> going, coming;
+  for (int r = 0; r < size; ++r) {
+    going.push_back(cut(in.slice(Buffer::kInput, r)));
+    coming.push_back(cut(out.slice(Buffer::kOutput, r)));
+  }
+  // How many pieces go between two others nobody else knows, so each pair is done with one piece a turn.
+  const std::size_t most = std::max(most_pieces(going), most_pieces(coming));
+  const auto show = [&](std::size_t i) {
+    for (int r : around)
+      if (const auto& g = going[static_cast<std::size_t>(r)]; i < g.size()) plan.publish({r}, g[i]);
+  };
+  show(0);
+  plan.copy(out.slice(Buffer::kOutput, rank), in.slice(Buffer::kInput, rank));
+  for (std::size_t i = 0; i < most; ++i) {
+    for (auto r = around.rbegin(); r != around.rend(); ++r)  // who turned to this rank first
+      if (const auto& c = coming[static_cast<std::size_t>(*r)]; i < c.size()) plan.fold(c[i], {Operand{.peer = *r}});
+    show(i + 1);
+  }
+  return plan;
 }
 
 }  // namespace banyan::comm

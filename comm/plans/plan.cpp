@@ -6,11 +6,15 @@
 namespace banyan::comm {
 namespace {
 
+// `earlier` is a message.
 bool touches_before(const Step& earlier, const Step& later) {
-  const auto reads = [](const Step& s) { return s.kind == Step::Kind::kReceive ? Slice{} : s.source; };
-  const auto writes = [](const Step& s) { return s.kind == Step::Kind::kSend ? Slice{} : s.target; };
-  return writes(earlier).overlaps(reads(later)) || writes(earlier).overlaps(writes(later)) ||
-         reads(earlier).overlaps(writes(later));
+  const bool receives = earlier.kind == Step::Kind::kReceive;
+  const Slice& used = receives ? earlier.target : earlier.source;
+  if (used.overlaps(later.target)) return true;
+  if (!receives) return false;
+  return used.overlaps(later.source) || used.overlaps(later.left) ||
+         std::any_of(later.operands.begin(), later.operands.end(),
+                     [&](const Operand& o) { return o.peer < 0 && used.overlaps(o.slice); });
 }
 
 }  // namespace
@@ -19,7 +23,7 @@ Plan Plan::finish() && {
   std::vector<int> open;  // messages no step needed so far
   for (std::size_t i = 0; i < steps.size(); ++i) {
     Step& step = steps[i];
-    for (const Slice& s : {step.source, step.target})
+    for (const Slice& s : {step.source, step.target, step.left})
       if (s.buffer == Buffer::kScratch) scratch = std::max(scratch, s.end());
     // Reductions and copies are complete when they are issued, and steps are issued in order: only messages can be
     // late.
@@ -32,6 +36,11 @@ Plan Plan::finish() && {
     if (step.kind == Step::Kind::kSend || step.kind == Step::Kind::kReceive) open.push_back(static_cast<int>(i));
   }
   return std::move(*this);
+}
+
+bool Plan::folds() const {
+  return std::any_of(steps.begin(), steps.end(),
+                     [](const Step& s) { return s.kind == Step::Kind::kPublish || s.kind == Step::Kind::kFold; });
 }
 
 Parts::Parts(std::vector<std::int64_t> counts) : counts_(std::move(counts)), begins_{0} {

@@ -2,6 +2,9 @@
 // together are the collective.  Plans are made by pure functions (one algorithm per file of this folder), proved for
 // every rank count by comm/plan_verifier, and executed by comm/interpreter over any transport.
 //
+// A plan is written in messages (sends, receives, reductions, copies) or in terms of what is made known and combined
+// (publish, fold), which says the same without saying where a message waits.
+//
 // Steps are issued in order.  Sends and receives are only posted; a step that touches memory of an earlier message is
 // issued when that message is complete.  finish() works out which those are, so an algorithm says the order in which
 // things happen and nothing else.  Messages of one pair of ranks match in the order of posting.
@@ -9,6 +12,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace banyan::comm {
@@ -42,7 +46,7 @@ struct Step {
   enum class Kind : std::uint8_t {
     kSend,     ///< source to peer
     kReceive,  ///< target from peer
-    kReduce,   ///< target = target op source
+    kReduce,   ///< target = left op source
     kCopy,     ///< target = source
     kPublish,  ///< source to each of `peers`
     kFold,     ///< target = ((operand 0 op operand 1) op operand 2) ...; a single operand is moved
@@ -50,6 +54,7 @@ struct Step {
   Kind kind = Kind::kCopy;
   int peer = -1;
   Slice source, target;
+  Slice left = {};                     ///< of kReduce; may be the target
   std::vector<int> needs = {};         ///< earlier messages to be complete; those that earlier steps need are left out
   std::vector<int> peers = {};         ///< of kPublish
   std::vector<Operand> operands = {};  ///< of kFold
@@ -62,11 +67,28 @@ struct Plan {
 
   void send(int peer, Slice source) { steps.push_back({Step::Kind::kSend, peer, source, {}}); }
   void receive(int peer, Slice target) { steps.push_back({Step::Kind::kReceive, peer, {}, target}); }
-  void reduce(Slice target, Slice source) { steps.push_back({Step::Kind::kReduce, -1, source, target}); }
+  void reduce(Slice target, Slice source) { reduce(target, target, source); }
+  void reduce(Slice target, Slice left, Slice source) {
+    steps.push_back({Step::Kind::kReduce, -1, source, target, left});
+  }
   void copy(Slice target, Slice source) { steps.push_back({Step::Kind::kCopy, -1, source, target}); }
+  void publish(std::vector<int> peers, Slice source) {
+    steps.push_back({.kind = Step::Kind::kPublish, .source = source, .target = {}, .peers = std::move(peers)});
+  }
+  void fold(Slice target, std::vector<Operand> operands) {
+    steps.push_back({.kind = Step::Kind::kFold, .source = {}, .target = target, .operands = std::move(operands)});
+  }
+  /// Whether a step publishes or folds: such a plan runs on a shared window or, made into messages (to_messages.hpp),
+  /// over any transport.
+  bool folds() const;
   /// Completes every step's `needs` and the scratch size.
   Plan finish() &&;
 };
+
+/// What a shared window holds of each of `ranks` members: pieces that were published and not yet folded by all of
+/// their readers, and of these for any one reader.  A plan that needs more would wait for ever.
+inline int window_pieces(int ranks) { return 2 * ranks + 2; }
+inline constexpr int kWindowPiecesPerReader = 6;
 
 /// Parts that lie end to end: part i is [begin(i), begin(i) + count(i)).
 class Parts {

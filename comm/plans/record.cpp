@@ -18,6 +18,12 @@ std::uint64_t digest(const Plan& plan) {
     add(step.peer);
     add_slice(step.source);
     add_slice(step.target);
+    add_slice(step.left);
+    for (int peer : step.peers) add(peer);
+    for (const Operand& operand : step.operands) {
+      add(operand.peer);
+      add_slice(operand.slice);
+    }
   }
   return h;
 }
@@ -25,14 +31,18 @@ std::uint64_t digest(const Plan& plan) {
 std::vector<PlanRecord> record_plans(int size) {
   constexpr std::size_t kElement = 4;
   std::vector<PlanRecord> records;
-  const auto add = [&](const char* collective, std::int64_t bytes, const Plan& plan) {
-    records.push_back({collective, bytes, plan.name, digest(plan)});
-  };
-  for (const std::int64_t bytes : {std::int64_t{4096}, std::int64_t{65536}, std::int64_t{4} << 20}) {
-    const std::int64_t count = bytes / static_cast<std::int64_t>(kElement);
-    add("all-reduce", bytes, choose_all_reduce(0, size, count, kElement));
-    add("reduce-scatter", bytes, choose_reduce_scatter(0, Parts::even(count, size), kElement));
-  }
+  for (const std::int64_t bytes : {std::int64_t{4096}, std::int64_t{65536}, std::int64_t{4} << 20})
+    for (const CollectiveKind kind : {CollectiveKind::kAllReduce, CollectiveKind::kReduceScatter}) {
+      const std::int64_t count = bytes / static_cast<std::int64_t>(kElement);
+      Call call{.kind = kind, .size = size, .counts = {count}, .element_bytes = kElement};
+      if (kind == CollectiveKind::kReduceScatter) {
+        const Parts parts = Parts::even(count, size);
+        call.counts.clear();
+        for (int r = 0; r < size; ++r) call.counts.push_back(parts.count(r));
+      }
+      const Plan plan = make_plan(choose(call, false), call, {}, 0);
+      records.push_back({std::string(name_of(kind)), bytes, plan.name, digest(plan)});
+    }
   return records;
 }
 

@@ -3,20 +3,23 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <numeric>
+#include <string>
+#include <utility>
 
-#include "comm/plans/choose.hpp"
+#include "comm/plans/catalog.hpp"
 #include "comm/plans/direct.hpp"
-#include "comm/plans/dissemination_gather.hpp"
-#include "comm/plans/recursive_doubling.hpp"
 #include "comm/plans/ring.hpp"
 #include "comm/plans/spread.hpp"
+#include "comm/plans/to_messages.hpp"
 
 namespace banyan::comm {
 namespace {
 
 constexpr int kMaxRanks = 64;
+constexpr int kMostDirect = 24;  // meant for few ranks
 
 std::vector<Plan> all_ranks(int size, const std::function<Plan(int)>& plan) {
   std::vector<Plan> plans;
@@ -37,56 +40,92 @@ std::vector<std::int64_t> uneven(int size) {
   return counts;
 }
 
-TEST(EveryRankCount, AllReduce) {
-  for (int p = 1; p <= kMaxRanks; ++p) {
-    SCOPED_TRACE(p);
-    for (std::int64_t n : {std::int64_t{0}, std::int64_t{1}, std::int64_t{p - 1}, std::int64_t{2 * p + 3}}) {
-      const Collective c{.kind = CollectiveKind::kAllReduce, .counts = {n}, .to = {}};
-      const auto ring = all_ranks(p, [&](int r) { return ring_all_reduce(r, p, n, 2); });
-      EXPECT_EQ(verify(c, ring), "");
-      EXPECT_LE(most_sent(ring), 2 * (p - 1) * ((n + p - 1) / p));
-      const auto doubling = all_ranks(p, [&](int r) { return recursive_doubling_all_reduce(r, p, n); });
-      EXPECT_EQ(verify(c, doubling), "");
-      if (p > 20) continue;  // meant for few ranks
-      const auto direct = all_ranks(p, [&](int r) { return direct_all_reduce(r, p, n, 1); });
-      EXPECT_EQ(verify(c, direct), "");
-      EXPECT_LE(most_sent(direct), n + (p - 1) * ((n + p - 1) / p));
-      EXPECT_EQ(verify(c, all_ranks(p, [&](int r) { return direct_all_reduce_small(r, p, n); })), "");
-    }
-  }
+// Plans of all ranks in the form that publishes and folds, if they have one, and in messages: both right, both alike.
+std::string verify_both(const Collective& collective, const std::vector<Plan>& plans) {
+  std::vector<Plan> messages;
+  for (const Plan& p : plans) messages.push_back(to_messages(p));
+  for (const Plan& p : messages)
+    if (p.folds()) return p.name + ": a step is not in terms of messages";
+  return verify_same(collective, plans, messages);
 }
 
-TEST(EveryRankCount, ReduceScatter) {
-  for (int p = 1; p <= kMaxRanks; ++p) {
-    SCOPED_TRACE(p);
-    const auto counts = uneven(p);
-    const std::int64_t total = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-    for (bool aliased : {false, true}) {
-      const Collective c{.kind = CollectiveKind::kReduceScatter, .counts = counts, .to = {}, .aliased = aliased};
-      const auto ring = all_ranks(p, [&](int r) { return ring_reduce_scatter(r, Parts(counts), 3); });
-      EXPECT_EQ(verify(c, ring), "");
-      EXPECT_LE(most_sent(ring), total);
-      if (p > 20) continue;
-      const auto direct = all_ranks(p, [&](int r) { return direct_reduce_scatter(r, Parts(counts), 3); });
-      EXPECT_EQ(verify(c, direct), "");
-      EXPECT_LE(most_sent(direct), total);
-    }
-  }
+// A call as `rank` sees it.
+Call call_of(const Collective& c, int size, int rank) {
+  Call call{.kind = c.kind, .size = size, .counts = c.counts, .in_counts = {}, .root = c.root, .element_bytes = 4096};
+  if (c.kind != CollectiveKind::kAllToAll) return call;
+  call.in_counts = c.to[static_cast<std::size_t>(rank)];
+  for (const auto& row : c.to) call.counts.push_back(row[static_cast<std::size_t>(rank)]);
+  return call;
 }
 
-TEST(EveryRankCount, AllGather) {
-  for (int p = 1; p <= kMaxRanks; ++p) {
+// Sizes on both sides of every limit: nothing, one, fewer than ranks, uneven; one round and more.
+std::vector<Collective> collectives(CollectiveKind kind, int p) {
+  std::vector<Collective> list;
+  switch (kind) {
+    case CollectiveKind::kAllReduce:
+      for (std::int64_t n : {0, 1, 4, p - 1, 2 * p + 3, 9 * p + 4}) list.push_back({.kind = kind, .counts = {n}, .to = {}});
+      break;
+    case CollectiveKind::kReduceScatter:
+    case CollectiveKind::kAllGather:
+      for (bool aliased : {false, true})
+        list.push_back({.kind = kind, .counts = uneven(p), .to = {}, .aliased = aliased});
+      break;
+    case CollectiveKind::kBroadcast:
+      for (int root : {0, p / 2, p - 1}) list.push_back({.kind = kind, .counts = {7}, .to = {}, .root = root});
+      break;
+    case CollectiveKind::kBarrier:
+      list.push_back({.kind = kind, .counts = {}, .to = {}});
+      break;
+    case CollectiveKind::kAllToAll: {
+      Collective c{.kind = kind, .counts = {}, .to = {}};
+      for (int i = 0; i < p; ++i) {
+        c.to.emplace_back();
+        for (int j = 0; j < p; ++j) c.to.back().push_back((i * 3 + j) % 5);
+      }
+      list.push_back(c);
+    }
+  }
+  return list;
+}
+
+class EveryAlgorithm : public testing::TestWithParam<std::pair<CollectiveKind, std::string>> {};
+
+TEST_P(EveryAlgorithm, IsRightForEveryRankCount) {
+  const auto& [kind, algorithm] = GetParam();
+  const int most = algorithm == "direct" && kind != CollectiveKind::kBarrier ? kMostDirect : kMaxRanks;
+  for (int p = 1; p <= most; ++p)
+    for (const Collective& c : collectives(kind, p)) {
+      SCOPED_TRACE(testing::Message() << p << " ranks, root " << c.root << ", aliased " << c.aliased);
+      const auto plans = all_ranks(p, [&](int r) { return make_plan({algorithm, 2 * 4096}, call_of(c, p, r), {}, r); });
+      EXPECT_EQ(verify_both(c, plans), "");
+    }
+}
+
+std::vector<std::pair<CollectiveKind, std::string>> every_algorithm() {
+  std::vector<std::pair<CollectiveKind, std::string>> list;
+  for (int k = 0; k < kCollectiveKinds; ++k)
+    for (std::string_view name : algorithms(static_cast<CollectiveKind>(k)))
+      list.emplace_back(static_cast<CollectiveKind>(k), name);
+  return list;
+}
+
+INSTANTIATE_TEST_SUITE_P(Plans, EveryAlgorithm, testing::ValuesIn(every_algorithm()), [](const auto& test) {
+  std::string name = std::string(name_of(test.param.first)) + "_" + test.param.second;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
+
+TEST(Volume, IsWhatTheFormulasSay) {
+  for (int p = 2; p <= kMaxRanks; ++p) {
     SCOPED_TRACE(p);
+    const std::int64_t n = 2 * p + 3, part = (n + p - 1) / p;
+    EXPECT_LE(most_sent(all_ranks(p, [&](int r) { return ring_all_reduce(r, p, n, 2); })), 2 * (p - 1) * part);
+    EXPECT_LE(most_sent(all_ranks(p, [&](int r) { return direct_all_reduce(r, p, n, 1); })), n + (p - 1) * part);
     const auto counts = uneven(p);
     const std::int64_t total = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-    for (bool aliased : {false, true}) {
-      const Collective c{.kind = CollectiveKind::kAllGather, .counts = counts, .to = {}, .aliased = aliased};
-      const auto ring = all_ranks(p, [&](int r) { return ring_all_gather(r, Parts(counts), 3); });
-      EXPECT_EQ(verify(c, ring), "");
-      EXPECT_LE(most_sent(ring), total);
-      EXPECT_EQ(verify(c, all_ranks(p, [&](int r) { return dissemination_all_gather(r, Parts(counts)); })), "");
-      EXPECT_EQ(verify(c, all_ranks(p, [&](int r) { return direct_all_gather(r, Parts(counts), 3); })), "");
-    }
+    EXPECT_LE(most_sent(all_ranks(p, [&](int r) { return ring_reduce_scatter(r, Parts(counts), 3); })), total);
+    EXPECT_LE(most_sent(all_ranks(p, [&](int r) { return direct_reduce_scatter(r, Parts(counts), 3); })), total);
+    EXPECT_LE(most_sent(all_ranks(p, [&](int r) { return ring_all_gather(r, Parts(counts), 3); })), total);
   }
 }
 
@@ -97,53 +136,6 @@ TEST(EveryRankCount, BroadcastFromEveryRoot) {
       const Collective c{.kind = CollectiveKind::kBroadcast, .counts = {7}, .to = {}, .root = root};
       EXPECT_EQ(verify(c, all_ranks(p, [&](int r) { return binomial_broadcast(r, p, 7, root, 3); })), "");
     }
-  }
-}
-
-TEST(EveryRankCount, Barrier) {
-  for (int p = 1; p <= kMaxRanks; ++p) {
-    SCOPED_TRACE(p);
-    EXPECT_EQ(verify({.kind = CollectiveKind::kBarrier, .counts = {}, .to = {}},
-                     all_ranks(p, [&](int r) { return dissemination_barrier(r, p); })),
-              "");
-  }
-}
-
-TEST(EveryRankCount, AllToAll) {
-  for (int p = 1; p <= kMaxRanks; ++p) {
-    SCOPED_TRACE(p);
-    Collective c{.kind = CollectiveKind::kAllToAll, .counts = {}, .to = {}};
-    for (int i = 0; i < p; ++i) {
-      c.to.emplace_back();
-      for (int j = 0; j < p; ++j) c.to.back().push_back((i * 3 + j) % 5);
-    }
-    const auto plans = all_ranks(p, [&](int r) {
-      std::vector<std::int64_t> from;
-      for (int i = 0; i < p; ++i) from.push_back(c.to[static_cast<std::size_t>(i)][static_cast<std::size_t>(r)]);
-      return pairwise_all_to_all(r, Parts(c.to[static_cast<std::size_t>(r)]), Parts(from), 3);
-    });
-    EXPECT_EQ(verify(c, plans), "");
-  }
-}
-
-// The plans that are really used, around the sizes where the choice changes; elements are large so that few will do.
-TEST(EveryRankCount, Chosen) {
-  for (int p = 1; p <= kMaxRanks; ++p) {
-    SCOPED_TRACE(p);
-    constexpr std::size_t kElement = 4096;
-    for (std::int64_t n : {4, 5, 300}) {
-      const Collective reduce{.kind = CollectiveKind::kAllReduce, .counts = {n}, .to = {}};
-      EXPECT_EQ(verify(reduce, all_ranks(p, [&](int r) { return choose_all_reduce(r, p, n, kElement); })), "");
-    }
-    const Parts parts = Parts::even(501, p);
-    std::vector<std::int64_t> counts;
-    for (int i = 0; i < p; ++i) counts.push_back(parts.count(i));
-    EXPECT_EQ(verify({.kind = CollectiveKind::kReduceScatter, .counts = counts, .to = {}},
-                     all_ranks(p, [&](int r) { return choose_reduce_scatter(r, parts, kElement); })),
-              "");
-    EXPECT_EQ(verify({.kind = CollectiveKind::kAllGather, .counts = counts, .to = {}},
-                     all_ranks(p, [&](int r) { return choose_all_gather(r, parts, kElement); })),
-              "");
   }
 }
 
@@ -188,6 +180,33 @@ TEST_F(Damaged, DifferentOrderOnOneRankIsFound) {
     plan.reduce(data, theirs);
     return std::move(plan).finish();
   });
+  EXPECT_NE(verdict().find("different orders"), std::string::npos) << verdict();
+}
+
+TEST_F(Damaged, AWindowThatRunsFullIsADeadlock) {
+  plans = all_ranks(2, [](int r) {
+    Plan plan{.name = "all at once", .steps = {}};
+    const Slice data{Buffer::kOutput, 0, 8};
+    for (const Slice& s : pieces(data, 1)) plan.publish({1 - r}, s);
+    for (const Slice& s : pieces(data, 1))
+      plan.fold(s, r == 0 ? std::vector<Operand>{{.slice = s}, {.peer = 1}}
+                          : std::vector<Operand>{{.peer = 0}, {.slice = s}});
+    return plan;
+  });
+  EXPECT_NE(verdict().find("never completes"), std::string::npos) << verdict();
+}
+
+TEST_F(Damaged, APieceThatNobodyTakesIsFound) {
+  plans = all_ranks(4, [](int r) { return direct_all_reduce(r, 4, 8, 1); });
+  EXPECT_EQ(verdict(), "");
+  plans[2].publish({3}, {Buffer::kOutput, 0, 1});
+  EXPECT_NE(verdict().find("never takes"), std::string::npos) << verdict();
+}
+
+TEST_F(Damaged, AFoldInAnotherOrderIsFound) {
+  plans = all_ranks(4, [](int r) { return direct_all_reduce_small(r, 4, 8); });
+  EXPECT_EQ(verdict(), "");
+  std::swap(plans[2].steps.back().operands[0], plans[2].steps.back().operands[1]);
   EXPECT_NE(verdict().find("different orders"), std::string::npos) << verdict();
 }
 

@@ -30,10 +30,11 @@ TEST(Record, CoversEveryGeneratorThatAdds) {
 }
 
 TEST(Record, DigestSeesEveryStep) {
-  const Plan plan = choose_all_reduce(0, 4, 100000, 4);
+  const Call call{.kind = CollectiveKind::kAllReduce, .size = 12, .counts = {100000}};
+  const Plan plan = make_plan(choose(call, false), call, {}, 0);
   const std::uint64_t whole = digest(plan);
   Plan changed = plan;
-  std::swap(changed.steps[0].peer, changed.steps[1].peer);
+  ++changed.steps[0].peer;
   EXPECT_NE(digest(changed), whole);
   changed = plan;
   changed.steps.back().target.begin += 1;

@@ -1,0 +1,124 @@
+#include "comm/plans/catalog.hpp"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "comm/plans/direct.hpp"
+#include "comm/plans/dissemination_gather.hpp"
+#include "comm/plans/recursive_doubling.hpp"
+#include "comm/plans/ring.hpp"
+#include "comm/plans/spread.hpp"
+#include "src/base/error.hpp"
+
+namespace banyan::comm {
+namespace {
+
+// Up to here an all-reduce of few ranks takes one round: latency counts more than volume.  Operand order is the same
+// on both sides of the limit.
+constexpr std::int64_t kOneRoundBytes = 16 << 10;
+
+struct Request {
+  const Call& call;
+  const GroupTree& tree;
+  int rank;
+  std::int64_t piece;  // elements
+  std::int64_t count() const { return call.counts.at(0); }
+  Parts parts() const { return Parts(call.counts); }
+  std::int64_t bytes() const { return count() * static_cast<std::int64_t>(call.element_bytes); }
+};
+struct Algorithm {
+  std::string_view name;
+  std::function<Plan(const Request&)> make;
+};
+
+const std::vector<Algorithm>& algorithms_of(CollectiveKind kind) {
+  using R = const Request&;
+  static const std::vector<Algorithm> all_reduce{
+      {"direct",
+       [](R r) {
+         return r.bytes() <= kOneRoundBytes ? direct_all_reduce_small(r.rank, r.call.size, r.count())
+                                            : direct_all_reduce(r.rank, r.call.size, r.count(), r.piece);
+       }},
+      {"ring", [](R r) { return ring_all_reduce(r.rank, r.call.size, r.count(), r.piece); }},
+      {"doubling", [](R r) { return recursive_doubling_all_reduce(r.rank, r.call.size, r.count()); }},
+  };
+  static const std::vector<Algorithm> reduce_scatter{
+      {"direct", [](R r) { return direct_reduce_scatter(r.rank, r.parts(), r.piece); }},
+      {"ring", [](R r) { return ring_reduce_scatter(r.rank, r.parts(), r.piece); }},
+  };
+  static const std::vector<Algorithm> all_gather{
+      {"direct", [](R r) { return direct_all_gather(r.rank, r.parts(), r.piece); }},
+      {"ring", [](R r) { return ring_all_gather(r.rank, r.parts(), r.piece); }},
+      {"dissemination", [](R r) { return dissemination_all_gather(r.rank, r.parts()); }},
+  };
+  static const std::vector<Algorithm> broadcast{
+      {"binomial", [](R r) { return binomial_broadcast(r.rank, r.call.size, r.count(), r.call.root, r.piece); }},
+      {"direct", [](R r) { return direct_broadcast(r.rank, r.call.size, r.count(), r.call.root, r.piece); }},
+  };
+  static const std::vector<Algorithm> barrier{
+      {"dissemination", [](R r) { return dissemination_barrier(r.rank, r.call.size); }},
+      {"direct", [](R r) { return direct_barrier(r.rank, r.call.size); }},
+  };
+  static const std::vector<Algorithm> all_to_all{
+      {"pairwise", [](R r) { return pairwise_all_to_all(r.rank, Parts(r.call.in_counts), r.parts(), r.piece); }},
+      {"direct", [](R r) { return direct_all_to_all(r.rank, Parts(r.call.in_counts), r.parts(), r.piece); }},
+  };
+  switch (kind) {
+    case CollectiveKind::kAllReduce:
+      return all_reduce;
+    case CollectiveKind::kReduceScatter:
+      return reduce_scatter;
+    case CollectiveKind::kAllGather:
+      return all_gather;
+    case CollectiveKind::kBroadcast:
+      return broadcast;
+    case CollectiveKind::kBarrier:
+      return barrier;
+    case CollectiveKind::kAllToAll:
+      return all_to_all;
+  }
+  throw BugError("unknown collective {}", static_cast<int>(kind));
+}
+
+}  // namespace
+
+std::vector<std::string_view> algorithms(CollectiveKind kind) {
+  std::vector<std::string_view> names;
+  for (const Algorithm& a : algorithms_of(kind)) names.push_back(a.name);
+  return names;
+}
+
+std::string_view name_of(CollectiveKind kind) {
+  switch (kind) {
+    case CollectiveKind::kAllReduce:
+      return "all-reduce";
+    case CollectiveKind::kReduceScatter:
+      return "reduce-scatter";
+    case CollectiveKind::kAllGather:
+      return "all-gather";
+    case CollectiveKind::kBroadcast:
+      return "broadcast";
+    case CollectiveKind::kBarrier:
+      return "barrier";
+    case CollectiveKind::kAllToAll:
+      return "all-to-all";
+  }
+  throw BugError("unknown collective {}", static_cast<int>(kind));
+}
+
+Plan make_plan(const Recipe& recipe, const Call& call, const GroupTree& tree, int rank) {
+  const auto& known = algorithms_of(call.kind);
+  const auto found =
+      std::find_if(known.begin(), known.end(), [&](const Algorithm& a) { return a.name == recipe.algorithm; });
+  if (found == known.end())
+    throw ConfigError("there is no {} called {}; use one of {}", name_of(call.kind), recipe.algorithm,
+                      fmt::join(algorithms(call.kind), ", "));
+  const auto element = static_cast<std::int64_t>(call.element_bytes);
+  return found->make({call, tree, rank, std::max<std::int64_t>(1, recipe.piece_bytes / element)});
+}
+
+}  // namespace banyan::comm
