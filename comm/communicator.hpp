@@ -112,6 +112,7 @@ struct WorldOptions {
   Seconds peer_timeout{20};             ///< a wait on a peer longer than this is a CommError
   std::string host_transport = "auto";  ///< auto | ucx | mpi; auto: UCX where it starts on all ranks
   std::size_t rendezvous = 0;           ///< bytes from which UCX has a message fetched by its receiver; 0: UCX decides
+  bool shared_memory = true;            ///< collectives among ranks of one node go through memory they share
   bool checksum = false;                ///< comm/checked_transport.hpp under all messages; the same on all ranks
 };
 

@@ -51,7 +51,7 @@ void Operation::wait() {
       if (silence_ < silence_before) backoff.reset();
     }
     // A rank that waits for long makes room for others on its core, and comes back with its message.
-    if (!backoff.sleeps() || !engine_.nap()) backoff.pause();
+    if (!backoff.sleeps() || !woken_by_messages() || !engine_.nap()) backoff.pause();
   }
 }
 

@@ -44,6 +44,8 @@ class Operation : public Event::State {
   virtual void give_up(bool after_failure) = 0;
   /// World rank the operation waits for just now, -1 for none in particular.
   virtual int waits_for() const = 0;
+  /// Whether what it waits for wakes a transport that dozes.
+  virtual bool woken_by_messages() const { return true; }
 
  protected:
   void finish() { done_ = true; }

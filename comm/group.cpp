@@ -7,6 +7,7 @@
 
 #include "comm/plans/choose.hpp"
 #include "comm/plans/to_messages.hpp"
+#include "comm/shared/window_operation.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::comm {
@@ -93,7 +94,9 @@ std::shared_ptr<const Plan> Group::plan(Kind kind, std::size_t element_bytes, in
                     .in_counts = {in_counts.begin(), in_counts.end()},
                     .root = root,
                     .element_bytes = element_bytes};
-    return to_messages(make_plan(choose(call, false), call, {}, rank_));
+    const bool window = !options_.arenas.empty();
+    Plan plan = make_plan(choose(call, window), call, {}, rank_);
+    return window ? plan : to_messages(std::move(plan));
   };
   // Counts known at run time hardly come twice.
   if (kind == Kind::kAllToAll) return std::make_shared<const Plan>(make());
@@ -116,8 +119,15 @@ Event Group::execute(std::string_view call, std::string_view what, Execution exe
   execution.world_ranks = &world_ranks_;
   execution.reduce = options_.reduce;
   execution.copy = options_.copy;
-  auto operation =
-      std::make_shared<PlanOperation>(engine_, std::move(execution), describe(call, what), options_.peer_timeout);
+  std::shared_ptr<Operation> operation;
+  if (execution.plan->folds()) {
+    if (!window_) window_ = std::make_shared<SharedWindow>(options_.arenas, rank_, options_.window_key);
+    operation = std::make_shared<WindowOperation>(engine_, std::move(execution), window_, describe(call, what),
+                                                  options_.peer_timeout);
+  } else {
+    operation =
+        std::make_shared<PlanOperation>(engine_, std::move(execution), describe(call, what), options_.peer_timeout);
+  }
   engine_.start(operation);
   if (operation->done()) return {};
   same_tag = operation;

@@ -13,6 +13,7 @@
 #include "comm/engine.hpp"
 #include "comm/interpreter.hpp"
 #include "comm/plans/plan.hpp"
+#include "comm/shared/window.hpp"
 
 namespace banyan::comm {
 
@@ -21,6 +22,9 @@ struct GroupOptions {
   Seconds peer_timeout{20};
   ReduceFunction reduce;
   CopyFunction copy;
+  /// Of the members, where all of them share a node: collectives go through a window in them, found by the key.
+  std::vector<std::shared_ptr<Arena>> arenas = {};
+  std::uint64_t window_key = 0;
 };
 
 class Group final : public Communicator {
@@ -64,6 +68,7 @@ class Group final : public Communicator {
   int rank_ = -1;
   const int exceptions_;
 
+  std::shared_ptr<SharedWindow> window_;                      ///< made when it is first used
   std::uint64_t sequence_ = 0;                                ///< collectives so far
   std::unordered_map<std::uint64_t, std::uint32_t> streams_;  ///< messages so far, by peer, channel and direction
   std::array<std::weak_ptr<Operation>, kSequences> by_sequence_;

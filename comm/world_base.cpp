@@ -9,6 +9,7 @@
 
 #include "comm/group.hpp"
 #include "src/base/error.hpp"
+#include "src/base/rng.hpp"
 
 namespace banyan::comm {
 
@@ -39,6 +40,7 @@ void WorldBase::configure(const WorldOptions& options, ReduceFunction reduce, Co
   engine_->use(chosen);
   checked_.reset();
   if (options.checksum) engine_->use(*(checked_ = std::make_unique<CheckedTransport>(chosen)));
+  if (options.shared_memory && !memory_) memory_ = share_memory(options);
   options_ = options;
   reduce_ = std::move(reduce);
   copy_ = copy ? std::move(copy) : CopyFunction(copy_host_bytes);
@@ -52,8 +54,19 @@ Transport& WorldBase::choose_transport(const WorldOptions& options) {
 
 std::unique_ptr<Communicator> WorldBase::group(std::vector<int> world_ranks, int id, std::string name) {
   if (id > kMaxGroupId) throw BugError("{}: group id {} is not in 0 .. {}", name, id, kMaxGroupId);
-  return std::make_unique<Group>(*engine_, GroupOptions{options_.peer_timeout, reduce_, copy_}, std::move(world_ranks),
-                                 id, std::move(name));
+  GroupOptions group{.peer_timeout = options_.peer_timeout, .reduce = reduce_, .copy = copy_};
+  if (options_.shared_memory && memory_ && world_ranks.size() > 1) {
+    std::uint64_t key = rng::mix(static_cast<std::uint64_t>(id));
+    for (int r : world_ranks) {
+      key = rng::mix(key, static_cast<std::uint64_t>(r));
+      if (r < 0 || r >= size() || !memory_->of[static_cast<std::size_t>(r)]) break;
+      group.arenas.push_back(memory_->of[static_cast<std::size_t>(r)]);
+    }
+    if (group.arenas.size() != world_ranks.size()) group.arenas.clear();
+    // A group may follow another one of the same members; both number their pieces from 0.
+    group.window_key = rng::mix(key, windows_[key]++) | 1;
+  }
+  return std::make_unique<Group>(*engine_, std::move(group), std::move(world_ranks), id, std::move(name));
 }
 
 void WorldBase::announce_failure(int exit_code, const std::string& message) noexcept {

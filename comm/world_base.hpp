@@ -1,6 +1,7 @@
 // What all Worlds share: who sits where, the engine, groups, and leaving.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "comm/communicator.hpp"
 #include "comm/engine.hpp"
 #include "comm/lifeline.hpp"
+#include "comm/shared/arena.hpp"
 
 namespace banyan::comm {
 
@@ -43,6 +45,8 @@ class WorldBase : public World {
   /// What carries messages from now on, as options.host_transport says; called by all ranks together with nothing in
   /// flight.  ConfigError for what this World does not have.
   virtual Transport& choose_transport(const WorldOptions& options);
+  /// The arenas of this rank's node; called by all ranks together.  nullptr unless it works on all of them.
+  virtual std::unique_ptr<NodeMemory> share_memory(const WorldOptions& options) = 0;
   /// The one it was made with.
   Transport& first_transport() { return *transport_; }
   const WorldOptions& options() const { return options_; }
@@ -59,6 +63,8 @@ class WorldBase : public World {
   std::vector<std::string> peer_names_;
   int local_rank_ = 0, local_size_ = 0;
   std::unique_ptr<Engine> engine_;
+  std::unique_ptr<NodeMemory> memory_;
+  std::map<std::uint64_t, std::uint64_t> windows_;  ///< groups made so far, by id and members
   WorldOptions options_;
   ReduceFunction reduce_;
   CopyFunction copy_;

@@ -18,12 +18,24 @@ namespace {
 class LoopbackWorld final : public WorldBase {
  public:
   LoopbackWorld(std::shared_ptr<LoopbackHub> hub, std::shared_ptr<LoopbackBoard> board, int rank, int ranks_per_node,
-                const TransportWrap& wrap)
+                const TransportWrap& wrap, std::vector<std::shared_ptr<Arena>> arenas)
       : WorldBase(wrap(std::make_unique<LoopbackTransport>(hub, rank)),
                   std::make_unique<LoopbackLifeline>(std::move(board), rank, hub->size()),
-                  places(hub->size(), ranks_per_node)) {}
+                  places(hub->size(), ranks_per_node)),
+        arenas_(std::move(arenas)) {}
+
+ protected:
+  std::unique_ptr<NodeMemory> share_memory(const WorldOptions&) override {
+    auto memory = std::make_unique<NodeMemory>();
+    memory->own = arenas_[static_cast<std::size_t>(rank())];
+    for (int r = 0; r < size(); ++r)
+      memory->of.push_back(node(r) == node(rank()) ? arenas_[static_cast<std::size_t>(r)] : nullptr);
+    return memory;
+  }
 
  private:
+  const std::vector<std::shared_ptr<Arena>> arenas_;
+
   static std::vector<Place> places(int size, int ranks_per_node) {
     std::vector<Place> result;
     for (int r = 0; r < size; ++r) {
@@ -46,12 +58,14 @@ void run_loopback_wrapped(int size, const TransportWrap& wrap, const std::functi
   if (size < 1) throw BugError("a world of {} ranks", size);
   const auto hub = std::make_shared<LoopbackHub>(size);
   const auto board = std::make_shared<LoopbackBoard>();
+  std::vector<std::shared_ptr<Arena>> arenas;
+  for (int r = 0; r < size; ++r) arenas.push_back(Arena::anonymous());
   std::mutex mutex;
   std::exception_ptr first;
   std::vector<std::thread> threads;
   for (int r = 0; r < size; ++r)
     threads.emplace_back([&, r] {
-      LoopbackWorld world(hub, board, r, ranks_per_node, wrap);
+      LoopbackWorld world(hub, board, r, ranks_per_node, wrap, arenas);
       const auto leave = [&](int code, const std::string& message) {
         {
           const std::lock_guard lock(mutex);

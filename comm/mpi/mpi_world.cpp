@@ -119,7 +119,55 @@ class MpiWorld final : public WorldBase {
     return first_transport();
   }
 
+  std::unique_ptr<NodeMemory> share_memory(const WorldOptions& options) override {
+    auto memory = std::make_unique<NodeMemory>();
+    memory->of.resize(static_cast<std::size_t>(size()));
+    std::string mine;
+    try {
+      memory->own = Arena::inviting();
+      mine = fmt::format("+{}", memory->own->invitation());
+    } catch (const CommError& e) {
+      mine = fmt::format("-{}", e.what());
+    }
+    const std::vector<std::string> invitations = tell_all(options, mine, "invitations to shared memory");
+    if (!all_agree(invitations, "share memory with its node")) return nullptr;
+    mine.assign(1, '+');
+    try {
+      for (int r = 0; r < size(); ++r) {
+        if (node(r) != node(rank())) continue;
+        memory->of[static_cast<std::size_t>(r)] =
+            r == rank() ? memory->own : Arena::join(invitations[static_cast<std::size_t>(r)].substr(1));
+      }
+    } catch (const CommError& e) {
+      mine = fmt::format("-{}", e.what());
+    }
+    if (!all_agree(tell_all(options, mine, "shared memory"), "share memory with its node")) return nullptr;
+    return memory;
+  }
+
  private:
+  // What every rank has to say, over MPI and before anything else is under way.
+  std::vector<std::string> tell_all(const WorldOptions& options, const std::string& mine, const char* what) {
+    std::vector<int> everyone(static_cast<std::size_t>(size()));
+    std::iota(everyone.begin(), everyone.end(), 0);
+    Engine plain(transport_, lifeline(), peer_names());
+    Group world(plain, {.peer_timeout = options.peer_timeout, .reduce = {}, .copy = copy_host_bytes},
+                std::move(everyone), kLeavingGroup, "all ranks");
+    return all_gather_strings(world, mine, what);
+  }
+
+  // Whether all answers are "+...".  The first that is not says why after its "-": in the log, where it is a loss only.
+  bool all_agree(const std::vector<std::string>& answers, const char* what) const {
+    const std::string why = refusal(answers, what);
+    if (!why.empty() && rank() == 0) log::warning("{}; messages do instead", why);
+    return why.empty();
+  }
+  std::string refusal(const std::vector<std::string>& answers, const char* what) const {
+    for (std::size_t r = 0; r < answers.size(); ++r)
+      if (answers[r][0] != '+') return fmt::format("{} cannot {}: {}", peer_names()[r], what, answers[r].substr(1));
+    return {};
+  }
+
 #if BANYAN_WITH_UCX
   // Everybody learns everybody's address or that somebody has none; then all go together or none goes.
   bool start_ucx(const WorldOptions& options) {
@@ -129,26 +177,16 @@ class MpiWorld final : public WorldBase {
     try {
       made = std::make_unique<UcxTransport>(
           rank(), size(), UcxOptions{.rendezvous = options.rendezvous, .keepalive = options.peer_timeout / 4});
-      mine = "+" + made->address();
+      mine = fmt::format("+{}", made->address());
     } catch (const CommError& e) {
-      mine = std::string("-") + e.what();
+      mine = fmt::format("-{}", e.what());
     }
-    std::vector<int> everyone(static_cast<std::size_t>(size()));
-    std::iota(everyone.begin(), everyone.end(), 0);
-    Engine plain(transport_, lifeline(), peer_names());
-    Group world(plain, {.peer_timeout = options.peer_timeout, .reduce = {}, .copy = copy_host_bytes},
-                std::move(everyone), kLeavingGroup, "all ranks");
-    std::vector<std::string> answers = all_gather_strings(world, mine, "their UCX addresses");
-    for (std::size_t r = 0; r < answers.size(); ++r) {
-      if (answers[r][0] == '+') {
-        answers[r].erase(0, 1);
-        continue;
-      }
-      const std::string why = fmt::format("UCX does not start for {}: {}", peer_names()[r], answers[r].substr(1));
-      if (demanded) throw ConfigError("comm.host_transport = ucx, but {}; mend that, or use auto or mpi", why);
-      if (rank() == 0) log::warning("{}; messages go over MPI instead", why);
-      return false;
-    }
+    std::vector<std::string> answers = tell_all(options, mine, "their UCX addresses");
+    if (demanded && !refusal(answers, "start UCX").empty())
+      throw ConfigError("comm.host_transport = ucx, but {}; mend that, or use auto or mpi",
+                        refusal(answers, "start UCX"));
+    if (!all_agree(answers, "start UCX")) return false;
+    for (std::string& answer : answers) answer.erase(0, 1);
     made->connect(std::move(answers));
     ucx_ = made.get();
     over_ucx_ = wrap_(std::move(made));

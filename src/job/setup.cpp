@@ -90,6 +90,7 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
       {.peer_timeout = Seconds(config.comm.peer_timeout),
        .host_transport = config.comm.host_transport,
        .rendezvous = static_cast<std::size_t>(config.comm.rendezvous),
+       .shared_memory = config.comm.shared_memory == "on",
        .checksum = config.comm.checksum == "on"},
       [b](Queue q, View out, ConstView x, ConstView y, comm::ReduceOp op) {
         b->reduce(q, out, x, y, static_cast<kernels::ReduceOp>(op));

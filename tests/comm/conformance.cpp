@@ -356,13 +356,15 @@ void reduce_on_host(Queue, View out, ConstView x, ConstView y, ReduceOp op) {
 WorldOptions options_for_test() {
   WorldOptions options;
   if (const char* transport = std::getenv("BANYAN_TEST_TRANSPORT")) options.host_transport = transport;
+  options.shared_memory = !std::getenv("BANYAN_TEST_MESSAGES_ONLY");
   return options;
 }
 
-void configure_for_test(World& world, Seconds timeout, bool checksum) {
+void configure_for_test(World& world, Seconds timeout, bool checksum, bool shared_memory) {
   WorldOptions options = options_for_test();
   options.peer_timeout = timeout;
   options.checksum = checksum;
+  options.shared_memory = options.shared_memory && shared_memory;
   world.configure(options, reduce_on_host, nullptr);
 }
 

@@ -21,10 +21,11 @@ const std::vector<ConformanceCase>& conformance_cases();
 void require(bool holds, std::string_view what);
 /// Element by element in float, double, int32 and int64.
 void reduce_on_host(Queue, View out, ConstView a, ConstView b, ReduceOp op);
-/// The defaults, over the transport that BANYAN_TEST_TRANSPORT names (ranks that are processes).
+/// The defaults, over the transport that BANYAN_TEST_TRANSPORT names (ranks that are processes), without shared windows
+/// when BANYAN_TEST_MESSAGES_ONLY is set.
 WorldOptions options_for_test();
 /// Gives the world these, the reduction above and a short timeout.
-void configure_for_test(World& world, Seconds timeout = Seconds{30}, bool checksum = false);
+void configure_for_test(World& world, Seconds timeout = Seconds{30}, bool checksum = false, bool shared_memory = true);
 /// Communicator of all ranks.
 std::unique_ptr<Communicator> everyone(World& world, int id = 0);
 

@@ -50,6 +50,7 @@ const std::vector<FaultCase>& fault_cases() {
 std::string run_among_faults(World& world, const FaultCase& fault) {
   try {
     WorldOptions options = options_for_test();
+    options.shared_memory = false;  // the faults are those of messages
     options.peer_timeout = kSilence;
     options.checksum = fault.checksum;
     world.configure(options, reduce_on_host, nullptr);

@@ -1,6 +1,7 @@
-// The fault cases among processes: faults_ranks CASE DIRECTORY.  Every rank leaves its error in DIRECTORY/error.N, rank 0 judges
-// them all and writes DIRECTORY/verdict, empty when all is well.  After a failure nobody touches MPI again, not even to
-// finalize: what is under way would be written to memory that is gone.  Hence the files, and no word by exit code.
+// The fault cases among processes: faults_ranks CASE DIRECTORY.  Every rank leaves its error in DIRECTORY/error.N, rank
+// 0 judges them all and writes DIRECTORY/verdict, empty when all is well.  After a failure nobody touches MPI again,
+// not even to finalize: what is under way would be written to memory that is gone.  Hence the files, and no word by
+// exit code.
 #include <unistd.h>
 
 #include <algorithm>

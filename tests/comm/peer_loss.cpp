@@ -1,5 +1,5 @@
-// Losing a rank among processes: peer_loss kill|hang|fail DIRECTORY.  The last rank goes; every other one must end with a
-// CommError that names it and write "ok" to DIRECTORY/rank.N; peer_loss.sh counts these files.
+// Losing a rank among processes: peer_loss kill|hang|fail DIRECTORY.  The last rank goes; every other one must end with
+// a CommError that names it and write "ok" to DIRECTORY/rank.N; peer_loss.sh counts these files.
 #include <signal.h>
 #include <unistd.h>
 

@@ -63,7 +63,8 @@ std::vector<Collective> collectives(CollectiveKind kind, int p) {
   std::vector<Collective> list;
   switch (kind) {
     case CollectiveKind::kAllReduce:
-      for (std::int64_t n : {0, 1, 4, p - 1, 2 * p + 3, 9 * p + 4}) list.push_back({.kind = kind, .counts = {n}, .to = {}});
+      for (std::int64_t n : {0, 1, 4, p - 1, 2 * p + 3, 9 * p + 4})
+        list.push_back({.kind = kind, .counts = {n}, .to = {}});
       break;
     case CollectiveKind::kReduceScatter:
     case CollectiveKind::kAllGather:

@@ -45,7 +45,7 @@ struct Work {
 };
 
 void run_program(World& world, std::uint64_t seed, int operations) {
-  configure_for_test(world);
+  configure_for_test(world, Seconds{30}, /*checksum=*/false, /*shared_memory=*/seed % 2 == 0);
   const std::unique_ptr<Communicator> groups[] = {everyone(world, 0), everyone(world, 1), everyone(world, 2)};
   const int p = world.size(), r = world.rank();
   const int next = (r + 1) % p, previous = (r + p - 1) % p;
@@ -129,7 +129,7 @@ TEST(RandomPrograms, LostMessagesEndWithAnError) {
                            std::move(t), Faults{.longest_delay = 2, .rank = 2, .drop_from = lost});
                      },
                      [&](World& world) {
-                       configure_for_test(world, Seconds{0.3});
+                       configure_for_test(world, Seconds{0.3}, /*checksum=*/false, /*shared_memory=*/false);
                        const auto c = everyone(world);
                        for (int i = 0; i < 100; ++i) c->barrier("round");
                      }),

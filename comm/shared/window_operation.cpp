@@ -1,0 +1,139 @@
+#include "comm/shared/window_operation.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "src/base/error.hpp"
+
+namespace banyan::comm {
+namespace {
+
+constexpr std::size_t kTurnBytes = 1 << 20;   // moved in one call of advance
+constexpr std::size_t kBlockBytes = 8 << 10;  // of many terms; stays in the first cache
+
+}  // namespace
+
+WindowOperation::WindowOperation(Engine& engine, Execution execution, std::shared_ptr<SharedWindow> window,
+                                 std::string what, Seconds silence)
+    : Operation(engine, std::move(what), silence),
+      engine_(engine),
+      execution_(std::move(execution)),
+      window_(std::move(window)),
+      ticket_(window_->tickets++) {}
+
+View WindowOperation::view(const Slice& slice) const {
+  std::byte* base = slice.buffer == Buffer::kInput ? execution_.input.data : execution_.output.data;
+  const DType dtype = execution_.output.dtype;
+  std::byte* at = slice.count == 0 ? base : base + static_cast<std::size_t>(slice.begin) * size_of(dtype);
+  return View(at, dtype, {slice.count});
+}
+
+bool WindowOperation::advance() {
+  if (window_->turn != ticket_) {
+    // What moves the operations before this one moves this one, too.
+    return std::exchange(seen_, window_->steps) != window_->steps;
+  }
+  if (!window_->complete()) return false;
+  bool moved = false;
+  const auto& steps = execution_.plan->steps;
+  for (std::size_t bytes = 0; next_ < steps.size() && bytes < kTurnBytes;) {
+    const Step& step = steps[next_];
+    if (!execute(step)) return moved;
+    bytes +=
+        static_cast<std::size_t>(std::max(step.source.count, step.target.count)) * size_of(execution_.output.dtype);
+    ++next_;
+    ++window_->steps;
+    moved = true;
+  }
+  if (next_ < steps.size()) return moved;
+  ++window_->turn;
+  finish();
+  return true;
+}
+
+bool WindowOperation::execute(const Step& step) {
+  switch (step.kind) {
+    case Step::Kind::kPublish:
+      return publish(step);
+    case Step::Kind::kFold:
+      return fold(step);
+    case Step::Kind::kCopy: {
+      const View target = view(step.target), source = view(step.source);
+      if (target.data != source.data && step.target.count > 0) execution_.copy(execution_.queue, target, source);
+      return true;
+    }
+    default:
+      throw BugError("{}: a message in a plan for a shared window", execution_.plan->name);
+  }
+}
+
+bool WindowOperation::publish(const Step& step) {
+  std::byte* room = window_->room(step.peers);
+  if (!room) return false;
+  const View source = view(step.source);
+  if (source.bytes() > SharedWindow::kSlotBytes)
+    throw BugError("{}: a piece of {} bytes", execution_.plan->name, source.bytes());
+  if (source.bytes() > 0) std::memcpy(room, source.data, source.bytes());
+  window_->publish(step.peers, source.bytes());
+  return true;
+}
+
+bool WindowOperation::fold(const Step& step) {
+  const View target = view(step.target);
+  terms_.clear();
+  int own = -1;
+  for (const Operand& operand : step.operands) {
+    if (operand.peer < 0) {
+      own = static_cast<int>(terms_.size());
+      terms_.push_back(view(operand.slice).data);
+      continue;
+    }
+    SharedWindow::Piece piece;
+    if (!window_->look(operand.peer, piece)) {
+      window_->waiting_for = operand.peer;
+      return false;
+    }
+    if (piece.bytes != target.bytes())
+      throw CommError("{} in {}: {} bytes came where {} were expected",
+                      engine_.peer_name((*execution_.world_ranks)[static_cast<std::size_t>(operand.peer)]), what(),
+                      piece.bytes, target.bytes());
+    terms_.push_back(piece.data);
+  }
+  if (target.bytes() > 0) combine(target, own);
+  for (const Operand& operand : step.operands)
+    if (operand.peer >= 0) window_->take(operand.peer);
+  return true;
+}
+
+// The left fold of the terms, block by block.  The own term may lie where the result goes: until its turn has come the
+// sum is kept aside.
+void WindowOperation::combine(const View& target, int own) {
+  if (terms_.size() == 1) {
+    if (target.data != terms_[0]) std::memcpy(target.data, terms_[0], target.bytes());
+    return;
+  }
+  const std::size_t element = size_of(target.dtype);
+  const std::size_t block = terms_.size() == 2 ? target.bytes() : kBlockBytes;
+  alignas(64) std::array<std::byte, kBlockBytes> aside;
+  for (std::size_t at = 0; at < target.bytes(); at += block) {
+    const std::size_t bytes = std::min(block, target.bytes() - at);
+    const auto count = static_cast<std::int64_t>(bytes / element);
+    const std::byte* sum = terms_[0] + at;
+    for (std::size_t t = 1; t < terms_.size(); ++t) {
+      std::byte* into = static_cast<int>(t) < own ? aside.data() : target.data + at;
+      execution_.reduce(execution_.queue, View(into, target.dtype, {count}), ConstView(sum, target.dtype, {count}),
+                        ConstView(terms_[t] + at, target.dtype, {count}), execution_.op);
+      sum = into;
+    }
+  }
+}
+
+void WindowOperation::give_up(bool) {}  // nobody else writes to this rank's memory
+
+int WindowOperation::waits_for() const {
+  return window_->waiting_for < 0 ? -1 : (*execution_.world_ranks)[static_cast<std::size_t>(window_->waiting_for)];
+}
+
+}  // namespace banyan::comm
