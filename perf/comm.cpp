@@ -1,140 +1,209 @@
-// bench comm: what messages and collectives cost between the ranks it is started on (mpirun -n N bench comm).
-// Time is that of the slowest rank, median over the calls; with one rank there is nothing to measure.
+// bench comm: what messages and collectives cost between the ranks it is started on (mpirun -n N bench comm), beside
+// the MPI library's own and the limits of the machine, all in one run.  perf/README.md says what the columns mean.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <fstream>
-#include <functional>
-#include <nlohmann/json.hpp>
+#include <memory>
 #include <numeric>
 
 #include "comm/communicator.hpp"
 #include "kernels/backend.hpp"
+#include "perf/comm_measure.hpp"
 #include "perf/commands.hpp"
 #include "src/base/error.hpp"
+#include "src/base/json.hpp"
+#include "src/base/units.hpp"
 
 namespace banyan::perf {
 namespace {
 
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+constexpr const char* kUsage = R"(mpirun -n N bench comm [options]
+  --kinds A,B,...       latency bandwidth barrier broadcast all-reduce reduce-scatter all-gather all-to-all
+                        (default: all of them)
+  --sizes MIN:MAX[:F]   message sizes, each F times the last (default 8:16MiB:8)
+  --against mpi|none    the MPI library's own blocking calls, alternately (default mpi)
+  --limits on|off       memcpy by all ranks at once, and ucx_perftest for latency and bandwidth (default on; ranks of one
+                        node only)
+  --peer R              the rank that rank 0 exchanges messages with (default 1)
+  --transport T         auto, ucx or mpi, as comm.host_transport (default auto)
+  --repeats N           blocks of calls per figure (default 7); the figure is their median
+  --block TIME          how long a block of calls takes, about (default 20ms)
+  --json FILE           writes the figures to FILE, too
+The exit code is 65 when a result was wrong.
+)";
+
+std::vector<std::string> split(const std::string& text, char at) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 0;;) {
+    const std::size_t end = text.find(at, begin);
+    parts.push_back(text.substr(begin, end - begin));
+    if (end == std::string::npos) return parts;
+    begin = end + 1;
+  }
 }
 
-/// One kind of traffic; `bytes_moved` is what each rank sends at least, as a share of the message.
-struct Pattern {
-  const char* name;
-  double bytes_moved;
-  std::function<void(std::vector<float>& data, std::vector<float>& room)> run;
+struct Request {
+  std::vector<Traffic> kinds;
+  std::vector<std::int64_t> sizes;
+  bool against = true, limits = true;
+  int peer = 1;
+  std::string transport, json;
+  MeasureOptions measure;
 };
 
-std::vector<Pattern> patterns(comm::Communicator& c) {
-  const int p = c.size(), peer = c.rank() ^ 1;
-  const double others = static_cast<double>(p - 1) / p;
-  const auto view = [](std::vector<float>& v) { return View(v.data(), {static_cast<std::int64_t>(v.size())}); };
-  const auto counts = [p](const std::vector<float>& v) {
-    std::vector<std::int64_t> result;
-    const auto n = static_cast<std::int64_t>(v.size());
-    for (std::int64_t i = 0; i < p; ++i) result.push_back((i + 1) * n / p - i * n / p);
-    return result;
-  };
-  const auto own = [&c, counts, view](std::vector<float>& v) {
-    const auto all = counts(v);
-    const std::int64_t begin = std::accumulate(all.begin(), all.begin() + c.rank(), std::int64_t{0});
-    return view(v).rows(begin, begin + all[static_cast<std::size_t>(c.rank())]);
-  };
-  return {
-      {"exchange", 1.0,
-       [=, &c](auto& data, auto& room) {
-         if (peer >= p) return;
-         Event in = c.receive({}, view(room), peer, 0, "data"), out = c.send({}, view(data), peer, 0, "data");
-         in.wait();
-         out.wait();
-       }},
-      {"all-reduce", 2 * others,
-       [=, &c](auto& data, auto&) { c.all_reduce({}, view(data), comm::ReduceOp::kSum, "data").wait(); }},
-      {"reduce-scatter", others,
-       [=, &c](auto& data, auto&) {
-         c.reduce_scatter({}, own(data), view(data), counts(data), comm::ReduceOp::kSum, "data").wait();
-       }},
-      {"all-gather", others,
-       [=, &c](auto& data, auto&) { c.all_gather({}, view(data), own(data), counts(data), "data").wait(); }},
-      {"broadcast", 1.0, [=, &c](auto& data, auto&) { c.broadcast({}, view(data), 0, "data").wait(); }},
-  };
+std::string one_of(const Options& o, const std::string& name, const std::vector<std::string>& values) {
+  const std::string value = o.text(name, values[0]);
+  if (std::find(values.begin(), values.end(), value) == values.end())
+    throw UsageError("{} = {} is not known; use {}", name, value, fmt::join(values, ", "));
+  return value;
 }
 
-/// Median over calls of the slowest rank's time.
-double measure(comm::Communicator& c, const Pattern& pattern, std::vector<float>& data, std::vector<float>& room,
-               int calls) {
-  std::vector<double> mine;
-  for (int i = 0; i < calls + 2; ++i) {
-    if (i % 8 == 0) c.barrier("start");
-    const double begin = seconds_now();
-    pattern.run(data, room);
-    if (i >= 2) mine.push_back(seconds_now() - begin);
+std::vector<std::int64_t> parse_sizes(const std::string& text) {
+  const std::vector<std::string> parts = split(text, ':');
+  const auto low = parse_bytes(parts[0]), high = parts.size() > 1 ? parse_bytes(parts[1]) : low;
+  const auto factor = parts.size() > 2 ? parse_count(parts[2]) : std::int64_t{8};
+  if (parts.size() > 3 || !low || !high || !factor || *low < 4 || *high < *low || *factor < 2 ||
+      *high > (std::int64_t{1} << 32))
+    throw UsageError("--sizes {} is refused; give MIN:MAX or MIN:MAX:FACTOR, for example 8:64MiB:4, from 4 to 4GiB",
+                     text);
+  std::vector<std::int64_t> sizes;
+  for (std::int64_t s = *low; s <= *high; s *= *factor) sizes.push_back(s);
+  return sizes;
+}
+
+Request parse(const std::vector<std::string>& words) {
+  const Options o(words, {"--kinds", "--sizes", "--against", "--limits", "--peer", "--transport", "--repeats",
+                          "--block", "--json"});
+  Request r;
+  const std::string kinds = o.text("--kinds", "");
+  if (kinds.empty()) r.kinds.assign(std::begin(kAllTraffic), std::end(kAllTraffic));
+  for (const std::string& name : kinds.empty() ? std::vector<std::string>{} : split(kinds, ',')) {
+    const auto traffic = traffic_of(name);
+    if (!traffic) throw UsageError("--kinds {}: there is no {}; bench comm --help lists them", kinds, name);
+    r.kinds.push_back(*traffic);
   }
-  std::sort(mine.begin(), mine.end());
-  return comm::all_reduce_value(c, mine[mine.size() / 2], comm::ReduceOp::kMax, "time");
+  r.sizes = parse_sizes(o.text("--sizes", "8:16MiB:8"));
+  r.against = one_of(o, "--against", {"mpi", "none"}) == "mpi";
+  r.limits = one_of(o, "--limits", {"on", "off"}) == "on";
+  r.transport = one_of(o, "--transport", {"auto", "ucx", "mpi"});
+  r.peer = static_cast<int>(o.number("--peer", 1));
+  r.measure.repeats = static_cast<int>(o.number("--repeats", 7));
+  const auto block = parse_time(o.text("--block", "20ms"));
+  if (r.measure.repeats < 1 || !block || *block <= 0)
+    throw UsageError("bench comm needs --repeats of 1 or more and a --block longer than nothing");
+  r.measure.block_seconds = *block;
+  r.json = o.text("--json", "");
+  return r;
+}
+
+/// Ratios to the MPI library's best and to the limit, block by block.
+void compare(std::vector<Row>& rows) {
+  const auto best = [&rows](const std::vector<std::string>& names) -> const Row* {
+    const Row* found = nullptr;
+    for (const Row& r : rows)
+      if (std::find(names.begin(), names.end(), r.algorithm) != names.end() && (!found || r.time() < found->time()))
+        found = &r;
+    return found;
+  };
+  const Row* const mpi = best({"mpi", "mpi block"});
+  const Row* limit = best({"ucx_perftest"});
+  if (!limit) limit = best({"memcpy"});
+  const std::vector<double> of_mpi = mpi ? mpi->seconds : std::vector<double>{};
+  const std::vector<double> of_limit = limit ? limit->seconds : std::vector<double>{};
+  for (Row& r : rows) {
+    const bool measured = r.algorithm != "memcpy" && r.algorithm != "ucx_perftest";
+    if (measured && r.algorithm.rfind("mpi", 0) != 0) r.ratio = paired_ratio(of_mpi, r.seconds);
+    if (measured) r.share = paired_ratio(of_limit, r.seconds);
+  }
+}
+
+void write_json(const Request& request, const comm::World& world, const std::vector<Row>& rows) {
+  Json j;
+  j["bench"] = "comm";
+  j["ranks"] = world.size();
+  j["nodes"] = world.node(world.size() - 1) + 1;
+  j["transport"] = world.transport_name();
+  if (request.against) j["mpi"] = MpiPeer::version();
+  j["repeats"] = request.measure.repeats;
+  j["rows"] = Json::array();
+  for (const Row& r : rows) j["rows"].push_back(to_json(r));
+  std::ofstream file(request.json);
+  if (!(file << j.dump(1) << '\n').flush()) throw IoError("cannot write {}", request.json);
+}
+
+int run(const Request& request) {
+  const auto backend = kernels::make_cpu_backend({.threads = 1, .max_isa = ""});
+  const auto world = comm::make_mpi_world();
+  comm::WorldOptions options;
+  options.host_transport = request.transport;
+  world->configure(
+      options,
+      [&](Queue q, View out, ConstView a, ConstView b, comm::ReduceOp op) {
+        backend->reduce(q, out, a, b, static_cast<kernels::ReduceOp>(op));
+      },
+      nullptr);
+  const int size = world->size();
+  if (size < 2) throw UsageError("bench comm needs two ranks or more: mpirun -n 2 bench comm");
+  if (request.peer < 1 || request.peer >= size) throw UsageError("--peer {} is not in 1 .. {}", request.peer, size - 1);
+  std::vector<int> ranks(static_cast<std::size_t>(size));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  const auto c = world->group(ranks, 0, "bench");
+  MpiPeer peer;
+  const bool speaks = world->rank() == 0;
+  const int nodes = world->node(size - 1) + 1;
+  MeasureOptions measuring = request.measure;
+  measuring.same_clock = nodes == 1;
+
+  const auto quiet = [&] {
+    c->barrier("the end of a measurement");
+    peer.meet([&] { c->progress(); });
+  };
+  if (speaks)
+    fmt::print(
+        "# {} ranks on {} nodes, Banyan over {}, {}\n# GB/s = 1e9 bytes/s; one call after the other (left, as in "
+        "nccl-tests), each after a barrier (middle, as in OSU's)\n",
+        size, nodes, world->transport_name(), MpiPeer::version());
+
+  std::vector<Row> all;
+  for (const Traffic traffic : request.kinds) {
+    const bool pair = point_to_point(traffic);
+    if (speaks) fmt::print("\n# {}\n{}", name_of(traffic), row_header());
+    for (const std::int64_t bytes : traffic == Traffic::kBarrier ? std::vector<std::int64_t>{0} : request.sizes) {
+      Case k(traffic, bytes, world->rank(), size, request.peer);
+      std::vector<Subject> subjects{banyan_subject(*c, "auto")};
+      if (request.against)
+        for (const std::string& variant : MpiPeer::variants(traffic)) subjects.push_back(mpi_subject(peer, variant));
+      const bool copies = request.limits && nodes == 1 && !pair && traffic != Traffic::kBarrier;
+      if (copies) subjects.push_back(copy_subject(*c));
+      std::function<double()> external;
+      if (request.limits && nodes == 1 && pair) external = [&] { return ucx_limit(traffic, k.bytes()); };
+      std::vector<Row> rows = measure(*c, k, subjects, quiet, external, measuring);
+      compare(rows);
+      if (speaks)
+        for (const Row& r : rows) fmt::print("{}", to_text(r));
+      std::fflush(stdout);
+      all.insert(all.end(), std::make_move_iterator(rows.begin()), std::make_move_iterator(rows.end()));
+    }
+  }
+  if (speaks) fmt::print("\n{}", summary(all));
+  if (speaks && !request.json.empty()) write_json(request, *world, all);
+  const auto wrong = std::count_if(all.begin(), all.end(), [](const Row& r) { return r.wrong > 0; });
+  if (wrong == 0) return 0;
+  if (speaks) fmt::print(stderr, "bench comm: {} of {} figures belong to wrong results\n", wrong, all.size());
+  return static_cast<int>(ExitCode::kBadData);
 }
 
 }  // namespace
 
 int bench_comm(const std::vector<std::string>& words) {
   if (std::find(words.begin(), words.end(), "--help") != words.end()) {
-    fmt::print(
-        "mpirun -n N bench comm [--max-bytes N] [--calls N] [--json FILE]\n"
-        "  --max-bytes   largest message (default 16777216)\n"
-        "  --calls       calls per size, fewer beyond 1 MiB (default 50)\n"
-        "  --json        also write the figures to FILE\n");
+    fmt::print("{}", kUsage);
     return 0;
   }
-  const Options options(words, {"--max-bytes", "--calls", "--json"});
-  const long largest = options.number("--max-bytes", 16 << 20), calls = options.number("--calls", 50);
-  if (calls < 1 || largest < 4) throw UsageError("bench comm needs --calls of 1 or more and --max-bytes of 4 or more");
-
-  const auto backend = kernels::make_cpu_backend({.threads = 1, .max_isa = ""});
-  const auto world = comm::make_mpi_world();
-  world->configure(
-      {},
-      [&](Queue q, View out, ConstView a, ConstView b, comm::ReduceOp op) {
-        backend->reduce(q, out, a, b, static_cast<kernels::ReduceOp>(op));
-      },
-      nullptr);
-  std::vector<int> ranks(static_cast<std::size_t>(world->size()));
-  std::iota(ranks.begin(), ranks.end(), 0);
-  const auto c = world->group(ranks, 0, "bench");
-  const bool speaks = world->rank() == 0;
-
-  nlohmann::json rows = nlohmann::json::array();
-  if (speaks)
-    fmt::print(
-        "{} ranks on {} nodes, {}; GB/s: bytes every rank must send at least, per second\n{:<16}{:>12}{:>14}{:>10}\n",
-        world->size(), world->node(world->size() - 1) + 1, world->transport_name(), "", "bytes", "us", "GB/s");
-  for (const Pattern& pattern : patterns(*c)) {
-    for (long bytes = 4; bytes <= largest; bytes *= 8) {
-      std::vector<float> data(static_cast<std::size_t>(bytes / 4), 1.0f), room(data.size());
-      const int repeat = static_cast<int>(bytes > (1 << 20) ? std::max(5L, calls / 5) : calls);
-      const double t = measure(*c, pattern, data, room, repeat);
-      if (!speaks) continue;
-      const double rate = pattern.bytes_moved * static_cast<double>(bytes) / t;
-      fmt::print("{:<16}{:>12}{:>14.1f}{:>10.3f}\n", pattern.name, bytes, t * 1e6, rate * 1e-9);
-      std::fflush(stdout);
-      rows.push_back({{"pattern", pattern.name}, {"bytes", bytes}, {"seconds", t}, {"bytes_per_second", rate}});
-    }
-  }
-  const std::string json = options.text("--json", "");
-  if (speaks && !json.empty()) {
-    std::ofstream file(json);
-    file << nlohmann::json{{"bench", "comm"},
-                           {"ranks", world->size()},
-                           {"transport", world->transport_name()},
-                           {"rows", rows}}
-                .dump(1)
-         << '\n';
-    if (!file.flush()) throw IoError("cannot write {}", json);
-  }
-  return 0;
+  return run(parse(words));
 }
 
 }  // namespace banyan::perf

@@ -1,0 +1,114 @@
+#include "perf/comm_subject.hpp"
+
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+
+#include "src/base/error.hpp"
+#include "src/base/units.hpp"
+
+namespace banyan::perf {
+namespace {
+
+View view(std::vector<float>& v) { return View(v.data(), {static_cast<std::int64_t>(v.size())}); }
+
+constexpr int kAnswer = 1;  // the channel of a window's answer
+
+void stream(comm::Communicator& c, Case& k) {
+  if (!k.speaks()) return;
+  std::vector<Event> window;
+  window.reserve(static_cast<std::size_t>(k.window()));
+  for (int i = 0; i < k.window(); ++i)
+    window.push_back(k.rank() == 0 ? c.send({}, view(k.data()), k.peer(), 0, "a window")
+                                   : c.receive({}, view(k.room()), 0, 0, "a window"));
+  for (Event& e : window) e.wait();
+  std::vector<float> answer(1);
+  if (k.rank() == 0)
+    c.receive({}, view(answer), k.peer(), kAnswer, "the answer").wait();
+  else
+    c.send({}, view(answer), 0, kAnswer, "the answer").wait();
+}
+
+void exchange(comm::Communicator& c, Case& k) {
+  if (!k.speaks()) return;
+  const int other = k.rank() == 0 ? k.peer() : 0;
+  if (k.rank() == 0) {
+    c.send({}, view(k.data()), other, 0, "a ping").wait();
+    c.receive({}, view(k.room()), other, 0, "a pong").wait();
+  } else {
+    c.receive({}, view(k.room()), other, 0, "a ping").wait();
+    c.send({}, view(k.data()), other, 0, "a pong").wait();
+  }
+}
+
+}  // namespace
+
+void call_banyan(comm::Communicator& c, Case& k) {
+  const std::vector<std::int64_t> parts(static_cast<std::size_t>(k.ranks()), k.part());
+  switch (k.traffic()) {
+    case Traffic::kLatency:
+      return exchange(c, k);
+    case Traffic::kBandwidth:
+      return stream(c, k);
+    case Traffic::kBarrier:
+      return c.barrier("bench");
+    case Traffic::kBroadcast:
+      return c.broadcast({}, view(k.data()), 0, "bench").wait();
+    case Traffic::kAllReduce:
+      return c.all_reduce({}, view(k.data()), comm::ReduceOp::kSum, "bench").wait();
+    case Traffic::kReduceScatter:
+      return c.reduce_scatter({}, view(k.room()), view(k.data()), parts, comm::ReduceOp::kSum, "bench").wait();
+    case Traffic::kAllGather: {
+      const View own = view(k.data()).rows(k.rank() * k.part(), (k.rank() + 1) * k.part());
+      return c.all_gather({}, view(k.data()), own, parts, "bench").wait();
+    }
+    case Traffic::kAllToAll:
+      return c.all_to_all_v({}, view(k.room()), parts, view(k.data()), parts, "bench").wait();
+  }
+}
+
+Subject banyan_subject(comm::Communicator& c, const std::string& algorithm) {
+  return {algorithm, [&c](Case& k) { call_banyan(c, k); }, [&c] { c.barrier("the start of a measurement"); }};
+}
+
+Subject mpi_subject(MpiPeer& peer, const std::string& variant) {
+  return {variant, [&peer, variant](Case& k) { peer.call(variant, k); }, [&peer] { peer.barrier(); }};
+}
+
+Subject copy_subject(comm::Communicator& c) {
+  // Two buffers that stay: a window's pages are touched once, too.
+  auto from = std::make_shared<std::vector<char>>(), to = std::make_shared<std::vector<char>>();
+  const auto copy = [from, to](Case& k) {
+    const auto size = static_cast<std::size_t>(k.bytes());
+    if (from->size() != size) {
+      from->assign(size, 1);
+      to->assign(size, 2);
+    }
+    for (auto left = static_cast<std::size_t>(k.least_copied()); left > 0;) {
+      const std::size_t n = std::min(left, size);
+      std::memcpy(to->data(), from->data(), n);
+      asm volatile("" ::"r"(to->data()) : "memory");  // somebody may look at it
+      left -= n;
+    }
+  };
+  return {"memcpy", copy, [&c] { c.barrier("the start of a measurement"); }, false};
+}
+
+double ucx_limit(Traffic traffic, std::int64_t bytes) {
+  const auto script = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "ucx_limit.sh";
+  const std::string command =
+      "'" + script.string() + "' " + std::string(name_of(traffic)) + " " + std::to_string(bytes) + " 2>/dev/null";
+  std::FILE* const pipe = popen(command.c_str(), "r");
+  if (!pipe) return -1;
+  std::array<char, 64> line{};
+  const bool read = std::fgets(line.data(), line.size(), pipe) != nullptr;
+  const int status = pclose(pipe);
+  std::string text = line.data();
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  const auto seconds = read && status == 0 ? parse_real(text) : std::nullopt;
+  return seconds && *seconds > 0 ? *seconds : -1;
+}
+
+}  // namespace banyan::perf
