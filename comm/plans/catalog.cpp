@@ -40,8 +40,9 @@ const std::vector<Algorithm>& algorithms_of(CollectiveKind kind) {
   static const std::vector<Algorithm> all_reduce{
       {"direct",
        [](R r) {
-         return r.bytes() <= kOneRoundBytes ? direct_all_reduce_small(r.rank, r.call.size, r.count())
-                                            : direct_all_reduce(r.rank, r.call.size, r.count(), r.piece);
+         return r.call.size == 2 || r.bytes() <= kOneRoundBytes
+                    ? direct_all_reduce_one_round(r.rank, r.call.size, r.count(), r.piece)
+                    : direct_all_reduce(r.rank, r.call.size, r.count(), r.piece);
        }},
       {"ring", [](R r) { return ring_all_reduce(r.rank, r.call.size, r.count(), r.piece); }},
       {"doubling", [](R r) { return recursive_doubling_all_reduce(r.rank, r.call.size, r.count()); }},

@@ -68,12 +68,14 @@ void reduce_own_part(Plan& plan, int rank, const Parts& parts, Buffer data, Slic
 
 }  // namespace
 
-Plan direct_all_reduce_small(int rank, int size, std::int64_t count) {
+Plan direct_all_reduce_one_round(int rank, int size, std::int64_t count, std::int64_t piece) {
   Plan plan{.name = "direct all-reduce, one round", .steps = {}};
-  const Slice all{Buffer::kOutput, 0, count};
-  if (count == 0 || size == 1) return plan;
-  plan.publish(others(rank, size), all);
-  plan.fold(all, everybodys(rank, size, all));
+  if (size == 1) return plan;
+  const auto cut = pieces({Buffer::kOutput, 0, count}, piece);
+  for (std::size_t i = 0; i <= cut.size(); ++i) {
+    if (i < cut.size()) plan.publish(others(rank, size), cut[i]);
+    if (i > 0) plan.fold(cut[i - 1], everybodys(rank, size, cut[i - 1]));
+  }
   return plan;
 }
 

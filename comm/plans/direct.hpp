@@ -8,8 +8,9 @@
 
 namespace banyan::comm {
 
-/// All show all of it to all: one round.  For small messages.
-Plan direct_all_reduce_small(int rank, int size, std::int64_t count);
+/// All show all of it to all: one round.  For small messages, and for two ranks, where it moves no more than two
+/// rounds.
+Plan direct_all_reduce_one_round(int rank, int size, std::int64_t count, std::int64_t piece);
 /// Owners add up their part and show the sum to all: two rounds, in pieces of at most `piece` elements.
 Plan direct_all_reduce(int rank, int size, std::int64_t count, std::int64_t piece);
 /// kInput holds all parts, kOutput the own part; kInput's own part may be kOutput.

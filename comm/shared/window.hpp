@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "comm/shared/arena.hpp"
+#include "comm/shared/copy_choice.hpp"
 
 namespace banyan::comm {
 
@@ -31,7 +32,8 @@ class SharedWindow {
 
   /// Whether all members have made theirs; else `waiting_for` is one that has not.
   bool complete();
-  /// Where to put the next piece for these readers; nullptr while there is no room because one of them (`waiting_for`) is behind.
+  /// Where to put the next piece for these readers; nullptr while there is no room because one of them (`waiting_for`)
+  /// is behind.
   std::byte* room(const std::vector<int>& readers);
   /// What lies in room() is there for its readers.
   void publish(const std::vector<int>& readers, std::size_t bytes);
@@ -47,7 +49,8 @@ class SharedWindow {
   // Whose turn it is: operations use the window one after another, in the order in which they were started.
   std::uint64_t turn = 0, tickets = 0;
   std::uint64_t steps = 0;  ///< done so far, over all operations
-  int waiting_for = -1;     ///< member that holds up the operation whose turn it is
+  CopyChoice copies;
+  int waiting_for = -1;  ///< member that holds up the operation whose turn it is
 
  private:
   struct Line;

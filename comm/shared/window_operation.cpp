@@ -13,6 +13,13 @@ namespace {
 constexpr std::size_t kTurnBytes = 1 << 20;   // moved in one call of advance
 constexpr std::size_t kBlockBytes = 8 << 10;  // of many terms; stays in the first cache
 
+bool does_both(const Plan& plan) {
+  const auto has = [&](Step::Kind kind) {
+    return std::any_of(plan.steps.begin(), plan.steps.end(), [&](const Step& s) { return s.kind == kind; });
+  };
+  return has(Step::Kind::kPublish) && has(Step::Kind::kFold);
+}
+
 }  // namespace
 
 WindowOperation::WindowOperation(Engine& engine, Execution execution, std::shared_ptr<SharedWindow> window,
@@ -21,7 +28,8 @@ WindowOperation::WindowOperation(Engine& engine, Execution execution, std::share
       engine_(engine),
       execution_(std::move(execution)),
       window_(std::move(window)),
-      ticket_(window_->tickets++) {}
+      ticket_(window_->tickets++),
+      both_(does_both(*execution_.plan)) {}
 
 View WindowOperation::view(const Slice& slice) const {
   std::byte* base = slice.buffer == Buffer::kInput ? execution_.input.data : execution_.output.data;
@@ -75,7 +83,10 @@ bool WindowOperation::publish(const Step& step) {
   const View source = view(step.source);
   if (source.bytes() > SharedWindow::kSlotBytes)
     throw BugError("{}: a piece of {} bytes", execution_.plan->name, source.bytes());
-  if (source.bytes() > 0) std::memcpy(room, source.data, source.bytes());
+  const bool large = both_ && source.bytes() >= CopyChoice::kFrom;
+  const auto begin = large ? Clock::now() : Clock::time_point{};
+  window_->copies.copy(room, source.data, source.bytes());
+  if (large) note(source.bytes(), begin);
   window_->publish(step.peers, source.bytes());
   return true;
 }
@@ -101,7 +112,10 @@ bool WindowOperation::fold(const Step& step) {
                       piece.bytes, target.bytes());
     terms_.push_back(piece.data);
   }
+  const bool large = both_ && target.bytes() >= CopyChoice::kFrom;
+  const auto begin = large ? Clock::now() : Clock::time_point{};
   if (target.bytes() > 0) combine(target, own);
+  if (large) note(target.bytes(), begin);
   for (const Operand& operand : step.operands)
     if (operand.peer >= 0) window_->take(operand.peer);
   return true;
@@ -128,6 +142,10 @@ void WindowOperation::combine(const View& target, int own) {
       sum = into;
     }
   }
+}
+
+void WindowOperation::note(std::size_t bytes, Clock::time_point begin) {
+  window_->copies.note(bytes, Seconds(Clock::now() - begin).count());
 }
 
 void WindowOperation::give_up(bool) {}  // nobody else writes to this rank's memory

@@ -23,6 +23,7 @@ class WindowOperation final : public Operation {
  private:
   View view(const Slice& slice) const;
   bool execute(const Step& step);
+  void note(std::size_t bytes, Clock::time_point begin);
   bool publish(const Step& step);
   bool fold(const Step& step);
   void combine(const View& target, int own);
@@ -33,6 +34,7 @@ class WindowOperation final : public Operation {
   const std::uint64_t ticket_;
   std::size_t next_ = 0;  // first step not executed
   std::uint64_t seen_ = 0;
+  const bool both_;                      // every member publishes and folds
   std::vector<const std::byte*> terms_;  // of the fold at hand
 };
 

@@ -205,7 +205,7 @@ TEST_F(Damaged, APieceThatNobodyTakesIsFound) {
 }
 
 TEST_F(Damaged, AFoldInAnotherOrderIsFound) {
-  plans = all_ranks(4, [](int r) { return direct_all_reduce_small(r, 4, 8); });
+  plans = all_ranks(4, [](int r) { return direct_all_reduce_one_round(r, 4, 8, 8); });
   EXPECT_EQ(verdict(), "");
   std::swap(plans[2].steps.back().operands[0], plans[2].steps.back().operands[1]);
   EXPECT_NE(verdict().find("different orders"), std::string::npos) << verdict();
