@@ -9,6 +9,8 @@ namespace banyan::comm {
 namespace {
 
 constexpr Seconds kLongestLook{0.1};
+constexpr int kShortWait = 64;  // looks
+constexpr unsigned kLooksPerPoll = 8;
 constexpr std::chrono::milliseconds kLifelineEvery{2};
 constexpr std::chrono::milliseconds kLifelineKnows{1000};  // who died: when its sockets were closed
 constexpr Seconds kNap{0.002};                             // the lifeline does not wake anybody
@@ -20,8 +22,8 @@ PatienceScope::PatienceScope(Seconds silence) : outer_(patience) { patience = st
 PatienceScope::~PatienceScope() { patience = outer_; }
 Seconds PatienceScope::current() { return patience; }
 
-Operation::Operation(Engine& engine, std::string what, Seconds silence)
-    : engine_(engine), what_(std::move(what)), silence_limit_(silence) {}
+Operation::Operation(Engine& engine, Label label, Seconds silence)
+    : engine_(engine), label_(std::move(label)), silence_limit_(silence) {}
 
 bool Operation::test() {
   const std::lock_guard lock(engine_.mutex_);
@@ -29,9 +31,9 @@ bool Operation::test() {
 }
 
 void Operation::wait() {
-  for (int i = 0; i < 8; ++i)  // most waits are short; naming them costs more than a few looks
+  for (int i = 0; i < kShortWait; ++i)  // most waits are short; naming them costs more than a few looks
     if (test()) return;
-  const Section section(what_);
+  const Section section(what());
   Backoff backoff;
   while (true) {
     {
@@ -103,11 +105,12 @@ bool Engine::progress() {
   advancing_ = true;
   bool moved = false;
   try {
-    // A system call: now and then is enough.
-    if (const auto now = Clock::now(); now >= next_poll_) {
-      next_poll_ = now + kLifelineEvery;
-      lifeline_.poll();
-    }
+    // A system call, and even the time costs more than a look: now and then is enough.
+    if (looks_++ % kLooksPerPoll == 0)
+      if (const auto now = Clock::now(); now >= next_poll_) {
+        next_poll_ = now + kLifelineEvery;
+        lifeline_.poll();
+      }
     ask_lifeline(Clock::time_point{});
     transport_->progress();
     for (std::size_t i = 0; i < active_.size(); ++i) {
@@ -146,11 +149,11 @@ void Engine::ask_lifeline(Clock::time_point until) {
 
 bool Engine::look(Operation& operation) {
   if (operation.done_) return true;
+  progress();
+  if (operation.done_) return true;
   const auto now = Clock::now();
   operation.silence_ += std::min(Seconds(now - operation.last_look_), kLongestLook);
   operation.last_look_ = now;
-  progress();
-  if (operation.done_) return true;
   const Seconds limit = std::max(operation.silence_limit_, patience);
   if (operation.silence_ > limit) {
     const int peer = operation.waits_for();
@@ -160,7 +163,7 @@ bool Engine::look(Operation& operation) {
         "its "
         "log, then start the job again",
         peer >= 0 ? peer_name(peer) : "the peers", limit.count(),
-        trail.starts_with(operation.what_) ? trail : operation.what_);
+        trail.starts_with(operation.what()) ? trail : operation.what());
     give_up(why);
     throw CommError("{}", why);
   }

@@ -27,15 +27,23 @@ class PeerLostError : public CommError {
   using CommError::CommError;
 };
 
+/// What an operation is called in messages, "all-reduce gradients of data group 0"; put together when somebody asks.
+struct Label {
+  const char* call = "";
+  std::string what;
+  std::shared_ptr<const std::string> group;
+  std::string text() const { return std::string(call) + " " + what + " of " + *group; }
+};
+
 /// Something in flight.  Derived classes implement advance and give_up, which the Engine calls under its lock.
 class Operation : public Event::State {
  public:
-  /// `what` for messages; `silence` is how long no progress is borne.
-  Operation(Engine& engine, std::string what, Seconds silence);
+  /// `silence` is how long no progress is borne.
+  Operation(Engine& engine, Label label, Seconds silence);
   bool test() final;
   void wait() final;
   bool done() const { return done_; }
-  const std::string& what() const { return what_; }
+  std::string what() const { return label_.text(); }
 
   /// Does what can be done now; true when something moved.  Sets done when nothing is left.  Throws what goes wrong.
   virtual bool advance() = 0;
@@ -53,7 +61,7 @@ class Operation : public Event::State {
  private:
   friend class Engine;
   Engine& engine_;
-  const std::string what_;
+  const Label label_;
   const Seconds silence_limit_;
   bool done_ = false;
   // Silence counts only while somebody looks, and a look counts for little: a rank that computed, swapped or was
@@ -109,6 +117,7 @@ class Engine {
 
   Transport* transport_;
   Lifeline& lifeline_;
+  unsigned looks_ = 0;
   Clock::time_point next_poll_{};
   const std::vector<std::string> peer_names_;
   std::recursive_mutex mutex_;

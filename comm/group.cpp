@@ -14,6 +14,9 @@ namespace banyan::comm {
 namespace {
 
 constexpr std::size_t kPlansKept = 256;
+constexpr std::size_t kQuickBytes = 8 << 10;
+constexpr int kQuickLooks = 100;                // at a window, before waiting is put up as an operation
+constexpr unsigned kQuickPerLook = 32;          // at everything else that is under way
 constexpr std::uint32_t kNumberStride = 40503;  // between the uses of a tag; odd, and more than a collective's messages
 
 std::int64_t sum(std::span<const std::int64_t> counts) {
@@ -44,35 +47,28 @@ Group::Group(Engine& engine, GroupOptions options, std::vector<int> world_ranks,
       options_(std::move(options)),
       world_ranks_(std::move(world_ranks)),
       id_(id),
-      name_(std::move(name)),
+      name_(std::make_shared<const std::string>(std::move(name))),
       exceptions_(std::uncaught_exceptions()) {
   const Transport& transport = engine_.transport();
-  if (id < 0 || id > kLeavingGroup) throw BugError("{}: group id {} is not in 0 .. {}", name_, id, kMaxGroupId);
+  if (id < 0 || id > kLeavingGroup) throw BugError("{}: group id {} is not in 0 .. {}", *name_, id, kMaxGroupId);
   for (std::size_t i = 0; i < world_ranks_.size(); ++i) {
     const int r = world_ranks_[i];
-    if (r < 0 || r >= transport.size()) throw BugError("{}: no rank {} in a world of {}", name_, r, transport.size());
-    if (std::count(world_ranks_.begin(), world_ranks_.end(), r) != 1) throw BugError("{}: rank {} twice", name_, r);
+    if (r < 0 || r >= transport.size()) throw BugError("{}: no rank {} in a world of {}", *name_, r, transport.size());
+    if (std::count(world_ranks_.begin(), world_ranks_.end(), r) != 1) throw BugError("{}: rank {} twice", *name_, r);
     if (r == transport.rank()) rank_ = static_cast<int>(i);
   }
-  if (rank_ < 0) throw BugError("{}: rank {} makes a group it is not in", name_, transport.rank());
+  if (rank_ < 0) throw BugError("{}: rank {} makes a group it is not in", *name_, transport.rank());
 }
 
 Group::~Group() {
   // While an exception unwinds, buffers of operations in flight may be gone before this.
-  if (std::uncaught_exceptions() > exceptions_) engine_.give_up(name_ + " was left in the middle of its work");
+  if (std::uncaught_exceptions() > exceptions_) engine_.give_up(*name_ + " was left in the middle of its work");
   for (const auto& weak : in_flight_)
     if (const auto operation = weak.lock()) engine_.drop(operation);
 }
 
 std::string Group::peer_name(int member) const {
   return engine_.peer_name(world_ranks_.at(static_cast<std::size_t>(member)));
-}
-
-std::string Group::describe(std::string_view call, std::string_view what) const {
-  std::string s;
-  s.reserve(name_.size() + call.size() + what.size() + 4);
-  s.append(call).append(" ").append(what).append(" of ").append(name_);
-  return s;
 }
 
 void Group::remember(std::shared_ptr<Operation> operation) {
@@ -100,15 +96,24 @@ std::shared_ptr<const Plan> Group::plan(Kind kind, std::size_t element_bytes, in
   };
   // Counts known at run time hardly come twice.
   if (kind == Kind::kAllToAll) return std::make_shared<const Plan>(make());
+  Recent& recent = recent_[static_cast<std::size_t>(kind)];
+  if (recent.plan && recent.element_bytes == element_bytes && recent.root == root &&
+      std::equal(counts.begin(), counts.end(), recent.counts.begin(), recent.counts.end()))
+    return recent.plan;
+  recent = {element_bytes, root, {counts.begin(), counts.end()}, {}};
   std::vector<std::int64_t> key{static_cast<std::int64_t>(kind), static_cast<std::int64_t>(element_bytes), root};
   key.insert(key.end(), counts.begin(), counts.end());
   const auto found = plans_.find(key);
-  if (found != plans_.end()) return found->second;
+  if (found != plans_.end()) return recent.plan = found->second;
   if (plans_.size() >= kPlansKept) plans_.clear();
-  return plans_[key] = std::make_shared<const Plan>(make());
+  return recent.plan = plans_[key] = std::make_shared<const Plan>(make());
 }
 
-Event Group::execute(std::string_view call, std::string_view what, Execution execution) {
+Event Group::execute(const char* call, std::string_view what, Execution execution) {
+  execution.world_ranks = &world_ranks_;
+  execution.reduce = &options_.reduce;
+  execution.copy = &options_.copy;
+  if (execution.plan->folds()) return execute_on_window(call, what, std::move(execution));
   const std::uint64_t sequence = sequence_++;
   // Tags repeat after kSequences collectives: the one that used this tag before must be over.
   auto& same_tag = by_sequence_[sequence % kSequences];
@@ -116,21 +121,34 @@ Event Group::execute(std::string_view call, std::string_view what, Execution exe
   execution.tag = Tag::collective(id_, sequence);
   // A message left over from the tag's last use must not pass for one of this use.
   execution.first_number = static_cast<std::uint32_t>(sequence / kSequences) * kNumberStride;
-  execution.world_ranks = &world_ranks_;
-  execution.reduce = options_.reduce;
-  execution.copy = options_.copy;
-  std::shared_ptr<Operation> operation;
-  if (execution.plan->folds()) {
-    if (!window_) window_ = std::make_shared<SharedWindow>(options_.arenas, rank_, options_.window_key);
-    operation = std::make_shared<WindowOperation>(engine_, std::move(execution), window_, describe(call, what),
-                                                  options_.peer_timeout);
-  } else {
-    operation =
-        std::make_shared<PlanOperation>(engine_, std::move(execution), describe(call, what), options_.peer_timeout);
-  }
+  auto operation =
+      std::make_shared<PlanOperation>(engine_, std::move(execution), label(call, what), options_.peer_timeout);
   engine_.start(operation);
   if (operation->done()) return {};
   same_tag = operation;
+  remember(operation);
+  return Event(operation);
+}
+
+// Little data among ranks that are all there takes less time than putting an operation up: that is looked for first.
+Event Group::execute_on_window(const char* call, std::string_view what, Execution execution) {
+  const std::lock_guard lock(engine_.mutex());
+  if (engine_.failed() || ++quick_ % kQuickPerLook == 0) engine_.progress();
+  if (!window_) window_ = std::make_shared<SharedWindow>(options_.arenas, rank_, options_.window_key);
+  const bool quick = execution.output.bytes() + execution.input.bytes() <= kQuickBytes;
+  WindowRun run(engine_, std::move(execution), window_);
+  try {
+    for (int i = 0; quick && i < kQuickLooks; ++i) {
+      if (!run.advance()) spin_once();
+      if (run.done()) return {};
+    }
+  } catch (const std::exception& e) {
+    engine_.give_up(e.what());
+    throw;
+  }
+  auto operation = std::make_shared<WindowOperation>(engine_, std::move(run), label(call, what), options_.peer_timeout);
+  engine_.start(operation);
+  if (operation->done()) return {};
   remember(operation);
   return Event(operation);
 }
@@ -145,8 +163,6 @@ Event Group::all_reduce(Queue q, View inout, ReduceOp op, std::string_view what)
                   .input = {},
                   .output = inout,
                   .op = op,
-                  .reduce = {},
-                  .copy = {},
                   .queue = q});
 }
 
@@ -164,8 +180,6 @@ Event Group::reduce_scatter(Queue q, View out, View in_scratch, std::span<const 
                   .input = in_scratch,
                   .output = out,
                   .op = op,
-                  .reduce = {},
-                  .copy = {},
                   .queue = q});
 }
 
@@ -179,8 +193,6 @@ Event Group::all_gather(Queue q, View out, ConstView in, std::span<const std::in
                   .tag = {},
                   .input = readable(in),
                   .output = out,
-                  .reduce = {},
-                  .copy = {},
                   .queue = q});
 }
 
@@ -199,8 +211,6 @@ Event Group::all_to_all_v(Queue q, View out, std::span<const std::int64_t> out_c
                   .tag = {},
                   .input = readable(in),
                   .output = out,
-                  .reduce = {},
-                  .copy = {},
                   .queue = q});
 }
 
@@ -213,39 +223,43 @@ Event Group::broadcast(Queue q, View inout, int root, std::string_view what) {
                   .tag = {},
                   .input = {},
                   .output = inout,
-                  .reduce = {},
-                  .copy = {},
                   .queue = q});
 }
 
 void Group::barrier(std::string_view what) {
-  execute("barrier", what,
-          {.plan = plan(Kind::kBarrier, 1, 0, {}),
-           .tag = {},
-           .input = {},
-           .output = {},
-           .reduce = {},
-           .copy = {},
-           .queue = {}})
+  execute("barrier", what, {.plan = plan(Kind::kBarrier, 1, 0, {}), .tag = {}, .input = {}, .output = {}, .queue = {}})
       .wait();
 }
 
 Event Group::message(bool sends, ConstView view, int peer, int channel, std::string_view what) {
-  if (peer < 0 || peer >= size()) throw BugError("{}: no member {} of {}", name_, peer, size());
+  if (peer < 0 || peer >= size()) throw BugError("{}: no member {} of {}", *name_, peer, size());
   if (channel < 0 || channel > kMaxChannel)
-    throw BugError("{}: channel {} is not in 0 .. {}", name_, channel, kMaxChannel);
+    throw BugError("{}: channel {} is not in 0 .. {}", *name_, channel, kMaxChannel);
   const std::lock_guard lock(engine_.mutex());
   if (engine_.failed()) engine_.progress();  // throws why
   const std::uint64_t stream =
       static_cast<std::uint64_t>(peer) << 11 | static_cast<std::uint64_t>(channel) << 1 | sends;
+  std::uint32_t& sequence = streams_[stream];
+  Transport& transport = engine_.transport();
+  Message message{.peer = world_ranks_[static_cast<std::size_t>(peer)],
+                  .tag = Tag::channel(id_, channel),
+                  .data = const_cast<std::byte*>(view.data),
+                  .bytes = view.bytes(),
+                  .kind = view.kind};
+  std::vector<Request*> requests;
+  for (std::size_t left = view.bytes();; left -= message.bytes, message.data += message.bytes) {
+    message.bytes = std::min(kLargestMessage, left);
+    message.sequence = sequence++;
+    Request* request = sends ? transport.send(message) : transport.receive(message);
+    if (left == message.bytes && requests.empty() && request->state() == Request::State::kDone) {
+      transport.release(request);
+      return {};
+    }
+    requests.push_back(request);
+    if (left == message.bytes) break;
+  }
   auto operation = std::make_shared<MessageOperation>(
-      engine_, sends,
-      Message{.peer = world_ranks_[static_cast<std::size_t>(peer)],
-              .tag = Tag::channel(id_, channel),
-              .data = const_cast<std::byte*>(view.data),
-              .bytes = view.bytes(),
-              .kind = view.kind},
-      streams_[stream], describe(sends ? "send of" : "receive of", what), options_.peer_timeout);
+      engine_, std::move(requests), message.peer, label(sends ? "send of" : "receive of", what), options_.peer_timeout);
   engine_.start(operation);
   if (operation->done()) return {};
   remember(operation);

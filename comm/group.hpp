@@ -34,7 +34,7 @@ class Group final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(world_ranks_.size()); }
-  const std::string& name() const override { return name_; }
+  const std::string& name() const override { return *name_; }
   std::string peer_name(int member) const override;
 
   Event all_reduce(Queue q, View inout, ReduceOp op, std::string_view what) override;
@@ -54,9 +54,10 @@ class Group final : public Communicator {
   using Kind = CollectiveKind;
   std::shared_ptr<const Plan> plan(Kind kind, std::size_t element_bytes, int root, std::span<const std::int64_t> counts,
                                    std::span<const std::int64_t> in_counts = {});
-  Event execute(std::string_view call, std::string_view what, Execution execution);
+  Event execute(const char* call, std::string_view what, Execution execution);
+  Event execute_on_window(const char* call, std::string_view what, Execution execution);
   Event message(bool sends, ConstView view, int peer, int channel, std::string_view what);
-  std::string describe(std::string_view call, std::string_view what) const;
+  Label label(const char* call, std::string_view what) const { return {call, std::string(what), name_}; }
   void remember(std::shared_ptr<Operation> operation);
 
   // Immutable after construction.
@@ -64,16 +65,24 @@ class Group final : public Communicator {
   const GroupOptions options_;
   const std::vector<int> world_ranks_;
   const int id_;
-  const std::string name_;
+  const std::shared_ptr<const std::string> name_;
   int rank_ = -1;
   const int exceptions_;
 
   std::shared_ptr<SharedWindow> window_;                      ///< made when it is first used
+  unsigned quick_ = 0;                                        ///< collectives on it
   std::uint64_t sequence_ = 0;                                ///< collectives so far
   std::unordered_map<std::uint64_t, std::uint32_t> streams_;  ///< messages so far, by peer, channel and direction
   std::array<std::weak_ptr<Operation>, kSequences> by_sequence_;
   std::vector<std::weak_ptr<Operation>> in_flight_;  ///< given up by the destructor
   std::map<std::vector<std::int64_t>, std::shared_ptr<const Plan>> plans_;
+  struct Recent {
+    std::size_t element_bytes = 0;
+    int root = 0;
+    std::vector<std::int64_t> counts;
+    std::shared_ptr<const Plan> plan;
+  };
+  std::array<Recent, kCollectiveKinds> recent_;  ///< the last plan of each kind
 };
 
 }  // namespace banyan::comm

@@ -8,17 +8,16 @@
 namespace banyan::comm {
 namespace {
 
-constexpr std::size_t kLargestMessage = std::size_t{1} << 30;  // MPI counts in int
-
 // True when the request is complete; it is then released.
-bool collect(Engine& engine, Request* request, int peer, const std::string& what) {
+bool collect(Engine& engine, Request* request, int peer, const Operation& operation) {
   if (request->state() == Request::State::kPending) return false;
   const bool failed = request->state() == Request::State::kFailed;
-  const std::string error = request->error();
+  std::string error;
+  if (failed) error = request->error();
   const bool lost = request->peer_lost();
   engine.transport().release(request);
-  if (failed && lost) throw PeerLostError("{} was lost in {}: {}", engine.peer_name(peer), what, error);
-  if (failed) throw CommError("{} in a message of {}: {}", engine.peer_name(peer), what, error);
+  if (failed && lost) throw PeerLostError("{} was lost in {}: {}", engine.peer_name(peer), operation.what(), error);
+  if (failed) throw CommError("{} in a message of {}: {}", engine.peer_name(peer), operation.what(), error);
   return true;
 }
 
@@ -31,8 +30,8 @@ void give_back(Engine& engine, Request* request, bool after_failure) {
 
 }  // namespace
 
-PlanOperation::PlanOperation(Engine& engine, Execution execution, std::string what, Seconds silence)
-    : Operation(engine, std::move(what), silence), engine_(engine), execution_(std::move(execution)) {
+PlanOperation::PlanOperation(Engine& engine, Execution execution, Label label, Seconds silence)
+    : Operation(engine, std::move(label), silence), engine_(engine), execution_(std::move(execution)) {
   const DType dtype = execution_.output.dtype;
   complete_.assign(execution_.plan->steps.size(), false);
   sent_.assign(execution_.world_ranks->size(), execution_.first_number);
@@ -75,14 +74,14 @@ void PlanOperation::issue(std::size_t index) {
       break;
     }
     case Step::Kind::kReduce:
-      execution_.reduce(execution_.queue, view(step.target), view(step.left), view(step.source), execution_.op);
+      (*execution_.reduce)(execution_.queue, view(step.target), view(step.left), view(step.source), execution_.op);
       break;
     case Step::Kind::kPublish:
     case Step::Kind::kFold:
       throw BugError("{}: step {} is not in terms of messages", execution_.plan->name, index);
     case Step::Kind::kCopy: {
       const View target = view(step.target), source = view(step.source);
-      if (target.data != source.data && step.target.count > 0) execution_.copy(execution_.queue, target, source);
+      if (target.data != source.data && step.target.count > 0) (*execution_.copy)(execution_.queue, target, source);
       break;
     }
   }
@@ -91,7 +90,7 @@ void PlanOperation::issue(std::size_t index) {
 bool PlanOperation::reap() {
   const auto finished = [&](const Posted& p) {
     const int peer = execution_.plan->steps[p.step].peer;
-    return collect(engine_, p.request, (*execution_.world_ranks)[static_cast<std::size_t>(peer)], what());
+    return collect(engine_, p.request, (*execution_.world_ranks)[static_cast<std::size_t>(peer)], *this);
   };
   std::size_t kept = 0;
   for (std::size_t i = 0; i < posted_.size(); ++i) {
@@ -150,21 +149,9 @@ int PlanOperation::waits_for() const {
   return (*execution_.world_ranks)[static_cast<std::size_t>(step.peer)];
 }
 
-MessageOperation::MessageOperation(Engine& engine, bool sends, Message message, std::uint32_t& sequence,
-                                   std::string what, Seconds silence)
-    : Operation(engine, std::move(what), silence), engine_(engine), peer_(message.peer) {
-  Transport& transport = engine.transport();
-  const std::size_t bytes = message.bytes;
-  std::byte* const data = message.data;
-  std::size_t at = 0;
-  do {
-    message.data = data + at;
-    message.bytes = std::min(kLargestMessage, bytes - at);
-    message.sequence = sequence++;
-    requests_.push_back(sends ? transport.send(message) : transport.receive(message));
-    at += message.bytes;
-  } while (at < bytes);
-}
+MessageOperation::MessageOperation(Engine& engine, std::vector<Request*> requests, int peer, Label label,
+                                   Seconds silence)
+    : Operation(engine, std::move(label), silence), engine_(engine), peer_(peer), requests_(std::move(requests)) {}
 
 MessageOperation::~MessageOperation() { give_up(engine_.failed()); }
 
@@ -174,7 +161,7 @@ bool MessageOperation::advance() {
     Request* first = requests_.front();
     if (first->state() == Request::State::kPending) return moved;
     requests_.erase(requests_.begin());
-    collect(engine_, first, peer_, what());
+    collect(engine_, first, peer_, *this);
     moved = true;
   }
   finish();

@@ -16,16 +16,16 @@ struct Execution {
   const std::vector<int>* world_ranks = nullptr;  ///< of the plan's ranks; outlives the operation
   Tag tag;
   std::uint32_t first_number = 0;  ///< of the messages to and from every peer: unlike that of earlier uses of the tag
-  View input, output;  ///< contiguous; a plan writes to its input only where its algorithm says so
+  View input, output;              ///< contiguous; a plan writes to its input only where its algorithm says so
   ReduceOp op = ReduceOp::kSum;
-  ReduceFunction reduce;
-  CopyFunction copy;
+  const ReduceFunction* reduce = nullptr;  ///< as the next, outlives the operation
+  const CopyFunction* copy = nullptr;
   Queue queue;
 };
 
 class PlanOperation final : public Operation {
  public:
-  PlanOperation(Engine& engine, Execution execution, std::string what, Seconds silence);
+  PlanOperation(Engine& engine, Execution execution, Label label, Seconds silence);
   ~PlanOperation() override;
   bool advance() override;
   void give_up(bool after_failure) override;
@@ -49,12 +49,14 @@ class PlanOperation final : public Operation {
   std::vector<std::uint32_t> sent_, received_;  // messages so far, by plan rank
 };
 
+/// Largest message of a transport; longer ones go in pieces.
+inline constexpr std::size_t kLargestMessage = std::size_t{1} << 30;  // MPI counts in int
+
 /// One message of any length.
 class MessageOperation final : public Operation {
  public:
-  /// `sends` says which way.  `sequence` numbers the transport's messages of this stream; those used are added.
-  MessageOperation(Engine& engine, bool sends, Message message, std::uint32_t& sequence, std::string what,
-                   Seconds silence);
+  /// Of requests that were posted already.
+  MessageOperation(Engine& engine, std::vector<Request*> requests, int peer, Label label, Seconds silence);
   ~MessageOperation() override;
   bool advance() override;
   void give_up(bool after_failure) override;
@@ -63,7 +65,7 @@ class MessageOperation final : public Operation {
  private:
   Engine& engine_;
   const int peer_;
-  std::vector<Request*> requests_;
+  std::vector<Request*> requests_;  // in order
 };
 
 }  // namespace banyan::comm

@@ -69,7 +69,7 @@ void reduce_own_part(Plan& plan, int rank, const Parts& parts, Buffer data, Slic
 }  // namespace
 
 Plan direct_all_reduce_one_round(int rank, int size, std::int64_t count, std::int64_t piece) {
-  Plan plan{.name = "direct all-reduce, one round", .steps = {}};
+  Plan plan{.name = "direct all-reduce, one round", .steps = {}, .symmetric = true};
   if (size == 1) return plan;
   const auto cut = pieces({Buffer::kOutput, 0, count}, piece);
   for (std::size_t i = 0; i <= cut.size(); ++i) {
@@ -80,7 +80,7 @@ Plan direct_all_reduce_one_round(int rank, int size, std::int64_t count, std::in
 }
 
 Plan direct_all_reduce(int rank, int size, std::int64_t count, std::int64_t piece) {
-  Plan plan{.name = "direct all-reduce", .steps = {}};
+  Plan plan{.name = "direct all-reduce", .steps = {}, .symmetric = true};
   if (size == 1) return plan;
   const Parts parts = Parts::even(count, size);
   reduce_own_part(plan, rank, parts, Buffer::kOutput, parts.slice(Buffer::kOutput, rank), piece, true);
@@ -88,7 +88,7 @@ Plan direct_all_reduce(int rank, int size, std::int64_t count, std::int64_t piec
 }
 
 Plan direct_reduce_scatter(int rank, const Parts& parts, std::int64_t piece) {
-  Plan plan{.name = "direct reduce-scatter", .steps = {}};
+  Plan plan{.name = "direct reduce-scatter", .steps = {}, .symmetric = true};
   const Slice out{Buffer::kOutput, 0, parts.count(rank)};
   if (parts.size() == 1)
     plan.copy(out, parts.slice(Buffer::kInput, 0));
@@ -98,7 +98,7 @@ Plan direct_reduce_scatter(int rank, const Parts& parts, std::int64_t piece) {
 }
 
 Plan direct_all_gather(int rank, const Parts& parts, std::int64_t piece) {
-  Plan plan{.name = "direct all-gather", .steps = {}};
+  Plan plan{.name = "direct all-gather", .steps = {}, .symmetric = true};
   const auto cut = cut_parts(parts, Buffer::kOutput, piece);
   const auto around = others(rank, parts.size());
   const auto mine = pieces({Buffer::kInput, 0, parts.count(rank)}, piece);
@@ -137,7 +137,7 @@ Plan direct_barrier(int rank, int size) {
 }
 
 Plan direct_all_to_all(int rank, const Parts& in, const Parts& out, std::int64_t piece) {
-  Plan plan{.name = "direct all-to-all", .steps = {}};
+  Plan plan{.name = "direct all-to-all", .steps = {}, .symmetric = true};
   const int size = in.size();
   const auto around = others(rank, size);
   const auto cut = [&](Slice s) { return s.count == 0 ? std::vector<Slice>{s} : pieces(s, piece); };

@@ -64,6 +64,7 @@ struct Plan {
   std::string name;          ///< generator, for people and for plans.json
   std::int64_t scratch = 0;  ///< elements of kScratch
   std::vector<Step> steps;
+  bool symmetric = false;  ///< every rank publishes as much as it folds
 
   void send(int peer, Slice source) { steps.push_back({Step::Kind::kSend, peer, source, {}}); }
   void receive(int peer, Slice target) { steps.push_back({Step::Kind::kReceive, peer, {}, target}); }

@@ -1,12 +1,13 @@
 // A shared window: memory through which the members of a communicator that share a node show each other pieces of data.
-// Every member has a part: slots for what it publishes, and for each other member a line that tells where that one's
-// next piece is and a line that tells how many pieces it took from it.  Each word has one writer.
+// Every member has a part, which it alone writes and the others read:
 //
-//   part of member m     lines[r]   pieces published for r: their number, and where the last few lie   (written by m)
-//                        taken[o]   pieces that m took of what o published for it                     (written by m)
-//                        slots      window_pieces(size) of kSlotBytes                                 (written by m)
+// - cells: for each other member a ring of cache lines, one for each piece that it has not taken yet: the piece's
+// number,
+//   its length, and the piece itself, if it is small, or the number of its slot;
+// - taken: how many pieces this member took of what each other member published for it;
+// - slots: window_pieces(size) of kSlotBytes, for larger pieces.
 //
-// A piece is published with a release store of its number and taken with an acquire load.  A slot is used again when
+// A piece is published with a release store of its number and found with an acquire load.  A slot is used again when
 // all its readers have taken it.
 #pragma once
 
@@ -32,11 +33,10 @@ class SharedWindow {
 
   /// Whether all members have made theirs; else `waiting_for` is one that has not.
   bool complete();
-  /// Where to put the next piece for these readers; nullptr while there is no room because one of them (`waiting_for`)
-  /// is behind.
-  std::byte* room(const std::vector<int>& readers);
-  /// What lies in room() is there for its readers.
-  void publish(const std::vector<int>& readers, std::size_t bytes);
+  /// Whether these readers are far enough for a piece of so many bytes; else `waiting_for` is one that is behind.
+  bool has_room(const std::vector<int>& readers, std::size_t bytes);
+  /// Shows them the piece; has_room said yes.
+  void publish(const std::vector<int>& readers, const std::byte* data, std::size_t bytes);
   /// The next piece of a member; empty optional while there is none.
   struct Piece {
     const std::byte* data = nullptr;
@@ -48,15 +48,17 @@ class SharedWindow {
 
   // Whose turn it is: operations use the window one after another, in the order in which they were started.
   std::uint64_t turn = 0, tickets = 0;
-  std::uint64_t steps = 0;  ///< done so far, over all operations
+  std::uint64_t steps = 0;              ///< done so far, over all operations
+  std::vector<const std::byte*> terms;  ///< of the fold at hand
   CopyChoice copies;
   int waiting_for = -1;  ///< member that holds up the operation whose turn it is
 
  private:
-  struct Line;
+  struct Cell;
   struct Taken;
-  Line& line(int owner, int reader) const;
+  Cell& cell(int owner, int reader, std::uint64_t number) const;
   Taken& taken(int owner, int reader) const;
+  bool reached(int reader, std::uint64_t number);
   std::byte* slot(int owner, std::size_t index) const;
 
   struct Use {  // of a slot
@@ -69,7 +71,8 @@ class SharedWindow {
   const std::size_t slots_;
   std::vector<std::byte*> parts_;  // by member, nullptr until found
   int missing_;
-  std::vector<std::uint64_t> shown_, took_;  // by member
+  std::vector<std::uint64_t> shown_, took_;  // pieces for and of each member
+  std::vector<std::uint64_t> known_;         // what each member was last seen to have taken of this one's
   std::vector<std::vector<Use>> uses_;       // by slot
   std::size_t next_slot_ = 0;
 };

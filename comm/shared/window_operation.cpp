@@ -13,32 +13,25 @@ namespace {
 constexpr std::size_t kTurnBytes = 1 << 20;   // moved in one call of advance
 constexpr std::size_t kBlockBytes = 8 << 10;  // of many terms; stays in the first cache
 
-bool does_both(const Plan& plan) {
-  const auto has = [&](Step::Kind kind) {
-    return std::any_of(plan.steps.begin(), plan.steps.end(), [&](const Step& s) { return s.kind == kind; });
-  };
-  return has(Step::Kind::kPublish) && has(Step::Kind::kFold);
-}
-
 }  // namespace
 
-WindowOperation::WindowOperation(Engine& engine, Execution execution, std::shared_ptr<SharedWindow> window,
-                                 std::string what, Seconds silence)
-    : Operation(engine, std::move(what), silence),
-      engine_(engine),
-      execution_(std::move(execution)),
-      window_(std::move(window)),
-      ticket_(window_->tickets++),
-      both_(does_both(*execution_.plan)) {}
+WindowRun::WindowRun(Engine& engine, Execution execution, std::shared_ptr<SharedWindow> window)
+    : engine_(&engine), execution_(std::move(execution)), window_(std::move(window)), ticket_(window_->tickets++) {}
 
-View WindowOperation::view(const Slice& slice) const {
+bool WindowOperation::advance() {
+  const bool moved = run_.advance();
+  if (run_.done()) finish();
+  return moved;
+}
+
+View WindowRun::view(const Slice& slice) const {
   std::byte* base = slice.buffer == Buffer::kInput ? execution_.input.data : execution_.output.data;
   const DType dtype = execution_.output.dtype;
   std::byte* at = slice.count == 0 ? base : base + static_cast<std::size_t>(slice.begin) * size_of(dtype);
   return View(at, dtype, {slice.count});
 }
 
-bool WindowOperation::advance() {
+bool WindowRun::advance() {
   if (window_->turn != ticket_) {
     // What moves the operations before this one moves this one, too.
     return std::exchange(seen_, window_->steps) != window_->steps;
@@ -57,11 +50,10 @@ bool WindowOperation::advance() {
   }
   if (next_ < steps.size()) return moved;
   ++window_->turn;
-  finish();
   return true;
 }
 
-bool WindowOperation::execute(const Step& step) {
+bool WindowRun::execute(const Step& step) {
   switch (step.kind) {
     case Step::Kind::kPublish:
       return publish(step);
@@ -69,7 +61,7 @@ bool WindowOperation::execute(const Step& step) {
       return fold(step);
     case Step::Kind::kCopy: {
       const View target = view(step.target), source = view(step.source);
-      if (target.data != source.data && step.target.count > 0) execution_.copy(execution_.queue, target, source);
+      if (target.data != source.data && step.target.count > 0) (*execution_.copy)(execution_.queue, target, source);
       return true;
     }
     default:
@@ -77,28 +69,26 @@ bool WindowOperation::execute(const Step& step) {
   }
 }
 
-bool WindowOperation::publish(const Step& step) {
-  std::byte* room = window_->room(step.peers);
-  if (!room) return false;
+bool WindowRun::publish(const Step& step) {
   const View source = view(step.source);
+  if (!window_->has_room(step.peers, source.bytes())) return false;
   if (source.bytes() > SharedWindow::kSlotBytes)
     throw BugError("{}: a piece of {} bytes", execution_.plan->name, source.bytes());
-  const bool large = both_ && source.bytes() >= CopyChoice::kFrom;
+  const bool large = execution_.plan->symmetric && source.bytes() >= CopyChoice::kFrom;
   const auto begin = large ? Clock::now() : Clock::time_point{};
-  window_->copies.copy(room, source.data, source.bytes());
+  window_->publish(step.peers, source.data, source.bytes());
   if (large) note(source.bytes(), begin);
-  window_->publish(step.peers, source.bytes());
   return true;
 }
 
-bool WindowOperation::fold(const Step& step) {
-  const View target = view(step.target);
-  terms_.clear();
+bool WindowRun::fold(const Step& step) {
+  window_->terms.clear();
   int own = -1;
+  const std::size_t bytes = static_cast<std::size_t>(step.target.count) * size_of(execution_.output.dtype);
   for (const Operand& operand : step.operands) {
     if (operand.peer < 0) {
-      own = static_cast<int>(terms_.size());
-      terms_.push_back(view(operand.slice).data);
+      own = static_cast<int>(window_->terms.size());
+      window_->terms.push_back(view(operand.slice).data);
       continue;
     }
     SharedWindow::Piece piece;
@@ -106,16 +96,16 @@ bool WindowOperation::fold(const Step& step) {
       window_->waiting_for = operand.peer;
       return false;
     }
-    if (piece.bytes != target.bytes())
+    if (piece.bytes != bytes)
       throw CommError("{} in {}: {} bytes came where {} were expected",
-                      engine_.peer_name((*execution_.world_ranks)[static_cast<std::size_t>(operand.peer)]), what(),
-                      piece.bytes, target.bytes());
-    terms_.push_back(piece.data);
+                      engine_->peer_name((*execution_.world_ranks)[static_cast<std::size_t>(operand.peer)]),
+                      execution_.plan->name, piece.bytes, bytes);
+    window_->terms.push_back(piece.data);
   }
-  const bool large = both_ && target.bytes() >= CopyChoice::kFrom;
+  const bool large = execution_.plan->symmetric && bytes >= CopyChoice::kFrom;
   const auto begin = large ? Clock::now() : Clock::time_point{};
-  if (target.bytes() > 0) combine(target, own);
-  if (large) note(target.bytes(), begin);
+  if (bytes > 0) combine(view(step.target), own);
+  if (large) note(bytes, begin);
   for (const Operand& operand : step.operands)
     if (operand.peer >= 0) window_->take(operand.peer);
   return true;
@@ -123,34 +113,32 @@ bool WindowOperation::fold(const Step& step) {
 
 // The left fold of the terms, block by block.  The own term may lie where the result goes: until its turn has come the
 // sum is kept aside.
-void WindowOperation::combine(const View& target, int own) {
-  if (terms_.size() == 1) {
-    if (target.data != terms_[0]) std::memcpy(target.data, terms_[0], target.bytes());
+void WindowRun::combine(const View& target, int own) {
+  if (window_->terms.size() == 1) {
+    if (target.data != window_->terms[0]) std::memcpy(target.data, window_->terms[0], target.bytes());
     return;
   }
   const std::size_t element = size_of(target.dtype);
-  const std::size_t block = terms_.size() == 2 ? target.bytes() : kBlockBytes;
+  const std::size_t block = window_->terms.size() == 2 ? target.bytes() : kBlockBytes;
   alignas(64) std::array<std::byte, kBlockBytes> aside;
   for (std::size_t at = 0; at < target.bytes(); at += block) {
     const std::size_t bytes = std::min(block, target.bytes() - at);
     const auto count = static_cast<std::int64_t>(bytes / element);
-    const std::byte* sum = terms_[0] + at;
-    for (std::size_t t = 1; t < terms_.size(); ++t) {
+    const std::byte* sum = window_->terms[0] + at;
+    for (std::size_t t = 1; t < window_->terms.size(); ++t) {
       std::byte* into = static_cast<int>(t) < own ? aside.data() : target.data + at;
-      execution_.reduce(execution_.queue, View(into, target.dtype, {count}), ConstView(sum, target.dtype, {count}),
-                        ConstView(terms_[t] + at, target.dtype, {count}), execution_.op);
+      (*execution_.reduce)(execution_.queue, View(into, target.dtype, {count}), ConstView(sum, target.dtype, {count}),
+                           ConstView(window_->terms[t] + at, target.dtype, {count}), execution_.op);
       sum = into;
     }
   }
 }
 
-void WindowOperation::note(std::size_t bytes, Clock::time_point begin) {
+void WindowRun::note(std::size_t bytes, Clock::time_point begin) {
   window_->copies.note(bytes, Seconds(Clock::now() - begin).count());
 }
 
-void WindowOperation::give_up(bool) {}  // nobody else writes to this rank's memory
-
-int WindowOperation::waits_for() const {
+int WindowRun::waits_for() const {
   return window_->waiting_for < 0 ? -1 : (*execution_.world_ranks)[static_cast<std::size_t>(window_->waiting_for)];
 }
 

@@ -10,15 +10,16 @@
 
 namespace banyan::comm {
 
-class WindowOperation final : public Operation {
+/// How far such a plan is.
+class WindowRun {
  public:
   /// The plan has publish, fold and copy steps alone, pieces of at most SharedWindow::kSlotBytes.
-  WindowOperation(Engine& engine, Execution execution, std::shared_ptr<SharedWindow> window, std::string what,
-                  Seconds silence);
-  bool advance() override;
-  void give_up(bool after_failure) override;
-  int waits_for() const override;
-  bool woken_by_messages() const override { return false; }
+  WindowRun(Engine& engine, Execution execution, std::shared_ptr<SharedWindow> window);
+  /// Does what can be done now, up to a limit; true when something moved.  CommError when lengths do not agree.
+  bool advance();
+  bool done() const { return next_ == execution_.plan->steps.size() && window_->turn > ticket_; }
+  /// World rank that is waited for just now.
+  int waits_for() const;
 
  private:
   View view(const Slice& slice) const;
@@ -28,14 +29,26 @@ class WindowOperation final : public Operation {
   bool fold(const Step& step);
   void combine(const View& target, int own);
 
-  Engine& engine_;
-  const Execution execution_;
-  const std::shared_ptr<SharedWindow> window_;
-  const std::uint64_t ticket_;
+  Engine* engine_;
+  Execution execution_;
+  std::shared_ptr<SharedWindow> window_;
+  std::uint64_t ticket_;
   std::size_t next_ = 0;  // first step not executed
   std::uint64_t seen_ = 0;
-  const bool both_;                      // every member publishes and folds
-  std::vector<const std::byte*> terms_;  // of the fold at hand
+};
+
+/// One that somebody waits for.
+class WindowOperation final : public Operation {
+ public:
+  WindowOperation(Engine& engine, WindowRun run, Label label, Seconds silence)
+      : Operation(engine, std::move(label), silence), run_(std::move(run)) {}
+  bool advance() override;
+  void give_up(bool) override {}  // nobody else writes to this rank's memory
+  int waits_for() const override { return run_.waits_for(); }
+  bool woken_by_messages() const override { return false; }
+
+ private:
+  WindowRun run_;
 };
 
 }  // namespace banyan::comm

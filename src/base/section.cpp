@@ -46,9 +46,7 @@ std::string Section::trail() {
 void Backoff::pause() {
   ++count_;
   if (count_ < 64) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#endif
+    spin_once();
   } else if (count_ < kYields) {
     std::this_thread::yield();
   } else {

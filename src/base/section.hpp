@@ -38,6 +38,13 @@ class Section {
   bool noted_ = false;  ///< an inner section has noted the trail of the exception that leaves this one
 };
 
+/// One turn of waiting for another core: no more than a hint to the processor.
+inline void spin_once() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
 /// Waits without burning a core that another rank needs: spins a little, then yields, then sleeps up to a millisecond.
 class Backoff {
  public:

@@ -39,17 +39,16 @@ void in_vain(Caller& c, Seconds silence, Seconds section_limit) {
   for (int r = 0; r < c.size(); ++r) names.push_back("rank " + std::to_string(r));
   Engine engine(c.transport(), lifeline, names);
   const int peer = (c.rank() + 1) % c.size();
-  std::uint32_t sequence = 0;
   std::string why = "nothing";
   try {
     const Section section("a case", section_limit);
-    const auto operation =
-        std::make_shared<MessageOperation>(engine, false,
-                                           Message{.peer = peer,
-                                                   .tag = channel(30),
-                                                   .data = buffers.at(static_cast<std::size_t>(c.rank())).data(),
-                                                   .bytes = 1000},
-                                           sequence, "receive of what nobody sends", silence);
+    const auto operation = std::make_shared<MessageOperation>(
+        engine,
+        std::vector<Request*>{c.transport().receive({.peer = peer,
+                                                     .tag = channel(30),
+                                                     .data = buffers.at(static_cast<std::size_t>(c.rank())).data(),
+                                                     .bytes = 1000})},
+        peer, Label{"receive of", "what nobody sends", std::make_shared<const std::string>("a case")}, silence);
     engine.start(operation);
     operation->wait();
   } catch (const CommError& e) {
