@@ -3,6 +3,7 @@
 # Starts `banyan COMMAND ...` on RANKS ranks and makes one exit code of it that a batch script can act on
 # (`banyan --print-exit-codes`).
 #   launcher  srun inside a Slurm allocation, mpirun otherwise; further options for it in BANYAN_LAUNCH_ARGS
+#             a launcher that hangs is ended BANYAN_LAUNCH_GRACE (60) seconds after the ranks left
 #   RANKS     default: what Slurm allocated, or one per processor
 #   TERM, INT (Ctrl-C), HUP, USR1: ask the job to save at the next step and stop, exit code 75; a second one leaves out what is
 #             optional; a third one ends the job at once, and the last checkpoint stands
@@ -80,12 +81,33 @@ set -m
 job=$!
 set +m
 trap request TERM INT USR1 HUP
+# A host that fell off the network takes no orders and reports no end: the launcher would wait for it for ever. Ranks
+# leave together, so when the last one to say why it left did so a while ago, nobody else is going to.
+hurry() {
+  local grace=${BANYAN_LAUNCH_GRACE:-60} attempt newest
+  while sleep 1 >/dev/null 2>&1; do  # may outlive this script by a moment: holds no output open
+    attempt=$(this_attempt)
+    [ -n "$attempt" ] || continue
+    newest=$(stat -c %Y "$causes/$attempt".*.json 2>/dev/null | sort -n | tail -n 1)
+    if [ -z "$newest" ] || [ $(($(date +%s) - newest)) -lt "$grace" ]; then continue; fi
+    say "$launcher does not end although the ranks left $grace s ago; ending it"
+    kill -TERM "$1" 2>/dev/null
+    sleep 5 >/dev/null 2>&1
+    kill -KILL "$1" 2>/dev/null
+    return
+  done
+}
+field() { sed -n "s/.*\"$2\": *\"\{0,1\}\([^,\"}]*\).*/\1/p" "$1" 2>/dev/null | head -n 1; }
+this_attempt() { grep -ls "\"launch\": *\"$BANYAN_LAUNCH\"" "$causes"/*.json 2>/dev/null | sed -n 's|.*/\([0-9]*\)\.json$|\1|p' | sort -n | tail -n 1; }
+watcher=''
+if [ -n "$causes" ]; then hurry "$job" & watcher=$!; fi
 while :; do
   wait "$job"
   status=$?
   kill -0 "$job" 2>/dev/null || break  # a trapped signal also ends wait
 done
 trap "" TERM INT USR1 HUP
+[ -z "$watcher" ] || kill "$watcher" 2>/dev/null
 
 # --- what the launcher's own code is worth without records
 ours() { case $1 in 64 | 65 | 69 | 70 | 73 | 74 | 75 | 76 | 78 | 93) return 0 ;; esac; return 1; }
@@ -100,10 +122,9 @@ without_records() {
 }
 [ -n "$causes" ] || without_records
 
-attempt=$(grep -ls "\"launch\": *\"$BANYAN_LAUNCH\"" "$causes"/*.json 2>/dev/null | sed -n 's|.*/\([0-9]*\)\.json$|\1|p' | sort -n | tail -n 1)
+attempt=$(this_attempt)
 [ -n "$attempt" ] || without_records
 
-field() { sed -n "s/.*\"$2\": *\"\{0,1\}\([^,\"}]*\).*/\1/p" "$1" 2>/dev/null | head -n 1; }
 codes='' finished=0
 for record in "$causes/$attempt".*.json; do
   [ -e "$record" ] || continue

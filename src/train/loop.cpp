@@ -28,6 +28,7 @@ namespace {
 constexpr int kSaveTries = 3;
 /// Longest silence while checkpoints are read or written.
 constexpr Seconds kStoragePatience{3600};
+constexpr Seconds kFirstStepPatience{120};
 
 std::int64_t planned_memory(const job::Job& job, const job::Team& team) {
   config::Config config = job.config;
@@ -62,7 +63,7 @@ class Loop {
   int misses_ = 0;                   ///< failed saves in a row
   std::int64_t memory_planned_ = 0;  ///< bytes of this rank
   double checkpoint_stall_ = 0;      ///< seconds of the last save, reported with the next step
-  double slowest_step_ = 12;         ///< seconds; the first step sets things up
+  double slowest_step_ = 0;          ///< seconds; 0 before the first
 };
 
 Loop::Loop(job::Job& job)
@@ -149,8 +150,10 @@ ExitCode Loop::run() {
 
 StepReport Loop::one_step() {
   job_.step = step_;
-  // A peer may be as slow as the slowest step so far allows; a spare hears from nobody until the step is done.
-  const comm::PatienceScope patience(trainer_ ? Seconds(10 * slowest_step_) : kStoragePatience);
+  // A peer may be as slow as the slowest step so far allows, the first step sets things up; a spare hears from nobody
+  // until the step is done.
+  const Seconds silence = slowest_step_ > 0 ? Seconds(10 * slowest_step_) : kFirstStepPatience;
+  const comm::PatienceScope patience(trainer_ ? silence : kStoragePatience);
   if (trainer_) return train_step(*trainer_, step_, stop_watch_.vote());
   StepReport r;
   r.totals = agree_on_step(job_, step_, {.vote = stop_watch_.vote()});

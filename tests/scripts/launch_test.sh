@@ -52,6 +52,8 @@ check() {  # check WANTED WHAT COMMAND...
 }
 job() { env "${@:1}" "$root/scripts/launch.sh" -n 4 --mpirun -- banyan train x.ini; }
 
+check 69 "the ranks are gone, the launcher stays" job RANKS=2 RECORDS="0:69 1:69" WAIT=1000 BANYAN_LAUNCH_GRACE=1
+grep -q "0 term" "$RUN.got" || { echo "FAILED: the launcher was not ended"; failures=$((failures + 1)); }
 check 0 "all finished" job RANKS=2 RECORDS="0:0 1:0" STATUS=0
 check 0 "all finished, launcher grumbles" job RANKS=2 RECORDS="0:0 1:0" STATUS=1
 check 0 "rank 0 finished, launcher agrees" job RANKS=2 RECORDS="0:0" STATUS=0
