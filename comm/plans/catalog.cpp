@@ -9,9 +9,11 @@
 
 #include "comm/plans/direct.hpp"
 #include "comm/plans/dissemination_gather.hpp"
+#include "comm/plans/hierarchical.hpp"
 #include "comm/plans/recursive_doubling.hpp"
 #include "comm/plans/ring.hpp"
 #include "comm/plans/spread.hpp"
+#include "comm/plans/tree.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::comm {
@@ -21,6 +23,8 @@ namespace {
 // on both sides of the limit.
 constexpr std::int64_t kOneRoundBytes = 16 << 10;
 
+constexpr int kMostParts = 8;  // of a place whose members all turn to each other
+
 struct Request {
   const Call& call;
   const GroupTree& tree;
@@ -28,6 +32,8 @@ struct Request {
   std::int64_t piece;  // elements
   std::int64_t count() const { return call.counts.at(0); }
   Parts parts() const { return Parts(call.counts); }
+  MemberTree binary() const { return member_tree({}, call.size, 2); }
+  MemberTree places() const { return member_tree(tree, call.size, kMostParts); }
   std::int64_t bytes() const { return count() * static_cast<std::int64_t>(call.element_bytes); }
 };
 struct Algorithm {
@@ -46,18 +52,30 @@ const std::vector<Algorithm>& algorithms_of(CollectiveKind kind) {
        }},
       {"ring", [](R r) { return ring_all_reduce(r.rank, r.call.size, r.count(), r.piece); }},
       {"doubling", [](R r) { return recursive_doubling_all_reduce(r.rank, r.call.size, r.count()); }},
+      {"halving", [](R r) { return hierarchical_all_reduce(r.binary(), r.rank, r.count(), r.piece); }},
+      {"hierarchical", [](R r) { return hierarchical_all_reduce(r.places(), r.rank, r.count(), r.piece); }},
+      {"tree", [](R r) { return all_reduce_along(binomial_branch(r.rank, r.call.size, 0), r.count(), r.piece); }},
+      {"bine", [](R r) { return all_reduce_along(bine_branch(r.rank, r.call.size, 0), r.count(), r.piece); }},
   };
   static const std::vector<Algorithm> reduce_scatter{
       {"direct", [](R r) { return direct_reduce_scatter(r.rank, r.parts(), r.piece); }},
       {"ring", [](R r) { return ring_reduce_scatter(r.rank, r.parts(), r.piece); }},
+      {"halving", [](R r) { return hierarchical_reduce_scatter(r.binary(), r.rank, r.parts(), r.piece); }},
+      {"hierarchical", [](R r) { return hierarchical_reduce_scatter(r.places(), r.rank, r.parts(), r.piece); }},
   };
   static const std::vector<Algorithm> all_gather{
       {"direct", [](R r) { return direct_all_gather(r.rank, r.parts(), r.piece); }},
       {"ring", [](R r) { return ring_all_gather(r.rank, r.parts(), r.piece); }},
       {"dissemination", [](R r) { return dissemination_all_gather(r.rank, r.parts()); }},
+      {"doubling", [](R r) { return hierarchical_all_gather(r.binary(), r.rank, r.parts(), r.piece); }},
+      {"hierarchical", [](R r) { return hierarchical_all_gather(r.places(), r.rank, r.parts(), r.piece); }},
   };
   static const std::vector<Algorithm> broadcast{
-      {"binomial", [](R r) { return binomial_broadcast(r.rank, r.call.size, r.count(), r.call.root, r.piece); }},
+      {"binomial",
+       [](R r) { return broadcast_along(binomial_branch(r.rank, r.call.size, r.call.root), r.count(), r.piece); }},
+      {"bine", [](R r) { return broadcast_along(bine_branch(r.rank, r.call.size, r.call.root), r.count(), r.piece); }},
+      {"hierarchical",
+       [](R r) { return broadcast_along(hierarchical_branch(r.places(), r.rank, r.call.root), r.count(), r.piece); }},
       {"direct", [](R r) { return direct_broadcast(r.rank, r.call.size, r.count(), r.call.root, r.piece); }},
   };
   static const std::vector<Algorithm> barrier{

@@ -1,36 +1,6 @@
 #include "comm/plans/spread.hpp"
 
-#include <algorithm>
-
 namespace banyan::comm {
-
-// Eight ranks, numbered from the root: a rank's parent is itself without its lowest bit.
-//
-//        0
-//      / | \.
-//     4  2  1
-//    / \ |
-//   6  5 3
-//   |
-//   7
-Plan binomial_broadcast(int rank, int size, std::int64_t count, int root, std::int64_t piece) {
-  Plan plan{.name = "binomial broadcast", .steps = {}};
-  const int place = (rank - root + size) % size;
-  const auto rank_of = [&](int p) { return (p + root) % size; };
-  const int low_bit = place == 0 ? size : place & -place;
-  std::vector<int> children;
-  for (int bit = 1; bit < low_bit && place + bit < size; bit *= 2) children.push_back(rank_of(place + bit));
-  std::reverse(children.begin(), children.end());  // deepest subtree first
-
-  const auto all = pieces({Buffer::kOutput, 0, count}, piece);
-  std::size_t posted = 0;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (place != 0)
-      for (; posted < std::min(i + 2, all.size()); ++posted) plan.receive(rank_of(place - low_bit), all[posted]);
-    for (int child : children) plan.send(child, all[i]);
-  }
-  return std::move(plan).finish();
-}
 
 Plan dissemination_barrier(int rank, int size) {
   Plan plan{.name = "dissemination barrier", .steps = {}};

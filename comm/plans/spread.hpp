@@ -1,12 +1,10 @@
-// Plans that only move data: broadcast, barrier, all-to-all.
+// Plans that only move data, or nothing: barrier, all-to-all.
 #pragma once
 
 #include "comm/plans/plan.hpp"
 
 namespace banyan::comm {
 
-/// Binomial tree from `root` over kOutput, in pieces so that inner ranks pass on while they receive.
-Plan binomial_broadcast(int rank, int size, std::int64_t count, int root, std::int64_t piece);
 /// Nobody leaves before everybody has come.  D. Hensgen, R. Finkel, U. Manber, "Two Algorithms for Barrier
 /// Synchronization", 1988: in round k everyone signals the rank 2^k behind it.
 Plan dissemination_barrier(int rank, int size);

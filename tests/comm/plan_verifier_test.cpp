@@ -12,8 +12,9 @@
 #include "comm/plans/catalog.hpp"
 #include "comm/plans/direct.hpp"
 #include "comm/plans/ring.hpp"
-#include "comm/plans/spread.hpp"
 #include "comm/plans/to_messages.hpp"
+#include "comm/plans/tree.hpp"
+#include "src/base/rng.hpp"
 
 namespace banyan::comm {
 namespace {
@@ -131,12 +132,63 @@ TEST(Volume, IsWhatTheFormulasSay) {
 }
 
 TEST(EveryRankCount, BroadcastFromEveryRoot) {
-  for (int p = 1; p <= kMaxRanks; ++p) {
-    SCOPED_TRACE(p);
+  for (int p = 1; p <= kMaxRanks; ++p)
     for (int root = 0; root < p; ++root) {
-      const Collective c{.kind = CollectiveKind::kBroadcast, .counts = {7}, .to = {}, .root = root};
-      EXPECT_EQ(verify(c, all_ranks(p, [&](int r) { return binomial_broadcast(r, p, 7, root, 3); })), "");
+      SCOPED_TRACE(testing::Message() << p << " ranks, root " << root);
+      const Collective c{.kind = CollectiveKind::kBroadcast, .counts = {2}, .to = {}, .root = root};
+      for (auto* branch : {binomial_branch, bine_branch})
+        EXPECT_EQ(verify(c, all_ranks(p, [&](int r) { return broadcast_along(branch(r, p, root), 2, 1); })), "");
     }
+}
+
+// Ragged trees, places that cut across each other, members in any order.
+GroupTree random_tree(int p, std::uint64_t seed) {
+  GroupTree tree;
+  for (std::uint64_t level = 0; level < seed % 4; ++level) {
+    tree.levels.emplace_back();
+    const std::uint64_t places = 1 + rng::mix(seed, level) % static_cast<std::uint64_t>(p);
+    for (int m = 0; m < p; ++m)
+      tree.levels.back().push_back(
+          static_cast<int>(rng::mix(rng::mix(seed, level), static_cast<std::uint64_t>(m)) % places));
+  }
+  return tree;
+}
+
+TEST(AnyTree, EveryHierarchicalPlanIsRight) {
+  for (int p = 2; p <= kMaxRanks; p += p < 12 ? 1 : 13)
+    for (std::uint64_t seed = 0; seed < 16; ++seed)
+      for (int k = 0; k < kCollectiveKinds; ++k) {
+        const auto kind = static_cast<CollectiveKind>(k);
+        const auto names = algorithms(kind);
+        if (std::find(names.begin(), names.end(), "hierarchical") == names.end()) continue;
+        const GroupTree tree = random_tree(p, seed);
+        for (const Collective& c : collectives(kind, p)) {
+          SCOPED_TRACE(testing::Message() << name_of(kind) << ", " << p << " ranks, seed " << seed);
+          EXPECT_EQ(verify(c, all_ranks(p,
+                                        [&](int r) {
+                                          return make_plan({"hierarchical", 2 * 4096}, call_of(c, p, r), tree, r);
+                                        })),
+                    "");
+        }
+      }
+}
+
+// 2 leaves of 2 nodes of 2: what leaves a node, and what leaves a leaf.
+TEST(AnyTree, TheUpperLinksCarryLeast) {
+  const GroupTree tree{{{0, 0, 1, 1, 2, 2, 3, 3}, {0, 0, 0, 0, 1, 1, 1, 1}}};
+  const std::int64_t n = 800;
+  const Call call{.kind = CollectiveKind::kAllReduce, .size = 8, .counts = {n}};
+  for (std::size_t level : {0, 1}) {
+    std::vector<std::int64_t> leaves(4);
+    for (int r = 0; r < 8; ++r)
+      for (const Step& s : make_plan({"hierarchical", 400}, call, tree, r).steps) {
+        const auto place = [&](int m) { return tree.levels[level][static_cast<std::size_t>(m)]; };
+        if (s.kind == Step::Kind::kSend && place(s.peer) != place(r))
+          leaves[static_cast<std::size_t>(place(r))] += s.source.count;
+      }
+    // A leaf sends its partial sums of one half and the sums of the other; a node that, and the same inside its leaf.
+    for (int i = 0; i < (level == 0 ? 4 : 2); ++i)
+      EXPECT_EQ(leaves[static_cast<std::size_t>(i)], level == 0 ? n + n / 2 : n);
   }
 }
 
