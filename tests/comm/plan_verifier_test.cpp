@@ -64,8 +64,8 @@ std::vector<Collective> collectives(CollectiveKind kind, int p) {
   std::vector<Collective> list;
   switch (kind) {
     case CollectiveKind::kAllReduce:
-      for (std::int64_t n : {0, 1, 4, p - 1, 2 * p + 3, 9 * p + 4})
-        list.push_back({.kind = kind, .counts = {n}, .to = {}});
+      for (std::int64_t n : {0, 1, 4, p - 1, 2 * p + 3}) list.push_back({.kind = kind, .counts = {n}, .to = {}});
+      if (p <= 12) list.push_back({.kind = kind, .counts = {9 * p + 4}, .to = {}});  // many pieces
       break;
     case CollectiveKind::kReduceScatter:
     case CollectiveKind::kAllGather:
@@ -156,7 +156,7 @@ GroupTree random_tree(int p, std::uint64_t seed) {
 
 TEST(AnyTree, EveryHierarchicalPlanIsRight) {
   for (int p = 2; p <= kMaxRanks; p += p < 12 ? 1 : 13)
-    for (std::uint64_t seed = 0; seed < 16; ++seed)
+    for (std::uint64_t seed = 0; seed < (p < 12 ? 16 : 4); ++seed)
       for (int k = 0; k < kCollectiveKinds; ++k) {
         const auto kind = static_cast<CollectiveKind>(k);
         const auto names = algorithms(kind);
