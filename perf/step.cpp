@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -24,15 +26,25 @@ namespace {
 
 constexpr const char* kUsage = R"(bench step [CONFIG] [--section.key=value ...] [--steps=N] [--json=FILE]
 
-Times whole optimizer steps (forward, backward, clipping, AdamW) of one rank on random tokens, after one step that is
-not counted.  Without CONFIG the case is GPT-2 124M in fp32, batch 4 x 256, two threads.  Prints the median, the
+Times whole optimizer steps (forward, backward, clipping, AdamW) on random tokens, after one step that is not counted.
+Without CONFIG the case is GPT-2 124M in fp32, batch 4 x 256 a rank, two threads in all.  Prints the median, the
 spread, tokens per second, and the share of the best GEMM rate measured in the same run.
+
+Started with mpirun, on all ranks.  With parallel.data of 2 or more every second step then adds up the gradients only
+when the backward pass is over, which shows what the addition takes and how much of it is hidden otherwise.
 )";
 
 /// The case every figure of perf/README.md is about; options override it.
-const std::vector<std::string> kDefaultCase{"--model.layers=12",   "--model.width=768",   "--model.heads=12",
-                                            "--model.context=256", "--model.vocab=50257", "--parallel.microbatch=4",
-                                            "--train.batch=4",     "--run.threads=2"};
+std::vector<std::string> default_case(int ranks) {
+  return {"--model.layers=12",
+          "--model.width=768",
+          "--model.heads=12",
+          "--model.context=256",
+          "--model.vocab=50257",
+          "--parallel.microbatch=4",
+          fmt::format("--train.batch={}", 4 * ranks),
+          fmt::format("--run.threads={}", std::max(1, 2 / ranks))};
+}
 
 class RandomSamples final : public train::Samples {
  public:
@@ -71,38 +83,81 @@ double gemm_peak(kernels::Backend& backend) {
   return best;
 }
 
-struct Figures {
+/// Steps of one kind: with the addition of gradients during the backward pass, or after it.
+struct Steps {
   std::vector<double> step_ms, gradient_ms, update_ms;
+  std::vector<double> reduce_ms;  ///< waited for the addition by the rank that waited least: it came last
+};
+
+struct Figures {
+  Steps usual, apart;
+  int ranks = 1, data_ranks = 1;
+  std::string transport;
+  bool root = true;
   double gemm_peak = 0, flops_per_step = 0, loss = 0;
   std::int64_t tokens_per_step = 0;
   std::string device;
 };
 
+/// Whether a launcher of MPI programs started this process, with how many others.
+int launched_ranks() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"})
+    if (const char* value = std::getenv(name)) return std::max(1, std::atoi(value));
+  return 1;
+}
+
+/// The schedule with every addition of gradients moved behind everything else.
+std::vector<parallel::Action> additions_last(std::vector<parallel::Action> schedule) {
+  std::stable_partition(schedule.begin(), schedule.end(),
+                        [](const parallel::Action& a) { return a.kind != parallel::ActionKind::kReduceBucket; });
+  return schedule;
+}
+
 Figures measure(const config::Config& config, int steps) {
   Figures f;
-  comm::run_loopback(1, [&](comm::World& world) {
+  const auto on_ranks = [](const std::function<void(comm::World&)>& body) {
+    if (launched_ranks() == 1) return comm::run_loopback(1, body);
+    const auto world = comm::make_mpi_world();
+    body(*world);
+  };
+  on_ranks([&](comm::World& world) {
     job::Job job(world, "bench", config, "");
     const auto team = job.assemble(config.model.vocab, job::Purpose::kTrain);
+    if (!team) throw UsageError("bench step: {} ranks are more than the mesh has; start fewer", world.size());
     team->stage->init_params(static_cast<std::uint64_t>(config.run.seed));
     RandomSamples samples(config.model.vocab);
     train::Trainer trainer(job, *team, samples);
+    f.ranks = world.size();
+    f.data_ranks = team->mesh.shape().data;
+    f.root = job.root();
+    f.transport = world.transport_name();
     f.device = job.backend->describe();
     f.tokens_per_step = team->layout.tokens_per_batch();
     f.flops_per_step = model::flops_per_token(team->layout.model) * static_cast<double>(f.tokens_per_step);
     f.gemm_peak = gemm_peak(*job.backend);
-    for (int step = 0; step <= steps; ++step) {
+    const std::vector<parallel::Action> usual = trainer.schedule, apart = additions_last(usual);
+    const bool both = f.data_ranks > 1;
+    const auto over_ranks = [&](double mine, comm::ReduceOp op) {
+      return comm::all_reduce_value(*job.everyone, mine, op, "a time");
+    };
+    for (int step = 0; step <= steps * (both ? 2 : 1); ++step) {
       train::StepReport report;
+      const bool is_apart = both && step % 2 == 0;
+      trainer.schedule = is_apart ? apart : usual;
+      job.everyone->barrier("the start of a step");
       const double begin = now();
       const train::StepShare share = trainer.compute_gradients(step, report);
-      const double gradients = milliseconds_since(begin);
+      const double gradients = milliseconds_since(begin), waited = report.reduce_wait * 1e3;
       const train::StepTotals totals = train::agree_on_step(job, step, share);
       trainer.apply_update(step, totals, report);
-      const double whole = milliseconds_since(begin);
+      const double whole = over_ranks(milliseconds_since(begin), comm::ReduceOp::kMax);
       f.loss = totals.loss;
       if (step == 0) continue;  // makes primitives, touches memory
-      f.step_ms.push_back(whole);
-      f.gradient_ms.push_back(gradients);
-      f.update_ms.push_back(whole - gradients);
+      Steps& s = is_apart ? f.apart : f.usual;
+      s.step_ms.push_back(whole);
+      s.gradient_ms.push_back(gradients);
+      s.update_ms.push_back(whole - gradients);
+      s.reduce_ms.push_back(over_ranks(waited, comm::ReduceOp::kMin));
     }
   });
   return f;
@@ -143,33 +198,54 @@ int bench_step(const std::vector<std::string>& words) {
       throw UsageError("{}: one config is enough\n{}", a, kUsage);
     }
   }
-  if (config_path.empty()) overrides.insert(overrides.begin(), kDefaultCase.begin(), kDefaultCase.end());
+  if (config_path.empty()) {
+    const std::vector<std::string> usual = default_case(launched_ranks());
+    overrides.insert(overrides.begin(), usual.begin(), usual.end());
+  }
   const config::Config config = config::load(config_path, overrides).config;
   if (config.model.vocab == 0)
     throw UsageError("model.vocab = 0 takes the dataset's, and there is none here; give --model.vocab=N");
 
   const Figures f = measure(config, static_cast<int>(steps));
-  const double ms = median(f.step_ms), rate = f.flops_per_step / (ms * 1e-3);
+  if (!f.root) return 0;
+  const double ms = median(f.usual.step_ms), rate = f.flops_per_step / (ms * 1e-3);
   fmt::print("{}\n{} parameters, {} tokens a step, {} steps, loss {:.4f}\n", f.device,
              format_count(static_cast<double>(model::parameter_count(plan::make_model_shape(config, 0)))),
              f.tokens_per_step, steps, f.loss);
-  print_row("step", f.step_ms);
-  print_row("forward and backward", f.gradient_ms);
-  print_row("clip and update", f.update_ms);
+  print_row("step", f.usual.step_ms);
+  print_row("forward and backward", f.usual.gradient_ms);
+  print_row("clip and update", f.usual.update_ms);
   fmt::print("  {:.1f} tokens/s, {:.1f} GFLOP/s of the model, {:.1f} % of the best GEMM ({:.1f} GFLOP/s)\n",
              static_cast<double>(f.tokens_per_step) / ms * 1e3, rate * 1e-9, 100 * rate / f.gemm_peak,
              f.gemm_peak * 1e-9);
+  // What was waited for without overlap is what the addition takes; what the step still gains counts as hidden.
+  const double addition = median(f.apart.reduce_ms), exposed = median(f.usual.reduce_ms);
+  const double gained = f.data_ranks > 1 ? median(f.apart.step_ms) - ms : 0;
+  if (f.data_ranks > 1) {
+    fmt::print("  gradients of {} data ranks over {}: adding them takes {:.1f} ms after the backward pass\n",
+               f.data_ranks, f.transport, addition);
+    fmt::print("  during it {:.1f} ms of waiting are left: {:.0f} % not hidden; the step is {:.1f} ms shorter\n",
+               exposed, 100 * exposed / addition, gained);
+  }
   if (!json_path.empty()) {
     Json j;
     j["case"] = "step";
     j["device"] = f.device;
     j["median_ms"] = ms;
-    j["min_ms"] = *std::min_element(f.step_ms.begin(), f.step_ms.end());
-    j["max_ms"] = *std::max_element(f.step_ms.begin(), f.step_ms.end());
-    j["update_ms"] = median(f.update_ms);
+    j["min_ms"] = *std::min_element(f.usual.step_ms.begin(), f.usual.step_ms.end());
+    j["max_ms"] = *std::max_element(f.usual.step_ms.begin(), f.usual.step_ms.end());
+    j["update_ms"] = median(f.usual.update_ms);
     j["tokens_per_s"] = static_cast<double>(f.tokens_per_step) / ms * 1e3;
     j["gemm_peak_flops"] = f.gemm_peak;
     j["fraction_of_gemm_peak"] = rate / f.gemm_peak;
+    j["ranks"] = f.ranks;
+    if (f.data_ranks > 1) {
+      j["transport"] = f.transport;
+      j["gradient_addition_ms"] = addition;
+      j["gradient_addition_not_hidden_ms"] = exposed;
+      j["share_not_hidden"] = exposed / addition;
+      j["step_ms_without_overlap"] = median(f.apart.step_ms);
+    }
     std::ofstream out(json_path);
     if (!(out << j.dump() << '\n').flush()) throw IoError("{} cannot be written", json_path);
   }
