@@ -139,6 +139,8 @@ class World {
   virtual void announce_failure(int exit_code, const std::string& message) noexcept = 0;
   /// The first failure another rank announced, if any.
   virtual std::optional<PeerFailure> peer_failure() = 0;
+  /// The rank that a wait of this one was in vain for; -1: none.  announce_failure tells the others of that rank.
+  virtual int blamed() const = 0;
   /// Meets all ranks a last time before the first of them exits with a code other than 0 (mpirun kills the others a
   /// second after that).  Works after failures; false when somebody did not come in time.  No communication after it.
   virtual bool last_barrier(Seconds deadline) noexcept = 0;

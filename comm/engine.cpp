@@ -117,6 +117,7 @@ bool Engine::progress() {
       if (!active_[i]->advance()) continue;
       moved = true;
       active_[i]->silence_ = Seconds::zero();
+      if (std::exchange(active_[i]->told_, false)) lifeline_.waits(-1);
     }
   } catch (const PeerLostError& e) {
     advancing_ = false;
@@ -126,6 +127,7 @@ bool Engine::progress() {
     } catch (const std::exception& known) {
       why = known.what();
     }
+    if (!lifeline_.announced()) verdict_ = PeerFailure{e.rank(), static_cast<int>(ExitCode::kPeerLost), e.reason()};
     give_up(why);
     throw CommError("{}", why);
   } catch (const std::exception& e) {
@@ -155,19 +157,30 @@ bool Engine::look(Operation& operation) {
   operation.silence_ += std::min(Seconds(now - operation.last_look_), kLongestLook);
   operation.last_look_ = now;
   const Seconds limit = std::max(operation.silence_limit_, patience);
-  if (operation.silence_ > limit) {
-    const int peer = operation.waits_for();
-    const std::string trail = Section::trail();
-    const std::string why = fmt::format(
-        "no answer from {} for {:.1f} s while waiting for {}; it died, hangs or cannot be reached: see its host and "
-        "its "
-        "log, then start the job again",
-        peer >= 0 ? peer_name(peer) : "the peers", limit.count(),
-        trail.starts_with(operation.what()) ? trail : operation.what());
-    give_up(why);
-    throw CommError("{}", why);
-  }
+  if (!operation.told_ && (operation.silence_ > limit / 2 || lifeline_.is_waited_for()))
+    if (const int peer = operation.waits_for(); peer >= 0) {
+      operation.told_ = true;
+      lifeline_.waits(peer);
+    }
+  if (operation.silence_ > limit) blame(operation, limit);
   return false;
+}
+
+void Engine::blame(const Operation& operation, Seconds limit) {
+  const int peer = operation.waits_for();
+  const int guilty = peer >= 0 ? lifeline_.suspect(peer) : -1;
+  const std::string trail = Section::trail(), what = operation.what();
+  std::string why =
+      fmt::format("no answer from {} for {:.1f} s while waiting for {}", guilty >= 0 ? peer_name(guilty) : "the peers",
+                  limit.count(), trail.starts_with(what) ? trail : what);
+  if (guilty != peer) why += fmt::format(" of {}, which waits for it in turn", peer_name(peer));
+  if (guilty >= 0)
+    verdict_ =
+        PeerFailure{guilty, static_cast<int>(ExitCode::kPeerLost),
+                    fmt::format("it gave no answer for {:.1f} s, found while waiting for {}", limit.count(), what)};
+  why += "; it died, hangs or cannot be reached: see its host and its log, then start the job again";
+  give_up(why);
+  throw CommError("{}", why);
 }
 
 void Engine::give_up(const std::string& why) noexcept {

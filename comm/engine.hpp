@@ -24,7 +24,14 @@ class Engine;
 /// A transport lost the way to a peer.  Why is better known to the lifeline, a moment later.
 class PeerLostError : public CommError {
  public:
-  using CommError::CommError;
+  PeerLostError(int rank, std::string reason, const std::string& message)
+      : CommError("{}", message), rank_(rank), reason_(std::move(reason)) {}
+  int rank() const { return rank_; }
+  const std::string& reason() const { return reason_; }  ///< the transport's words
+
+ private:
+  int rank_;
+  std::string reason_;
 };
 
 /// What an operation is called in messages, "all-reduce gradients of data group 0"; put together when somebody asks.
@@ -64,6 +71,7 @@ class Operation : public Event::State {
   const Label label_;
   const Seconds silence_limit_;
   bool done_ = false;
+  bool told_ = false;  // the others know that it takes long
   // Silence counts only while somebody looks, and a look counts for little: a rank that computed, swapped or was
   // stopped for a minute does not blame its peers for it.
   Seconds silence_{0};
@@ -98,6 +106,8 @@ class Engine {
   /// Drops one operation without blaming anybody.
   void drop(const std::shared_ptr<Operation>& operation) noexcept;
   bool failed() const { return failure_.has_value(); }
+  /// Whom this rank found missing, and what the others are told of it.
+  const std::optional<PeerFailure>& verdict() const { return verdict_; }
 
   Transport& transport() { return *transport_; }
   /// From now on messages go through another transport.  Nothing is in flight, on any rank.
@@ -112,6 +122,8 @@ class Engine {
   void ask_lifeline(Clock::time_point until);
   /// Sleeps until the transport has something, a moment at most; false where it cannot tell.
   bool nap();
+  /// Ends a wait in vain: finds who is to blame and throws.
+  [[noreturn]] void blame(const Operation& operation, Seconds limit);
   /// One look at an operation: true when complete.  Throws when things failed or it was silent for too long.
   bool look(Operation& operation);
 
@@ -123,6 +135,7 @@ class Engine {
   std::recursive_mutex mutex_;
   std::vector<std::shared_ptr<Operation>> active_;
   std::optional<std::string> failure_;
+  std::optional<PeerFailure> verdict_;
   ScratchPool scratch_;
   bool advancing_ = false;
 };

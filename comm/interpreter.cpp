@@ -16,7 +16,9 @@ bool collect(Engine& engine, Request* request, int peer, const Operation& operat
   if (failed) error = request->error();
   const bool lost = request->peer_lost();
   engine.transport().release(request);
-  if (failed && lost) throw PeerLostError("{} was lost in {}: {}", engine.peer_name(peer), operation.what(), error);
+  if (failed && lost)
+    throw PeerLostError(peer, "it was lost: " + error,
+                        fmt::format("{} was lost in {}: {}", engine.peer_name(peer), operation.what(), error));
   if (failed) throw CommError("{} in a message of {}: {}", engine.peer_name(peer), operation.what(), error);
   return true;
 }

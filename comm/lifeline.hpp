@@ -22,6 +22,12 @@ class Lifeline {
   virtual void announce(const PeerFailure& failure) = 0;
   /// Waits until every rank that is still there calls it too; true when none was missing.  Called at most once.
   virtual bool meet(Seconds deadline) = 0;
+  /// Tells the others that this rank has waited long for another one; -1: no longer.  Never blocks.
+  virtual void waits(int /*for_rank*/) {}
+  /// Somebody told that it has waited long for this rank.
+  virtual bool is_waited_for() const { return false; }
+  /// Who is to blame when this rank waits for `waited` in vain, as far as it has heard (comm/wait_graph.hpp).
+  virtual int suspect(int waited) const { return waited; }
   /// This process ends in good order; nobody is to wonder.
   virtual void leave() = 0;
 };

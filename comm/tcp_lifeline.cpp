@@ -22,7 +22,8 @@
 namespace banyan::comm {
 namespace {
 
-constexpr int kBranches = 8;
+constexpr int kBranches = 8;                       // as in upper_rank
+constexpr std::chrono::milliseconds kAnswer{700};  // who waits looks at its connections every few milliseconds
 constexpr std::size_t kLongestText = 8192;
 constexpr Seconds kFarewell{1.0};
 
@@ -77,11 +78,7 @@ std::vector<std::string> own_addresses() {
 }  // namespace
 
 TcpLifeline::TcpLifeline(int rank, int size, std::string key)
-    : rank_(rank),
-      size_(size),
-      upper_(rank == 0 ? -1 : (rank - 1) / kBranches),
-      first_lower_(rank * kBranches + 1),
-      key_(std::move(key)) {
+    : rank_(rank), size_(size), upper_(upper_rank(rank)), first_lower_(rank * kBranches + 1), key_(std::move(key)) {
   lowers_ = std::clamp(size_ - first_lower_, 0, kBranches);
   links_.resize(static_cast<std::size_t>(lowers_ + (rank_ > 0)));
   for (std::size_t i = 0; i < links_.size(); ++i)
@@ -244,6 +241,17 @@ void TcpLifeline::understand(Link& link) {
       case Kind::kBye:
         link.bye = true;
         break;
+      case Kind::kWaits:
+        queue(link, Kind::kHeard, rank_, 0, {});
+        note_wait(header.rank, header.code, link.rank);
+        break;
+      case Kind::kHeard:
+        link.asked.reset();
+        if (std::exchange(link.silent, false)) note_silence(link.rank, false, rank_);
+        break;
+      case Kind::kSilent:
+        note_silence(header.rank, header.code != 0, link.rank);
+        break;
       case Kind::kHello:
         break;
     }
@@ -257,13 +265,50 @@ void TcpLifeline::lose(Link& link) {
 }
 
 void TcpLifeline::hear(const PeerFailure& failure, int from_rank) {
-  if (!announced_ && failure.rank != rank_) announced_ = failure;
+  // Word of this rank itself comes from others who gave it up.
+  if (!announced_ && from_rank >= 0) announced_ = failure;
   if (std::exchange(told_, true)) return;
   for (Link& link : links_)
     if (link.rank != from_rank) queue(link, Kind::kFailure, failure.rank, failure.code, failure.message);
 }
 
+void TcpLifeline::note_wait(int rank, int for_rank, int from_rank) {
+  if (for_rank < 0)
+    graph_.waits_for.erase(rank);
+  else
+    graph_.waits_for[rank] = for_rank;
+  for (Link& link : links_) {
+    if (link.rank == from_rank || link.fd < 0) continue;
+    queue(link, Kind::kWaits, rank, for_rank, {});
+    if (!link.asked) link.asked = Clock::now();
+  }
+}
+
+void TcpLifeline::note_silence(int rank, bool silent, int from_rank) {
+  if (silent)
+    graph_.silent.insert(rank);
+  else
+    graph_.silent.erase(rank);
+  for (Link& link : links_)
+    if (link.rank != from_rank && link.rank != rank) queue(link, Kind::kSilent, rank, silent, {});
+}
+
+void TcpLifeline::watch_answers() {
+  for (Link& link : links_) {
+    if (!link.asked || link.silent || link.fd < 0 || Clock::now() < *link.asked + kAnswer) continue;
+    link.silent = true;
+    note_silence(link.rank, true, rank_);
+  }
+}
+
+void TcpLifeline::waits(int for_rank) { note_wait(rank_, for_rank, rank_); }
+
+bool TcpLifeline::is_waited_for() const {
+  return std::any_of(graph_.waits_for.begin(), graph_.waits_for.end(), [&](auto& w) { return w.second == rank_; });
+}
+
 void TcpLifeline::poll() {
+  watch_answers();
   std::array<pollfd, kBranches + 1> fds;
   std::size_t n = 0;
   for (const Link& link : links_)

@@ -6,6 +6,9 @@
 //   failure  rank left with code; text: why.  Passed on to all other connections, the first one only.
 //   here     to the upper rank: all ranks below have come to leave; code 1: none is missing
 //   go       to the lower ranks: all have come; code as above
+//   waits    rank has waited long for rank `code` (-1: no longer).  Passed on to all other connections.
+//   heard    answers waits: this process looks at its connections
+//   silent   rank does not answer its neighbour (code 1), or does again (0).  Passed on likewise.
 //   bye      this process ends in good order
 #pragma once
 
@@ -16,6 +19,7 @@
 #include <vector>
 
 #include "comm/lifeline.hpp"
+#include "comm/wait_graph.hpp"
 
 namespace banyan::comm {
 
@@ -35,10 +39,13 @@ class TcpLifeline final : public Lifeline {
   const std::optional<PeerFailure>& announced() const override { return announced_; }
   void announce(const PeerFailure& failure) override;
   bool meet(Seconds deadline) override;
+  void waits(int for_rank) override;
+  bool is_waited_for() const override;
+  int suspect(int waited) const override { return culprit(graph_, rank_, waited); }
   void leave() override;
 
  private:
-  enum class Kind : std::uint32_t { kHello = 0x62790001, kFailure, kHere, kGo, kBye };
+  enum class Kind : std::uint32_t { kHello = 0x62790002, kFailure, kHere, kGo, kBye, kWaits, kHeard, kSilent };
   struct Header {
     Kind kind;
     std::int32_t rank, code;
@@ -50,6 +57,8 @@ class TcpLifeline final : public Lifeline {
     std::string in = {}, out = {};  ///< bytes not yet understood, not yet sent
     std::optional<bool> here = {};  ///< it and all below it have come; whether none is missing
     bool bye = false;
+    std::optional<Clock::time_point> asked = {};  ///< the first word that it has not answered
+    bool silent = false;
   };
 
   bool connect_upper(const std::string& address, Clock::time_point end);
@@ -65,6 +74,9 @@ class TcpLifeline final : public Lifeline {
   void understand(Link& link);
   void lose(Link& link);
   void hear(const PeerFailure& failure, int from_rank);
+  void note_wait(int rank, int for_rank, int from_rank);
+  void note_silence(int rank, bool silent, int from_rank);
+  void watch_answers();
   void flush_all(Clock::time_point end);
 
   const int rank_, size_, upper_, first_lower_;
@@ -74,6 +86,7 @@ class TcpLifeline final : public Lifeline {
   std::string address_;
   std::vector<Link> links_;  ///< upper first (except at the root), then the lower ones
   std::optional<PeerFailure> announced_;
+  WaitGraph graph_;
   bool told_ = false;     ///< a failure was passed on
   bool leaving_ = false;  ///< in meet()
   std::optional<bool> go_;

@@ -77,11 +77,14 @@ void WorldBase::announce_failure(int exit_code, const std::string& message) noex
   try {
     lifeline_->poll();
     // Who leaves because another one failed has nothing to add.
-    if (!lifeline_->announced()) lifeline_->announce({rank(), exit_code, message});
+    if (lifeline_->announced()) return;
+    lifeline_->announce(engine_->verdict() ? *engine_->verdict() : PeerFailure{rank(), exit_code, message});
   } catch (const std::exception&) {
     // The others will notice the silence.
   }
 }
+
+int WorldBase::blamed() const { return engine_->verdict() ? engine_->verdict()->rank : -1; }
 
 std::optional<PeerFailure> WorldBase::peer_failure() {
   const std::lock_guard lock(engine_->mutex());

@@ -30,6 +30,7 @@ class WorldBase : public World {
   std::unique_ptr<Communicator> group(std::vector<int> world_ranks, int id, std::string name) override;
   void announce_failure(int exit_code, const std::string& message) noexcept override;
   std::optional<PeerFailure> peer_failure() override;
+  int blamed() const override;
   bool last_barrier(Seconds deadline) noexcept override;
   [[noreturn]] void abort(int exit_code) override;
 

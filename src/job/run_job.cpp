@@ -87,6 +87,7 @@ void fail(comm::World& world, const Job* job, Ending& ending) {
     ending.peer = peer->rank;
   } else {
     world.announce_failure(static_cast<int>(ending.code), ending.message);
+    ending.peer = world.blamed();
   }
   if (world.rank() == 0) {
     if (peer)
