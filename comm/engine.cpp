@@ -25,9 +25,15 @@ Seconds PatienceScope::current() { return patience; }
 Operation::Operation(Engine& engine, Label label, Seconds silence)
     : engine_(engine), label_(std::move(label)), silence_limit_(silence) {}
 
+// Whoever asks in what a failure was noticed finds the operation, though it opens no section before it takes long.
 bool Operation::test() {
   const std::lock_guard lock(engine_.mutex_);
-  return engine_.look(*this);
+  try {
+    return engine_.look(*this);
+  } catch (...) {
+    const Section section(what());
+    throw;
+  }
 }
 
 void Operation::wait() {

@@ -71,6 +71,24 @@ std::string Group::peer_name(int member) const {
   return engine_.peer_name(world_ranks_.at(static_cast<std::size_t>(member)));
 }
 
+void Group::progress() {
+  try {
+    engine_.progress();
+  } catch (...) {
+    const Section section("messages of " + *name_);
+    throw;
+  }
+}
+
+void Group::start(const std::shared_ptr<Operation>& operation) {
+  try {
+    engine_.start(operation);
+  } catch (...) {
+    const Section section(operation->what());
+    throw;
+  }
+}
+
 void Group::remember(std::shared_ptr<Operation> operation) {
   if (operation->done()) return;
   if (in_flight_.size() >= 64 && in_flight_.size() == in_flight_.capacity())
@@ -123,7 +141,7 @@ Event Group::execute(const char* call, std::string_view what, Execution executio
   execution.first_number = static_cast<std::uint32_t>(sequence / kSequences) * kNumberStride;
   auto operation =
       std::make_shared<PlanOperation>(engine_, std::move(execution), label(call, what), options_.peer_timeout);
-  engine_.start(operation);
+  start(operation);
   if (operation->done()) return {};
   same_tag = operation;
   remember(operation);
@@ -133,11 +151,11 @@ Event Group::execute(const char* call, std::string_view what, Execution executio
 // Little data among ranks that are all there takes less time than putting an operation up: that is looked for first.
 Event Group::execute_on_window(const char* call, std::string_view what, Execution execution) {
   const std::lock_guard lock(engine_.mutex());
-  if (engine_.failed() || ++quick_ % kQuickPerLook == 0) engine_.progress();
   if (!window_) window_ = std::make_shared<SharedWindow>(options_.arenas, rank_, options_.window_key);
   const bool quick = execution.output.bytes() + execution.input.bytes() <= kQuickBytes;
   WindowRun run(engine_, std::move(execution), window_);
   try {
+    if (engine_.failed() || ++quick_ % kQuickPerLook == 0) engine_.progress();
     for (int i = 0; quick && i < kQuickLooks; ++i) {
       if (!run.advance()) spin_once();
       if (run.done()) return {};
@@ -147,7 +165,7 @@ Event Group::execute_on_window(const char* call, std::string_view what, Executio
     throw;
   }
   auto operation = std::make_shared<WindowOperation>(engine_, std::move(run), label(call, what), options_.peer_timeout);
-  engine_.start(operation);
+  start(operation);
   if (operation->done()) return {};
   remember(operation);
   return Event(operation);
@@ -236,7 +254,7 @@ Event Group::message(bool sends, ConstView view, int peer, int channel, std::str
   if (channel < 0 || channel > kMaxChannel)
     throw BugError("{}: channel {} is not in 0 .. {}", *name_, channel, kMaxChannel);
   const std::lock_guard lock(engine_.mutex());
-  if (engine_.failed()) engine_.progress();  // throws why
+  if (engine_.failed()) progress();  // throws why
   const std::uint64_t stream =
       static_cast<std::uint64_t>(peer) << 11 | static_cast<std::uint64_t>(channel) << 1 | sends;
   std::uint32_t& sequence = streams_[stream];
@@ -260,7 +278,7 @@ Event Group::message(bool sends, ConstView view, int peer, int channel, std::str
   }
   auto operation = std::make_shared<MessageOperation>(
       engine_, std::move(requests), message.peer, label(sends ? "send of" : "receive of", what), options_.peer_timeout);
-  engine_.start(operation);
+  start(operation);
   if (operation->done()) return {};
   remember(operation);
   return Event(operation);

@@ -48,7 +48,7 @@ class Group final : public Communicator {
   void barrier(std::string_view what) override;
   Event send(Queue q, ConstView in, int peer, int channel, std::string_view what) override;
   Event receive(Queue q, View out, int peer, int channel, std::string_view what) override;
-  void progress() override { engine_.progress(); }
+  void progress() override;
 
  private:
   using Kind = CollectiveKind;
@@ -58,6 +58,7 @@ class Group final : public Communicator {
   Event execute_on_window(const char* call, std::string_view what, Execution execution);
   Event message(bool sends, ConstView view, int peer, int channel, std::string_view what);
   Label label(const char* call, std::string_view what) const { return {call, std::string(what), name_}; }
+  void start(const std::shared_ptr<Operation>& operation);
   void remember(std::shared_ptr<Operation> operation);
 
   // Immutable after construction.
