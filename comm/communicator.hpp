@@ -30,6 +30,8 @@
 
 namespace banyan::comm {
 
+struct GroupPlans;
+
 enum class ReduceOp : std::uint8_t { kSum, kMax, kMin };
 
 /// out = a op b, element by element; out may be a or b.  Injected so that comm knows no device
@@ -73,6 +75,11 @@ class Communicator {
   // that channel; both give the same number of bytes.  A send may complete only when its receive is posted.
   virtual Event send(Queue q, ConstView in, int peer, int channel, std::string_view what) = 0;
   virtual Event receive(Queue q, View out, int peer, int channel, std::string_view what) = 0;
+
+  /// From now on collectives go by these plans (comm/plan_book.hpp) instead of those of comm/plans/choose.  Called by
+  /// all members at the same point with nothing of this communicator in flight.  ConfigError for what cannot be had
+  /// here.
+  virtual void use_plans(const GroupPlans& plans) = 0;
 
   /// Advances everything in flight on this communicator's transport; never blocks.
   virtual void progress() = 0;
@@ -124,9 +131,12 @@ class World {
   virtual int size() const = 0;
   virtual const std::string& host(int rank) const = 0;  ///< host name of any rank
   virtual int node(int rank) const = 0;                 ///< number of the node it sits on, 0 ..
+  virtual int leaf(int rank) const = 0;                 ///< number of the switch its node hangs from; 0 if unknown
   virtual int local_rank() const = 0;                   ///< number among the ranks of this node
   virtual int local_size() const = 0;
   virtual std::string transport_name() const = 0;
+  /// Whether ranks of one node share memory for collectives.
+  virtual bool shares_memory() const = 0;
   /// Deadlines and injected functions for communicators made from now on.  Called by all ranks at the same point, while
   /// nothing is in flight.
   virtual void configure(const WorldOptions& options, ReduceFunction reduce, CopyFunction copy) = 0;

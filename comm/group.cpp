@@ -40,6 +40,10 @@ void check_counts(std::span<const std::int64_t> counts, int size, std::string_vi
 // Plans read their input through a View; only a reduce-scatter, whose caller hands in a View, writes to it.
 View readable(const ConstView& v) { return View(const_cast<std::byte*>(v.data), v.dtype, {v.count()}, v.kind); }
 
+// Stands for a collective that is left to the library.
+const std::shared_ptr<const Plan> kLibrary =
+    std::make_shared<const Plan>(Plan{.name = std::string(kNative), .steps = {}});
+
 }  // namespace
 
 Group::Group(Engine& engine, GroupOptions options, std::vector<int> world_ranks, int id, std::string name)
@@ -99,32 +103,88 @@ void Group::remember(std::shared_ptr<Operation> operation) {
   in_flight_.push_back(std::move(operation));
 }
 
-std::shared_ptr<const Plan> Group::plan(Kind kind, std::size_t element_bytes, int root,
-                                        std::span<const std::int64_t> counts, std::span<const std::int64_t> in_counts) {
-  const auto make = [&]() -> Plan {
-    const Call call{.kind = kind,
-                    .size = size(),
-                    .counts = {counts.begin(), counts.end()},
-                    .in_counts = {in_counts.begin(), in_counts.end()},
-                    .root = root,
-                    .element_bytes = element_bytes};
-    const bool window = !options_.arenas.empty();
-    Plan plan = make_plan(choose(call, window), call, {}, rank_);
-    return window ? plan : to_messages(std::move(plan));
+void Group::use_plans(const GroupPlans& plans) {
+  if (plans.size != size()) throw BugError("{}: plans for {} members, the group has {}", *name_, plans.size, size());
+  bool native = false;
+  for (const auto& ranges : plans.ranges)
+    native |= std::any_of(ranges.begin(), ranges.end(), [](const auto& r) { return r.recipe.algorithm == kNative; });
+  const std::lock_guard lock(engine_.mutex());
+  if (engine_.failed()) engine_.progress();  // throws why
+  if (native && !native_ && size() > 1) {
+    if (!options_.native) throw BugError("{}: no library for collectives was given", *name_);
+    native_ = options_.native(world_ranks_, id_);
+  }
+  chosen_ = plans;
+  plans_.clear();
+  recent_ = {};
+}
+
+Recipe Group::recipe(const Call& call) const {
+  return chosen_ ? chosen_->recipe(call.kind, total_bytes(call)) : choose(call, !options_.arenas.empty());
+}
+
+std::shared_ptr<const Plan> Group::make(const Recipe& recipe, const Call& call) const {
+  if (recipe.algorithm == kNative && native_) return kLibrary;
+  // A group of one has nobody to ask the library with.
+  const bool window = !options_.arenas.empty();
+  const Recipe done = recipe.algorithm == kNative ? choose(call, window) : recipe;
+  Plan plan = make_plan(done, call, chosen_ ? chosen_->tree : GroupTree{}, rank_);
+  return std::make_shared<const Plan>(window ? std::move(plan) : to_messages(std::move(plan)));
+}
+
+Call Group::call(const Asked& asked) const {
+  return {.kind = asked.kind,
+          .size = size(),
+          .counts = {asked.counts.begin(), asked.counts.end()},
+          .in_counts = {asked.in_counts.begin(), asked.in_counts.end()},
+          .root = asked.root,
+          .element_bytes = asked.element_bytes};
+}
+
+std::shared_ptr<const Plan> Group::plan(const Asked& asked) {
+  const auto fresh = [&] {
+    const Call c = call(asked);
+    return make(recipe(c), c);
   };
   // Counts known at run time hardly come twice.
-  if (kind == Kind::kAllToAll) return std::make_shared<const Plan>(make());
-  Recent& recent = recent_[static_cast<std::size_t>(kind)];
-  if (recent.plan && recent.element_bytes == element_bytes && recent.root == root &&
-      std::equal(counts.begin(), counts.end(), recent.counts.begin(), recent.counts.end()))
+  if (asked.kind == Kind::kAllToAll) return fresh();
+  Recent& recent = recent_[static_cast<std::size_t>(asked.kind)];
+  if (recent.plan && recent.element_bytes == asked.element_bytes && recent.root == asked.root &&
+      std::equal(asked.counts.begin(), asked.counts.end(), recent.counts.begin(), recent.counts.end()))
     return recent.plan;
-  recent = {element_bytes, root, {counts.begin(), counts.end()}, {}};
-  std::vector<std::int64_t> key{static_cast<std::int64_t>(kind), static_cast<std::int64_t>(element_bytes), root};
-  key.insert(key.end(), counts.begin(), counts.end());
+  recent = {asked.element_bytes, asked.root, {asked.counts.begin(), asked.counts.end()}, {}};
+  std::vector<std::int64_t> key{static_cast<std::int64_t>(asked.kind), static_cast<std::int64_t>(asked.element_bytes),
+                                asked.root};
+  key.insert(key.end(), asked.counts.begin(), asked.counts.end());
   const auto found = plans_.find(key);
   if (found != plans_.end()) return recent.plan = found->second;
   if (plans_.size() >= kPlansKept) plans_.clear();
-  return recent.plan = plans_[key] = std::make_shared<const Plan>(make());
+  return recent.plan = plans_[key] = fresh();
+}
+
+Event Group::collective(const Asked& asked, std::string_view what, Execution execution) {
+  const char* name = name_of(asked.kind).data();  // of a literal
+  execution.plan = plan(asked);
+  if (execution.plan != kLibrary) return execute(name, what, std::move(execution));
+  Call c = call(asked);
+  NativeCall native{.kind = c.kind,
+                    .input = execution.input,
+                    .output = execution.output,
+                    .counts = c.counts,
+                    .in_counts = c.in_counts,
+                    .root = c.root,
+                    .op = execution.op};
+  if (!native_->takes(native)) {
+    execution.plan = make(choose(c, !options_.arenas.empty()), c);
+    return execute(name, what, std::move(execution));
+  }
+  const std::lock_guard lock(engine_.mutex());
+  if (engine_.failed()) engine_.progress();  // throws why
+  auto operation = native_->make(engine_, std::move(native), label(name, what), options_.peer_timeout);
+  engine_.start(operation);
+  if (operation->done()) return {};
+  remember(operation);
+  return Event(operation);
 }
 
 Event Group::execute(const char* call, std::string_view what, Execution execution) {
@@ -175,13 +235,8 @@ Event Group::all_reduce(Queue q, View inout, ReduceOp op, std::string_view what)
   check_view(inout, inout.count(), "all-reduce");
   if (!options_.reduce) throw BugError("all-reduce before World::configure gave a reduction");
   const std::int64_t count = inout.count();
-  return execute("all-reduce", what,
-                 {.plan = plan(Kind::kAllReduce, size_of(inout.dtype), 0, {&count, 1}),
-                  .tag = {},
-                  .input = {},
-                  .output = inout,
-                  .op = op,
-                  .queue = q});
+  return collective({Kind::kAllReduce, size_of(inout.dtype), 0, {&count, 1}}, what,
+                    {.plan = {}, .tag = {}, .input = {}, .output = inout, .op = op, .queue = q});
 }
 
 Event Group::reduce_scatter(Queue q, View out, View in_scratch, std::span<const std::int64_t> counts, ReduceOp op,
@@ -192,13 +247,8 @@ Event Group::reduce_scatter(Queue q, View out, View in_scratch, std::span<const 
   if (out.dtype != in_scratch.dtype)
     throw BugError("reduce-scatter from {} to {}", name_of(in_scratch.dtype), name_of(out.dtype));
   if (!options_.reduce) throw BugError("reduce-scatter before World::configure gave a reduction");
-  return execute("reduce-scatter", what,
-                 {.plan = plan(Kind::kReduceScatter, size_of(out.dtype), 0, counts),
-                  .tag = {},
-                  .input = in_scratch,
-                  .output = out,
-                  .op = op,
-                  .queue = q});
+  return collective({Kind::kReduceScatter, size_of(out.dtype), 0, counts}, what,
+                    {.plan = {}, .tag = {}, .input = in_scratch, .output = out, .op = op, .queue = q});
 }
 
 Event Group::all_gather(Queue q, View out, ConstView in, std::span<const std::int64_t> counts, std::string_view what) {
@@ -206,12 +256,8 @@ Event Group::all_gather(Queue q, View out, ConstView in, std::span<const std::in
   check_view(in, counts[static_cast<std::size_t>(rank_)], "all-gather");
   check_view(out, sum(counts), "all-gather");
   if (out.dtype != in.dtype) throw BugError("all-gather from {} to {}", name_of(in.dtype), name_of(out.dtype));
-  return execute("all-gather", what,
-                 {.plan = plan(Kind::kAllGather, size_of(out.dtype), 0, counts),
-                  .tag = {},
-                  .input = readable(in),
-                  .output = out,
-                  .queue = q});
+  return collective({Kind::kAllGather, size_of(out.dtype), 0, counts}, what,
+                    {.plan = {}, .tag = {}, .input = readable(in), .output = out, .queue = q});
 }
 
 Event Group::all_to_all_v(Queue q, View out, std::span<const std::int64_t> out_counts, ConstView in,
@@ -224,29 +270,20 @@ Event Group::all_to_all_v(Queue q, View out, std::span<const std::int64_t> out_c
   const auto self = static_cast<std::size_t>(rank_);
   if (out_counts[self] != in_counts[self])
     throw BugError("all-to-all: {} elements to itself, {} from itself", in_counts[self], out_counts[self]);
-  return execute("all-to-all", what,
-                 {.plan = plan(Kind::kAllToAll, size_of(out.dtype), 0, out_counts, in_counts),
-                  .tag = {},
-                  .input = readable(in),
-                  .output = out,
-                  .queue = q});
+  return collective({Kind::kAllToAll, size_of(out.dtype), 0, out_counts, in_counts}, what,
+                    {.plan = {}, .tag = {}, .input = readable(in), .output = out, .queue = q});
 }
 
 Event Group::broadcast(Queue q, View inout, int root, std::string_view what) {
   check_view(inout, inout.count(), "broadcast");
   if (root < 0 || root >= size()) throw BugError("broadcast from rank {} of {}", root, size());
   const std::int64_t count = inout.count();
-  return execute("broadcast", what,
-                 {.plan = plan(Kind::kBroadcast, size_of(inout.dtype), root, {&count, 1}),
-                  .tag = {},
-                  .input = {},
-                  .output = inout,
-                  .queue = q});
+  return collective({Kind::kBroadcast, size_of(inout.dtype), root, {&count, 1}}, what,
+                    {.plan = {}, .tag = {}, .input = {}, .output = inout, .queue = q});
 }
 
 void Group::barrier(std::string_view what) {
-  execute("barrier", what, {.plan = plan(Kind::kBarrier, 1, 0, {}), .tag = {}, .input = {}, .output = {}, .queue = {}})
-      .wait();
+  collective({Kind::kBarrier, 1, 0}, what, {.plan = {}, .tag = {}, .input = {}, .output = {}, .queue = {}}).wait();
 }
 
 Event Group::message(bool sends, ConstView view, int peer, int channel, std::string_view what) {

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -12,6 +14,8 @@
 #include "comm/communicator.hpp"
 #include "comm/engine.hpp"
 #include "comm/interpreter.hpp"
+#include "comm/native.hpp"
+#include "comm/plan_book.hpp"
 #include "comm/plans/plan.hpp"
 #include "comm/shared/window.hpp"
 
@@ -25,6 +29,8 @@ struct GroupOptions {
   /// Of the members, where all of them share a node: collectives go through a window in them, found by the key.
   std::vector<std::shared_ptr<Arena>> arenas = {};
   std::uint64_t window_key = 0;
+  /// Makes the library's own collectives of these world ranks and group id, together with the other members.
+  std::function<std::unique_ptr<NativeCollectives>(const std::vector<int>&, int)> native = {};
 };
 
 class Group final : public Communicator {
@@ -48,12 +54,24 @@ class Group final : public Communicator {
   void barrier(std::string_view what) override;
   Event send(Queue q, ConstView in, int peer, int channel, std::string_view what) override;
   Event receive(Queue q, View out, int peer, int channel, std::string_view what) override;
+  void use_plans(const GroupPlans& plans) override;
   void progress() override;
 
  private:
   using Kind = CollectiveKind;
-  std::shared_ptr<const Plan> plan(Kind kind, std::size_t element_bytes, int root, std::span<const std::int64_t> counts,
-                                   std::span<const std::int64_t> in_counts = {});
+  /// A Call without memory of its own.
+  struct Asked {
+    Kind kind;
+    std::size_t element_bytes;
+    int root;
+    std::span<const std::int64_t> counts = {}, in_counts = {};
+  };
+  Call call(const Asked& asked) const;
+  Recipe recipe(const Call& call) const;
+  std::shared_ptr<const Plan> make(const Recipe& recipe, const Call& call) const;
+  std::shared_ptr<const Plan> plan(const Asked& asked);
+  /// By the plan, or the library, that the group's plans name.
+  Event collective(const Asked& asked, std::string_view what, Execution execution);
   Event execute(const char* call, std::string_view what, Execution execution);
   Event execute_on_window(const char* call, std::string_view what, Execution execution);
   Event message(bool sends, ConstView view, int peer, int channel, std::string_view what);
@@ -76,6 +94,8 @@ class Group final : public Communicator {
   std::unordered_map<std::uint64_t, std::uint32_t> streams_;  ///< messages so far, by peer, channel and direction
   std::array<std::weak_ptr<Operation>, kSequences> by_sequence_;
   std::vector<std::weak_ptr<Operation>> in_flight_;  ///< given up by the destructor
+  std::optional<GroupPlans> chosen_;                 ///< without: what choose() says
+  std::unique_ptr<NativeCollectives> native_;        ///< made when plans first name it
   std::map<std::vector<std::int64_t>, std::shared_ptr<const Plan>> plans_;
   struct Recent {
     std::size_t element_bytes = 0;

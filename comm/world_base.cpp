@@ -52,10 +52,15 @@ Transport& WorldBase::choose_transport(const WorldOptions& options) {
   return *transport_;
 }
 
+std::unique_ptr<NativeCollectives> WorldBase::native_collectives(const std::vector<int>&, int) {
+  throw ConfigError("ranks that are threads have no MPI library; use another algorithm than {} for collectives", "mpi");
+}
+
 std::unique_ptr<Communicator> WorldBase::group(std::vector<int> world_ranks, int id, std::string name) {
   if (id > kMaxGroupId) throw BugError("{}: group id {} is not in 0 .. {}", name, id, kMaxGroupId);
   GroupOptions group{.peer_timeout = options_.peer_timeout, .reduce = reduce_, .copy = copy_};
-  if (options_.shared_memory && memory_ && world_ranks.size() > 1) {
+  group.native = [this](const std::vector<int>& ranks, int of) { return native_collectives(ranks, of); };
+  if (shares_memory() && world_ranks.size() > 1) {
     std::uint64_t key = rng::mix(static_cast<std::uint64_t>(id));
     for (int r : world_ranks) {
       key = rng::mix(key, static_cast<std::uint64_t>(r));

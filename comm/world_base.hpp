@@ -10,6 +10,7 @@
 #include "comm/communicator.hpp"
 #include "comm/engine.hpp"
 #include "comm/lifeline.hpp"
+#include "comm/native.hpp"
 #include "comm/shared/arena.hpp"
 
 namespace banyan::comm {
@@ -23,9 +24,11 @@ class WorldBase : public World {
   int size() const override { return transport_->size(); }
   const std::string& host(int rank) const override { return places_.at(static_cast<std::size_t>(rank)).host; }
   int node(int rank) const override { return places_.at(static_cast<std::size_t>(rank)).node; }
+  int leaf(int rank) const override { return places_.at(static_cast<std::size_t>(rank)).leaf; }
   int local_rank() const override { return local_rank_; }
   int local_size() const override { return local_size_; }
   std::string transport_name() const override { return engine_->transport().name(); }
+  bool shares_memory() const override { return options_.shared_memory && memory_ != nullptr; }
   void configure(const WorldOptions& options, ReduceFunction reduce, CopyFunction copy) override;
   std::unique_ptr<Communicator> group(std::vector<int> world_ranks, int id, std::string name) override;
   void announce_failure(int exit_code, const std::string& message) noexcept override;
@@ -38,6 +41,7 @@ class WorldBase : public World {
   struct Place {
     std::string host;
     int node = 0;
+    int leaf = 0;
   };
   WorldBase(std::unique_ptr<Transport> transport, std::unique_ptr<Lifeline> lifeline, std::vector<Place> places);
   Engine& engine() { return *engine_; }
@@ -48,6 +52,9 @@ class WorldBase : public World {
   virtual Transport& choose_transport(const WorldOptions& options);
   /// The arenas of this rank's node; called by all ranks together.  nullptr unless it works on all of them.
   virtual std::unique_ptr<NodeMemory> share_memory(const WorldOptions& options) = 0;
+  /// The library's own collectives for a group of these ranks; called by exactly them, with nothing in flight.
+  /// ConfigError where there are none.
+  virtual std::unique_ptr<NativeCollectives> native_collectives(const std::vector<int>& world_ranks, int id);
   /// The one it was made with.
   Transport& first_transport() { return *transport_; }
   const WorldOptions& options() const { return options_; }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -14,7 +15,9 @@
 
 #include "comm/communicator.hpp"
 #include "comm/group.hpp"
+#include "comm/group_tree.hpp"
 #include "comm/mpi/mpi_transport.hpp"
+#include "comm/mpi/native_collectives.hpp"
 #include "comm/tcp_lifeline.hpp"
 #if BANYAN_WITH_UCX
 #include "comm/ucx/ucx_transport.hpp"
@@ -69,6 +72,21 @@ class MpiWorld final : public WorldBase {
     }
   }
 
+  // Where Slurm says the switches are; names too long to tell count as unknown.
+  static std::vector<std::string> gather_leaves(int size) {
+    using Name = std::array<char, 256>;
+    const char *address = std::getenv("SLURM_TOPOLOGY_ADDR"), *pattern = std::getenv("SLURM_TOPOLOGY_ADDR_PATTERN");
+    const std::string leaf = address && pattern ? leaf_name(address, pattern) : "";
+    Name mine{};
+    if (leaf.size() < mine.size()) std::copy(leaf.begin(), leaf.end(), mine.begin());
+    std::vector<Name> all(static_cast<std::size_t>(size));
+    check_mpi(MPI_Allgather(mine.data(), sizeof(Name), MPI_BYTE, all.data(), sizeof(Name), MPI_BYTE, MPI_COMM_WORLD),
+              "MPI_Allgather");
+    std::vector<std::string> leaves;
+    for (const Name& name : all) leaves.emplace_back(name.data());
+    return leaves;
+  }
+
   // Reads what the constructor needs from all ranks; blocking calls are fine before anything is under way.
   static std::vector<Place> gather_places(int size) {
     using HostName = std::array<char, MPI_MAX_PROCESSOR_NAME>;
@@ -95,10 +113,11 @@ class MpiWorld final : public WorldBase {
     std::sort(nodes.begin(), nodes.end());
     nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
 
+    const std::vector<int> leaves = number_places(gather_leaves(size));
     std::vector<Place> places;
     for (std::size_t r = 0; r < hosts.size(); ++r) {
       const auto node = std::lower_bound(nodes.begin(), nodes.end(), leaders[r]) - nodes.begin();
-      places.push_back({std::string(hosts[r].data()), static_cast<int>(node)});
+      places.push_back({std::string(hosts[r].data()), static_cast<int>(node), leaves[r]});
     }
     return places;
   }
@@ -117,6 +136,10 @@ class MpiWorld final : public WorldBase {
           "installed, or use auto or mpi");
 #endif
     return first_transport();
+  }
+
+  std::unique_ptr<NativeCollectives> native_collectives(const std::vector<int>& world_ranks, int id) override {
+    return std::make_unique<MpiCollectives>(world_ranks, id);
   }
 
   std::unique_ptr<NodeMemory> share_memory(const WorldOptions& options) override {
