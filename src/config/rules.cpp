@@ -4,6 +4,7 @@
 
 #include <numeric>
 #include <optional>
+#include <utility>
 
 #include "src/base/error.hpp"
 #include "src/base/units.hpp"
@@ -145,6 +146,21 @@ void evaluation_has_data(const Config& c) {
       c.train.eval_every);
 }
 
+void shared_needs_shared_memory(const Config& c) {
+  if (c.comm.shared_memory == "on") return;
+  const auto& m = c.comm;
+  const std::pair<const char*, const std::string*> keys[] = {
+      {"all_reduce", &m.all_reduce}, {"reduce_scatter", &m.reduce_scatter}, {"all_gather", &m.all_gather},
+      {"broadcast", &m.broadcast},   {"all_to_all", &m.all_to_all},         {"barrier", &m.barrier}};
+  for (const auto& [key, value] : keys)
+    if (*value == "shared")
+      throw ConfigError(
+          "comm.{} = shared needs memory that ranks share, but comm.shared_memory = {}; use comm.shared_memory = on, "
+          "or "
+          "comm.{} = auto",
+          key, m.shared_memory, key);
+}
+
 }  // namespace
 
 const std::vector<Rule>& rules() {
@@ -165,6 +181,7 @@ const std::vector<Rule>& rules() {
       {"warmup_within_steps", warmup_within_steps},
       {"decay_within_steps", decay_within_steps},
       {"evaluation_has_data", evaluation_has_data},
+      {"shared_needs_shared_memory", shared_needs_shared_memory},
   };
   return list;
 }

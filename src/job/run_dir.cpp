@@ -12,9 +12,7 @@
 #include <ctime>
 #include <filesystem>
 
-#include "comm/plans/record.hpp"
 #include "io/atomic_file.hpp"
-#include "src/base/json.hpp"
 #include "src/base/log.hpp"
 #include "src/base/signals.hpp"
 #include "src/job/causes.hpp"
@@ -98,26 +96,6 @@ void log_to(const comm::World& world, const config::Config& config, const std::s
   log::setup(setup);
 }
 
-std::string plans_json(const Job& job, const Team& team) {
-  Json j;
-  j["transport"] = job.world.transport_name();
-  j["groups"] = Json::array();
-  const auto add = [&](const comm::Communicator* group, const std::vector<int>& ranks) {
-    if (!group) return;
-    Json plans = Json::array();
-    for (const comm::PlanRecord& p : comm::record_plans(group->size()))
-      plans.push_back({{"collective", p.collective},
-                       {"bytes", p.bytes},
-                       {"generator", p.generator},
-                       {"digest", fmt::format("{:016x}", p.digest)}});
-    j["groups"].push_back({{"group", group->name()}, {"ranks", ranks}, {"plans", std::move(plans)}});
-  };
-  add(team.tensor.get(), team.mesh.tensor_group(team.at));
-  add(team.data.get(), team.mesh.data_group(team.at));
-  add(team.all.get(), team.mesh.all());
-  return j.dump(2) + "\n";
-}
-
 void open_run_dir(Job& job) {
   std::int64_t attempt = 0;
   if (job.root()) {
@@ -129,13 +107,11 @@ void open_run_dir(Job& job) {
   arm_crash_record(job);
 }
 
-void write_run_files(const Job& job, const RunFiles& files) {
+void write_run_files(const Job& job, const std::string& tokenizer) {
   if (!job.root()) return;
   log_to(job.world, job.config, (job.run_dir / "log.txt").string());
   io::write_atomic(job.run_dir / "config.ini", job.config_text);
-  io::write_atomic(job.run_dir / "plan.txt", files.plan);
-  io::write_atomic(job.run_dir / "plans.json", files.plans);
-  io::write_atomic(job.run_dir / "tokenizer.json", files.tokenizer);
+  io::write_atomic(job.run_dir / "tokenizer.json", tokenizer);
 }
 
 void note_attempt(const Job& job, const std::string& mesh, std::int64_t epoch, std::int64_t from_step) {

@@ -1,7 +1,7 @@
 // The run directory as a job uses it: who may write what, when.
 //
 //   open_run_dir     before the lease: makes the directory, claims the number of this attempt
-//   write_run_files  with the lease: config.ini, plan.txt, plans.json, tokenizer.json of this attempt
+//   write_run_files  with the lease: config.ini and tokenizer.json of this attempt; once the plans are settled, plan.txt and plans.json
 //   note_attempt     after the resume: a line of attempts.jsonl
 // Only rank 0 writes; cause records are the exception (causes.hpp).
 #pragma once
@@ -16,19 +16,12 @@ namespace banyan::job {
 /// ranks. IoError when the directory cannot be made or written.
 void open_run_dir(Job& job);
 
-/// Which collective plans this job runs, as recorded in the run directory and in checkpoints.
-std::string plans_json(const Job& job, const Team& team);
-
 /// Where log lines of this rank go from now on; the file is written by rank 0 only and may be "".
 void log_to(const comm::World& world, const config::Config& config, const std::string& file);
 
-struct RunFiles {
-  std::string plan;       ///< plan.txt: the plan as people read it
-  std::string plans;      ///< plans.json: the recorded collective plans
-  std::string tokenizer;  ///< tokenizer.json: what the data is written in, for generation
-};
-/// These and the effective configuration.  From here on log lines go to log.txt too.  Rank 0 writes.
-void write_run_files(const Job& job, const RunFiles& files);
+/// The effective configuration, and `tokenizer`: what the data is written in, for generation.  From here on log lines go
+/// to log.txt too.  Rank 0 writes.
+void write_run_files(const Job& job, const std::string& tokenizer);
 
 /// One line of attempts.jsonl.  Rank 0 writes; a full disk is reported, not fatal.
 void note_attempt(const Job& job, const std::string& mesh, std::int64_t epoch, std::int64_t from_step);

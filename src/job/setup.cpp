@@ -11,6 +11,7 @@
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
 #include "src/job/memory_check.hpp"
+#include "src/job/plans.hpp"
 #include "src/parallel/placement.hpp"
 #include "src/plan/memory.hpp"
 
@@ -20,16 +21,6 @@ namespace {
 // Communicators of a team: one id per axis is enough, because two groups of one axis share at most one rank.
 enum GroupId { kAll, kTensor, kData, kPipeline, kTied, kGroupIds };
 constexpr int kFirstTeamId = 2;  // 0: start-up, 1: everyone
-
-parallel::Fabric fabric_of(comm::World& world, int ranks) {
-  parallel::Fabric fabric;
-  std::vector<int> on_node(static_cast<std::size_t>(world.size()), 0);
-  for (int r = 0; r < ranks; ++r) {
-    const int node = world.node(r);
-    fabric.places.push_back({node, on_node[static_cast<std::size_t>(node)]++});
-  }
-  return fabric;
-}
 
 std::unique_ptr<comm::Communicator> group(comm::World& world, std::vector<int> ranks, int id, std::string name) {
   if (ranks.size() < 2) return nullptr;
@@ -73,6 +64,16 @@ std::string lowest_common_isa(comm::Communicator& everyone) {
 
 }  // namespace
 
+parallel::Fabric fabric_of(comm::World& world, int ranks) {
+  parallel::Fabric fabric;
+  std::vector<int> on_node(static_cast<std::size_t>(world.size()), 0);
+  for (int r = 0; r < ranks; ++r) {
+    const int node = world.node(r);
+    fabric.places.push_back({node, on_node[static_cast<std::size_t>(node)]++, world.leaf(r)});
+  }
+  return fabric;
+}
+
 Job::Job(comm::World& world_, std::string command_, config::Config config_, std::string config_text_)
     : world(world_),
       command(std::move(command_)),
@@ -96,7 +97,7 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
         b->reduce(q, out, x, y, static_cast<kernels::ReduceOp>(op));
       },
       [b](Queue q, View out, ConstView in) { b->copy(q, out, in); });
-  everyone = world.group(std::move(ranks), 1, "world");
+  everyone = world.group(std::move(ranks), 1, plan::kWorldGroup);
 }
 
 Job::~Job() = default;
@@ -124,18 +125,21 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std:
     return plan::memory_plan(layout, with_threads, c).total();
   };
   check_memory(world, *everyone, logical < 0 ? 0 : planned(mesh.coordinate(logical)));
-  if (logical < 0) return nullptr;
-
-  const parallel::Coordinate at = mesh.coordinate(logical);
   const bool tied = layout.model.tied && layout.mesh.pipeline > 1;
+  if (logical < 0) {
+    use_default_plans(*this, mesh, tied, nullptr);
+    return nullptr;
+  }
+  const parallel::Coordinate at = mesh.coordinate(logical);
   const std::vector<int> column = mesh.pipeline_group(at);
   auto team = std::unique_ptr<Team>(new Team{.layout = std::move(layout), .mesh = mesh, .at = at});
-  team->all = world.group(mesh.all(), first_id + kAll, "mesh");
-  team->tensor = group(world, mesh.tensor_group(at), first_id + kTensor, "tensor group");
-  team->data = group(world, mesh.data_group(at), first_id + kData, "data group");
-  team->pipeline = group(world, column, first_id + kPipeline, "pipeline");
+  team->all = world.group(mesh.all(), first_id + kAll, plan::kMeshGroup);
+  team->tensor = group(world, mesh.tensor_group(at), first_id + kTensor, plan::kTensorGroup);
+  team->data = group(world, mesh.data_group(at), first_id + kData, plan::kDataGroup);
+  team->pipeline = group(world, column, first_id + kPipeline, plan::kPipelineGroup);
   if (tied && (team->first_stage() || team->last_stage()))
-    team->tied = group(world, {column.front(), column.back()}, first_id + kTied, "tied embedding");
+    team->tied = group(world, {column.front(), column.back()}, first_id + kTied, plan::kTiedGroup);
+  use_default_plans(*this, mesh, tied, team.get());
   team->backend = backend.get();
   team->stage = model::Stage::make(team->layout.stage_spec(at), *backend, team->tensor.get());
   return team;

@@ -19,6 +19,8 @@
 #include "src/config/config.hpp"
 #include "src/model/stage.hpp"
 #include "src/parallel/mesh.hpp"
+#include "src/parallel/placement.hpp"
+#include "src/plan/collectives.hpp"
 #include "src/plan/layout.hpp"
 
 namespace banyan::job {
@@ -44,6 +46,9 @@ struct Team {
   bool last_stage() const { return at.pipeline == mesh.shape().pipeline - 1; }
 };
 
+/// Where the first `ranks` ranks sit.
+parallel::Fabric fabric_of(comm::World& world, int ranks);
+
 /// One job, seen from one rank.
 class Job {
  public:
@@ -57,9 +62,12 @@ class Job {
   int threads = 1;  ///< of this rank
   std::string isa;  ///< lowest common instruction set of the ranks
   std::filesystem::path run_dir;
-  std::int64_t attempt = 0;  ///< number of this start in the run directory; 0: not opened
-  std::int64_t memory_at_start = 0;                 ///< peak_memory() right after MPI_Init, which no plan counts
-  std::int64_t step = -1;    ///< last step begun, for cause records
+  std::vector<plan::Axis> axes;      ///< groups of the mesh assembled last
+  comm::PlanBook plans;              ///< of their collectives; equal on all ranks
+  std::string plans_text;            ///< the same as JSON
+  std::int64_t attempt = 0;          ///< number of this start in the run directory; 0: not opened
+  std::int64_t memory_at_start = 0;  ///< peak_memory() right after MPI_Init, which no plan counts
+  std::int64_t step = -1;            ///< last step begun, for cause records
 
   Job(comm::World& world, std::string command, config::Config config, std::string config_text);
   ~Job();

@@ -10,7 +10,7 @@ namespace banyan::parallel {
 Fabric uniform_fabric(int ranks, int ranks_per_node) {
   if (ranks_per_node < 1) throw BugError("a node of {} ranks", ranks_per_node);
   Fabric fabric;
-  for (int r = 0; r < ranks; ++r) fabric.places.push_back({r / ranks_per_node, r % ranks_per_node});
+  for (int r = 0; r < ranks; ++r) fabric.places.push_back({r / ranks_per_node, r % ranks_per_node, 0});
   return fabric;
 }
 

@@ -16,6 +16,7 @@ struct Fabric {
   struct Place {
     int node = 0;        ///< 0 ..
     int local_rank = 0;  ///< among the ranks of its node
+    int leaf = 0;        ///< switch above the node
   };
   std::vector<Place> places;  ///< by world rank
   int size() const { return static_cast<int>(places.size()); }

@@ -10,6 +10,7 @@
 #include "src/base/process_memory.hpp"
 #include "src/job/checkpoint.hpp"
 #include "src/job/metrics.hpp"
+#include "src/job/plans.hpp"
 #include "src/job/run_dir.hpp"
 #include "src/plan/memory.hpp"
 #include "src/train/evaluate.hpp"
@@ -76,6 +77,7 @@ Loop::Loop(job::Job& job)
   team_ = job_.assemble(samples_->vocab(), job::Purpose::kTrain);
   const comm::PatienceScope patience(kStoragePatience);
   std::int64_t epoch = 0;
+  std::string recorded;
   if (team_) {
     job::CheckpointOptions options;
     options.run_dir = job.config.run.dir;
@@ -85,15 +87,16 @@ Loop::Loop(job::Job& job)
     checkpoints_ = std::make_unique<job::Checkpoints>(*team_->all, options);
     memory_planned_ = planned_memory(job_, *team_);
     epoch = checkpoints_->epoch();
-    job::write_run_files(job_, {.plan = plan_text(*team_, job_),
-                                .plans = plans_json(job_, *team_),
-                                .tokenizer = std::string(dataset_->tokenizer_json())});
+    job::write_run_files(job_, std::string(dataset_->tokenizer_json()));
     trainer_ = std::make_unique<Trainer>(job_, *team_, *samples_);
     const ResumePoint from = resume(*trainer_, *checkpoints_);
     step_ = from.step;
     tokens_ = from.tokens;
     foreign_ = from.foreign;
+    recorded = from.plans;
   }
+  job::settle_plans(job_, team_.get(), recorded);
+  if (team_) job::write_plans(job_, plan_text(*team_, job_));
   step_ = comm::all_reduce_value(*job_.everyone, step_, comm::ReduceOp::kMax, "the working ranks to load a checkpoint");
   job::note_attempt(job_, team_ ? team_->mesh.shape().str() : "", epoch, step_);
   if (job_.root()) {

@@ -17,6 +17,7 @@ std::string plan_text(const job::Team& team, const job::Job& job) {
     s += fmt::format("  tensor {:3}  data {:3}  pipeline {:3}   rank {:4} on {}\n", c.tensor, c.data, c.pipeline, rank,
                      job.world.host(rank));
   }
+  s += "\ncollectives\n" + comm::book_table(job.plans);
   return s;
 }
 

@@ -6,7 +6,6 @@
 #include "io/checksum.hpp"
 #include "src/base/log.hpp"
 #include "src/config/load.hpp"
-#include "src/job/run_dir.hpp"
 #include "src/train/state.hpp"
 
 namespace banyan::train {
@@ -48,10 +47,6 @@ void report_differences(const Trainer& t, const io::Manifest& m) {
   differs(kThreads, std::to_string(t.job.threads));
   if (m.mesh_text != t.team.mesh.shape().str())
     log::info("the mesh was {} and is {} now", m.mesh_text, t.team.mesh.shape().str());
-  else if (m.plans_text != job::plans_json(t.job, t.team))
-    log::warning(
-        "this program adds numbers of several ranks in another order than the one that wrote the checkpoint: "
-        "losses will not be equal to the bit");
   const config::Config saved = config::load_text(m.config_text, "the configuration in the checkpoint").config;
   for (const std::string& key : config::differing_keys(saved, t.job.config))
     if (key.rfind("optimizer.", 0) == 0)
@@ -74,7 +69,7 @@ ResumePoint resume(Trainer& t, job::Checkpoints& checkpoints) {
     t.stage.init_params(static_cast<std::uint64_t>(t.job.config.run.seed));
     if (t.job.root()) log::info("starting fresh with seed {}", t.job.config.run.seed);
   } else if (optimizer) {
-    point = {m->step, m->tokens, m->run_uuid != checkpoints.run_uuid()};
+    point = {m->step, m->tokens, m->run_uuid != checkpoints.run_uuid(), m->plans_text};
     const std::int64_t cursor = point.step * t.team.layout.batch();
     if (m->cursor != cursor)
       throw ConfigError("the checkpoint has read {} samples in {} steps, but train.batch = {} makes that {}", m->cursor,
@@ -98,7 +93,7 @@ job::SaveState save_state(const Trainer& t, std::int64_t step, std::int64_t toke
       .model_hash = model_hash(t.team.layout.model),
       .config_text = config::write(resolved(t.job.config, t.team.layout.model)),
       .mesh_text = t.team.mesh.shape().str(),
-      .plans_text = job::plans_json(t.job, t.team),
+      .plans_text = t.job.plans_text,
       .extra = {
           {kDataset, t.batch.samples().fingerprint()}, {kIsa, t.job.isa}, {kThreads, std::to_string(t.job.threads)}}};
 }

@@ -12,6 +12,7 @@ struct ResumePoint {
   std::int64_t step = 0;    ///< optimizer steps done
   std::int64_t tokens = 0;  ///< trained on
   bool foreign = false;     ///< the checkpoint is of another run directory
+  std::string plans{};      ///< of collectives, as the checkpoint records them; empty for a fresh start
 };
 
 /// Loads the newest usable checkpoint, or gives the parameters their initial values when there is none.  ConfigError

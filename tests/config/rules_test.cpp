@@ -50,6 +50,9 @@ const std::vector<Case> kCases{
     {"evaluation_has_data",
      {"train.eval_every=10", "data.validation_fraction=0"},
      {"train.eval_every = 10", "data.validation_fraction = 0"}},
+    {"shared_needs_shared_memory",
+     {"comm.barrier=shared", "comm.shared_memory=off"},
+     {"comm.barrier = shared", "comm.shared_memory = off", "comm.barrier = auto"}},
 };
 
 TEST(Rules, EachSaysBothKeysBothValuesAndAFix) {

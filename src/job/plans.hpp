@@ -1,0 +1,26 @@
+// The plans of collectives over the life of a run: chosen at its first start, recorded in plans.json and in every
+// checkpoint, taken up again by later starts.
+//
+//   Job::assemble   gives all groups plans that depend on configuration and places only
+//   settle_plans    (training, after the resume) replaces them by the recorded ones, or measures and chooses
+#pragma once
+
+#include <string>
+
+#include "src/job/setup.hpp"
+
+namespace banyan::job {
+
+/// Plans from the configuration, the places of the ranks and usual links.  Called by all ranks, spares included
+/// (`team` is null there); `mesh` is the one of the team.
+void use_default_plans(Job& job, const parallel::Mesh& mesh, bool tied, Team* team);
+
+/// What comm.plans asks for.  `recorded` counts on rank 0: the plans of the checkpoint that is continued, or empty.
+/// ConfigError when the plans of a file do not fit, DataError when plans.json is damaged.  Called by all ranks while
+/// nothing is in flight; afterwards job.plans holds the book and write_plans may be called.
+void settle_plans(Job& job, Team* team, const std::string& recorded);
+
+/// Writes plans.json, and `plan` (the plan as people read it) as plan.txt.  Rank 0 writes.
+void write_plans(const Job& job, const std::string& plan);
+
+}  // namespace banyan::job
