@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
-#include "comm/plan_book.hpp"
 
 namespace banyan::comm {
 
@@ -27,8 +26,6 @@ void reduce_on_host(Queue, View out, ConstView a, ConstView b, ReduceOp op);
 WorldOptions options_for_test();
 /// Gives the world these, the reduction above and a short timeout.
 void configure_for_test(World& world, Seconds timeout = Seconds{30}, bool checksum = false, bool shared_memory = true);
-/// Plans for all ranks that use the algorithm for every kind that has it.
-GroupPlans plans_for_test(World& world, const std::string& algorithm);
 /// Communicator of all ranks, with the algorithm that BANYAN_TEST_ALGORITHM names.
 std::unique_ptr<Communicator> everyone(World& world, int id = 0);
 
