@@ -181,7 +181,7 @@ Event Group::collective(const Asked& asked, std::string_view what, Execution exe
   const std::lock_guard lock(engine_.mutex());
   if (engine_.failed()) engine_.progress();  // throws why
   auto operation = native_->make(engine_, std::move(native), label(name, what), options_.peer_timeout);
-  engine_.start(operation);
+  start(operation);
   if (operation->done()) return {};
   remember(operation);
   return Event(operation);
