@@ -7,10 +7,10 @@
 #include <cstdio>
 #include <fstream>
 #include <memory>
-#include <numeric>
 
 #include "comm/communicator.hpp"
 #include "kernels/backend.hpp"
+#include "perf/comm_groups.hpp"
 #include "perf/comm_measure.hpp"
 #include "perf/commands.hpp"
 #include "src/base/error.hpp"
@@ -23,6 +23,9 @@ namespace {
 constexpr const char* kUsage = R"(mpirun -n N bench comm [options]
   --kinds A,B,...       latency bandwidth barrier broadcast all-reduce reduce-scatter all-gather all-to-all
                         (default: all of them)
+  --algorithms A,B,...  auto and names of plans (comm/plans/catalog.hpp); a kind that has none of them gets auto
+                        (default: auto and all of the kind's)
+  --piece BYTES         messages of at most that size (default: as training cuts them)
   --sizes MIN:MAX[:F]   message sizes, each F times the last (default 8:16MiB:8)
   --against mpi|none    the MPI library's own blocking calls, alternately (default mpi)
   --limits on|off       memcpy by all ranks at once, and ucx_perftest for latency and bandwidth (default on; ranks of one
@@ -47,6 +50,8 @@ std::vector<std::string> split(const std::string& text, char at) {
 
 struct Request {
   std::vector<Traffic> kinds;
+  std::vector<std::string> algorithms;  ///< empty: all
+  std::int64_t piece = 0;
   std::vector<std::int64_t> sizes;
   bool against = true, limits = true;
   int peer = 1;
@@ -75,8 +80,8 @@ std::vector<std::int64_t> parse_sizes(const std::string& text) {
 }
 
 Request parse(const std::vector<std::string>& words) {
-  const Options o(words, {"--kinds", "--sizes", "--against", "--limits", "--peer", "--transport", "--repeats",
-                          "--block", "--json"});
+  const Options o(words, {"--kinds", "--algorithms", "--piece", "--sizes", "--against", "--limits", "--peer",
+                          "--transport", "--repeats", "--block", "--json"});
   Request r;
   const std::string kinds = o.text("--kinds", "");
   if (kinds.empty()) r.kinds.assign(std::begin(kAllTraffic), std::end(kAllTraffic));
@@ -84,6 +89,20 @@ Request parse(const std::vector<std::string>& words) {
     const auto traffic = traffic_of(name);
     if (!traffic) throw UsageError("--kinds {}: there is no {}; bench comm --help lists them", kinds, name);
     r.kinds.push_back(*traffic);
+  }
+  if (const std::string text = o.text("--algorithms", ""); !text.empty()) r.algorithms = split(text, ',');
+  for (const std::string& a : r.algorithms) {
+    const auto has = [&a](Traffic t) {
+      const std::vector<std::string> all = CommGroups::algorithms(t);
+      return std::find(all.begin(), all.end(), a) != all.end();
+    };
+    if (std::none_of(r.kinds.begin(), r.kinds.end(), has))
+      throw UsageError("--algorithms {} is not known to any of --kinds; bench comm without it shows all", a);
+  }
+  if (const std::string text = o.text("--piece", ""); !text.empty()) {
+    const auto piece = parse_bytes(text);
+    if (!piece || *piece < 4) throw UsageError("--piece {} is refused; give 4 bytes or more, for example 128KiB", text);
+    r.piece = *piece;
   }
   r.sizes = parse_sizes(o.text("--sizes", "8:16MiB:8"));
   r.against = one_of(o, "--against", {"mpi", "none"}) == "mpi";
@@ -97,6 +116,16 @@ Request parse(const std::vector<std::string>& words) {
   r.measure.block_seconds = *block;
   r.json = o.text("--json", "");
   return r;
+}
+
+/// What of the request this kind has.
+std::vector<std::string> algorithms_of(const Request& request, Traffic traffic) {
+  const std::vector<std::string> all = CommGroups::algorithms(traffic);
+  if (request.algorithms.empty()) return all;
+  std::vector<std::string> some;
+  for (const std::string& a : request.algorithms)
+    if (std::find(all.begin(), all.end(), a) != all.end()) some.push_back(a);
+  return some.empty() ? std::vector<std::string>{"auto"} : some;
 }
 
 /// Ratios to the MPI library's best and to the limit, block by block.
@@ -139,18 +168,15 @@ int run(const Request& request) {
   const auto world = comm::make_mpi_world();
   comm::WorldOptions options;
   options.host_transport = request.transport;
-  world->configure(
-      options,
-      [&](Queue q, View out, ConstView a, ConstView b, comm::ReduceOp op) {
-        backend->reduce(q, out, a, b, static_cast<kernels::ReduceOp>(op));
-      },
-      nullptr);
+  const comm::ReduceFunction reduce = [&](Queue q, View out, ConstView a, ConstView b, comm::ReduceOp op) {
+    backend->reduce(q, out, a, b, static_cast<kernels::ReduceOp>(op));
+  };
+  world->configure(options, reduce, nullptr);
   const int size = world->size();
   if (size < 2) throw UsageError("bench comm needs two ranks or more: mpirun -n 2 bench comm");
   if (request.peer < 1 || request.peer >= size) throw UsageError("--peer {} is not in 1 .. {}", request.peer, size - 1);
-  std::vector<int> ranks(static_cast<std::size_t>(size));
-  std::iota(ranks.begin(), ranks.end(), 0);
-  const auto c = world->group(ranks, 0, "bench");
+  CommGroups groups(*world, reduce);
+  comm::Communicator& c = groups.quiet();
   MpiPeer peer;
   const bool speaks = world->rank() == 0;
   const int nodes = world->node(size - 1) + 1;
@@ -158,8 +184,8 @@ int run(const Request& request) {
   measuring.same_clock = nodes == 1;
 
   const auto quiet = [&] {
-    c->barrier("the end of a measurement");
-    peer.meet([&] { c->progress(); });
+    c.barrier("the end of a measurement");
+    peer.meet([&] { c.progress(); });
   };
   if (speaks)
     fmt::print(
@@ -173,15 +199,19 @@ int run(const Request& request) {
     if (speaks) fmt::print("\n# {}\n{}", name_of(traffic), row_header());
     for (const std::int64_t bytes : traffic == Traffic::kBarrier ? std::vector<std::int64_t>{0} : request.sizes) {
       Case k(traffic, bytes, world->rank(), size, request.peer);
-      std::vector<Subject> subjects{banyan_subject(*c, "auto")};
+      std::vector<Subject> subjects;
+      for (const std::string& a : algorithms_of(request, traffic))
+        subjects.push_back(banyan_subject(groups.with(traffic, a, request.piece), a));
       if (request.against)
         for (const std::string& variant : MpiPeer::variants(traffic)) subjects.push_back(mpi_subject(peer, variant));
       const bool copies = request.limits && nodes == 1 && !pair && traffic != Traffic::kBarrier;
-      if (copies) subjects.push_back(copy_subject(*c));
+      if (copies) subjects.push_back(copy_subject(c));
       std::function<double()> external;
       if (request.limits && nodes == 1 && pair) external = [&] { return ucx_limit(traffic, k.bytes()); };
-      std::vector<Row> rows = measure(*c, k, subjects, quiet, external, measuring);
+      std::vector<Row> rows = measure(c, k, subjects, quiet, external, measuring);
       compare(rows);
+      for (Row& r : rows)
+        if (r.algorithm == "auto" && !pair) r.plan = groups.chosen(traffic, k.bytes());
       if (speaks)
         for (const Row& r : rows) fmt::print("{}", to_text(r));
       std::fflush(stdout);

@@ -40,18 +40,18 @@ double paired_ratio(const std::vector<double>& other, const std::vector<double>&
 
 std::string row_header() {
   return fmt::format(
-      "{:<14} {:>10} {:>10} {:>5} {:>5} {:>11} {:>7} {:>7} {:>6} | {:>11} {:>11} {:>11} {:>6} | {:>6} {:>6} {:>6}\n",
+      "{:<18} {:>10} {:>10} {:>5} {:>5} {:>11} {:>7} {:>7} {:>6} | {:>11} {:>11} {:>11} {:>6} | {:>6} {:>6} {:>6}\n",
       "algorithm", "size(B)", "count", "type", "redop", "time(us)", "algbw", "busbw", "#wrong", "avg(us)", "min(us)",
       "max(us)", "calls", "spread", "x MPI", "limit");
 }
 
 std::string to_text(const Row& r) {
   return fmt::format(
-      "{:<14} {:>10} {:>10} {:>5} {:>5} {:>11.2f} {:>7} {:>7} {:>6} | {:>11.2f} {:>11.2f} {:>11.2f} {:>6} | {:>5.0f}% "
+      "{:<18} {:>10} {:>10} {:>5} {:>5} {:>11.2f} {:>7} {:>7} {:>6} | {:>11.2f} {:>11.2f} {:>11.2f} {:>6} | {:>5.0f}% "
       "{:>6} "
       "{:>6}\n",
-      r.algorithm, r.bytes, r.elements, r.bytes > 0 ? "float" : "none", reduction(r), r.time() * 1e6,
-      or_dash(r.bytes > 0, fmt::format("{:.3f}", r.algorithm_bandwidth() * 1e-9)),
+      r.plan.empty() ? r.algorithm : r.algorithm + ": " + r.plan, r.bytes, r.elements, r.bytes > 0 ? "float" : "none",
+      reduction(r), r.time() * 1e6, or_dash(r.bytes > 0, fmt::format("{:.3f}", r.algorithm_bandwidth() * 1e-9)),
       or_dash(r.bytes > 0, fmt::format("{:.3f}", r.bus_bandwidth() * 1e-9)),
       or_dash(r.wrong >= 0, std::to_string(r.wrong)), median(r.average) * 1e6, median(r.least) * 1e6,
       median(r.most) * 1e6, r.calls, r.spread() * 100, or_dash(r.ratio > 0, fmt::format("{:.2f}", r.ratio)),
@@ -62,6 +62,7 @@ Json to_json(const Row& r) {
   Json j;
   j["kind"] = name_of(r.traffic);
   j["algorithm"] = r.algorithm;
+  if (!r.plan.empty()) j["plan"] = r.plan;
   j["bytes"] = r.bytes;
   j["count"] = r.elements;
   j["type"] = r.bytes > 0 ? "float" : "none";

@@ -17,6 +17,7 @@ double median(std::vector<double> values);
 struct Row {
   Traffic traffic = Traffic::kLatency;
   std::string algorithm;
+  std::string plan = {};  ///< what auto chose
   std::int64_t bytes = 0, elements = 0;
   double bus_factor = 1;
   std::vector<double> seconds = {};                         ///< calls one after the other, as in nccl-tests
