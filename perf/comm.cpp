@@ -154,6 +154,9 @@ void write_json(const Request& request, const comm::World& world, const std::vec
   j["bench"] = "comm";
   j["ranks"] = world.size();
   j["nodes"] = world.node(world.size() - 1) + 1;
+  int leaves = 0;
+  for (int r = 0; r < world.size(); ++r) leaves = std::max(leaves, world.leaf(r) + 1);
+  j["leaves"] = leaves;
   j["transport"] = world.transport_name();
   if (request.against) j["mpi"] = MpiPeer::version();
   j["repeats"] = request.measure.repeats;

@@ -1,6 +1,6 @@
 #!/bin/bash
 # train.sh BANYAN: training with one rank on each of four hosts, started by scripts/launch.sh; the losses are those of
-# four ranks on one host to the last digit, since a reduction's order is its plan's alone.
+# four ranks on one host by the same plans, to the last digit.
 . "$(dirname "$0")/box.sh"
 box_up
 TMPDIR=$BOX
@@ -16,5 +16,6 @@ box_on n1 "$repo/scripts/launch.sh" -n 4 --mpirun -- "$banyan" train "$scratch/c
   --parallel.pipeline=2 >"$scratch/out.log" 2>&1 || code=$?
 [ $code = 0 ] || { cat "$scratch/out.log" >&2; fail "exit code $code across the hosts"; }
 
-must 0 4 train "$scratch/config.ini" --parallel.data=2 --parallel.pipeline=2 --run.dir="$scratch/here"
+must 0 4 train "$scratch/config.ini" --parallel.data=2 --parallel.pipeline=2 --run.dir="$scratch/here" \
+  --comm.plans="$scratch/across/plans.json"
 same_losses "$scratch/across" "$scratch/here"
