@@ -5,7 +5,7 @@ bench=$1 ranks=$2
 here=$(dirname "$0")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-"$here/../mpirun.sh" "$ranks" "$bench" comm --sizes 8:256KiB:32 --repeats 2 --block 1ms --json "$dir/comm.json" \
+"$here/../mpirun.sh" "$ranks" "$bench" comm --sizes 8:128KiB:16384 --repeats 2 --block 1ms --json "$dir/comm.json" \
   >"$dir/table" || { cat "$dir/table"; exit 1; }
 python3 - "$dir/comm.json" "$dir/table" "$ranks" <<'CHECK'
 import json, sys
