@@ -27,6 +27,7 @@
 box_host_rate=${BOX_HOST_RATE:-1000mbit} box_uplink_rate=${BOX_UPLINK_RATE:-400mbit}
 box_hosts='n1 n2 n3 n4'
 box_prefix=''
+box_tmp=${TMPDIR:-/tmp}  # a script may change TMPDIR afterwards
 
 box_skip() {
   echo "SKIPPED: no cluster in a box, because $*" >&2
@@ -55,12 +56,12 @@ box_remove() {  # box_remove PREFIX: all namespaces whose names begin with it, a
     box_end_processes "$name"
     ip netns delete "$name"
   done
-  rm -rf "${TMPDIR:-/tmp}/$1"
+  rm -rf "${box_tmp:?}/$1"
 }
 
 box_remove_leftovers() {
   local prefix owner started
-  for prefix in $( (ip netns list | cut -d ' ' -f 1; cd "${TMPDIR:-/tmp}" && ls -d banyan-box.* ) 2>/dev/null |
+  for prefix in $( (ip netns list | cut -d ' ' -f 1; cd "$box_tmp" && ls -d banyan-box.* ) 2>/dev/null |
       sed -n 's/^\(banyan-box\.[0-9]*\.[0-9]*\).*/\1/p' | sort -u); do
     owner=$(echo "$prefix" | cut -d . -f 2) started=$(echo "$prefix" | cut -d . -f 3)
     [ "$(box_started "$owner")" = "$started" ] || box_remove "$prefix"
@@ -126,7 +127,7 @@ box_up() {
   done
   box_remove_leftovers
   box_prefix=banyan-box.$$.$(box_started $$)
-  export BOX=${TMPDIR:-/tmp}/$box_prefix
+  export BOX=$box_tmp/$box_prefix
   box_guard
   mkdir -p "$BOX"
   box_build >"$BOX/build.log" 2>&1 || {
