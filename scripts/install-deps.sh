@@ -36,6 +36,8 @@ test=(
   python3-torch                  # an independent implementation of the model
   python3-h5py                   # reads view.h5 as a user would
   hdf5-tools                     # h5dump on our files
+  libmpich-dev                   # a second MPI library, against which the rank tests are built as well
+  mpich                          # its mpiexec
   ucx-utils                      # ucx_perftest: the limit bench comm is held against
   iproute2                       # hosts and switches of the cluster in a box
 )

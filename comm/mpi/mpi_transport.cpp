@@ -40,7 +40,9 @@ void check_mpi(int code, const char* call) {
 
 MpiTransport::MpiTransport(MPI_Comm base) {
   check_mpi(MPI_Comm_dup(base, &messages_), "MPI_Comm_dup");
-  check_mpi(MPI_Comm_set_errhandler(messages_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  // Errors of calls that are about no communicator go to one of the two others, which one depends on the library.
+  for (MPI_Comm c : {messages_, MPI_COMM_WORLD, MPI_COMM_SELF})
+    check_mpi(MPI_Comm_set_errhandler(c, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   check_mpi(MPI_Comm_rank(messages_, &rank_), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(messages_, &size_), "MPI_Comm_size");
   void* largest = nullptr;

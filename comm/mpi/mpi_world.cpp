@@ -279,7 +279,6 @@ std::unique_ptr<World> make_mpi_world_wrapped(const TransportWrap& wrap) {
   if (provided < MPI_THREAD_SERIALIZED)
     throw CommError(
         "this MPI library gives no MPI_THREAD_SERIALIZED; use one that does, for example Debian's Open MPI");
-  check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   auto transport = std::make_unique<MpiTransport>(MPI_COMM_WORLD);
   MpiTransport& same = *transport;
   auto places = MpiWorld::gather_places(same.size());
