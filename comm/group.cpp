@@ -127,7 +127,10 @@ std::shared_ptr<const Plan> Group::make(const Recipe& recipe, const Call& call) 
   if (recipe.algorithm == kNative && native_) return kLibrary;
   // A group of one has nobody to ask the library with.
   const bool window = !options_.arenas.empty();
-  const Recipe done = recipe.algorithm == kNative ? choose(call, window) : recipe;
+  Recipe done = recipe.algorithm == kNative ? choose(call, window) : recipe;
+  // A plan recorded where messages carried it may have larger pieces; in "direct" no bit depends on their size.
+  if (window && done.algorithm == "direct")
+    done.piece_bytes = std::min(done.piece_bytes, static_cast<std::int64_t>(SharedWindow::kSlotBytes));
   Plan plan = make_plan(done, call, chosen_ ? chosen_->tree : GroupTree{}, rank_);
   return std::make_shared<const Plan>(window ? std::move(plan) : to_messages(std::move(plan)));
 }

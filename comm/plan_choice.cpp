@@ -23,7 +23,8 @@ bool choice_by_size(CollectiveKind kind) {
 /// The same algorithm everywhere; pieces as choose() would cut them.
 std::int64_t usual_piece(std::string_view algorithm, const Call& call, bool window) {
   if (call.kind == CollectiveKind::kBarrier || algorithm == kNative) return 0;
-  return algorithm == "direct" ? direct_piece(call.size) : std::max(choose(call, window).piece_bytes, kPieces[1]);
+  return algorithm == "direct" ? direct_piece(call.size, window)
+                               : std::max(choose(call, window).piece_bytes, kPieces[1]);
 }
 
 class Chooser {
@@ -40,7 +41,7 @@ class Chooser {
     for (const std::string_view name : algorithms(kind)) {
       if (name == "direct" && size_ > kMostDirect) continue;
       for (const std::int64_t piece : kPieces) {
-        const Recipe recipe{std::string(name), name == "direct" ? direct_piece(size_) : piece};
+        const Recipe recipe{std::string(name), name == "direct" ? direct_piece(size_, window_) : piece};
         const double seconds = price(recipe, call, tree_, links_, false);
         if (seconds >= limit) continue;
         limit = seconds;

@@ -11,8 +11,10 @@ namespace {
 constexpr int kDirectRanks = 8;                  // up to here everybody turns to everybody
 constexpr std::int64_t kSmallBytes = 16 << 10;   // up to here latency counts more than volume
 constexpr std::int64_t kScratchBytes = 1 << 20;  // of one operation: two sets of pieces, one of each other rank
-constexpr std::int64_t kPieceBytes = 128 << 10;  // large enough for full speed, small enough to overlap and for caches
-constexpr std::int64_t kSmallestPiece = 256;     // what is smaller is all latency
+constexpr std::int64_t kPieceBytes = 128 << 10;  // in a window: large enough for full speed, small enough for caches
+// In messages two pieces are under way at a time, and a rank that computes looks after them every few milliseconds.
+constexpr std::int64_t kMessageBytes = 512 << 10;
+constexpr std::int64_t kSmallestPiece = 256;  // what is smaller is all latency
 constexpr std::int64_t kRingPieceBytes = 256 << 10;
 
 }  // namespace
@@ -22,12 +24,13 @@ std::int64_t total_bytes(const Call& call) {
          static_cast<std::int64_t>(call.element_bytes);
 }
 
-std::int64_t direct_piece(int size) {
-  return std::clamp<std::int64_t>(kScratchBytes / (2 * std::max(1, size - 1)), kSmallestPiece, kPieceBytes);
+std::int64_t direct_piece(int size, bool window) {
+  return std::clamp<std::int64_t>(kScratchBytes / (2 * std::max(1, size - 1)), kSmallestPiece,
+                                  window ? kPieceBytes : kMessageBytes);
 }
 
 Recipe choose(const Call& call, bool window) {
-  const std::int64_t piece = direct_piece(call.size);
+  const std::int64_t piece = direct_piece(call.size, window);
   const bool few = call.size <= kDirectRanks, small = total_bytes(call) <= kSmallBytes;
   switch (call.kind) {
     case CollectiveKind::kAllReduce:

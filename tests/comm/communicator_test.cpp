@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "comm/plan_book.hpp"
 #include "src/base/rng.hpp"
 #include "tests/comm/conformance.hpp"
 
@@ -61,6 +62,20 @@ TEST(Conformance, AWindowAndMessagesGiveTheSameBits) {
         EXPECT_EQ(0, std::memcmp(results[0][r].data(), results[1][r].data(), results[0][r].size() * sizeof(float)))
             << "rank " << r << " of " << ranks << ", " << count;
     }
+}
+
+// A plan recorded where messages carried it comes to a node whose window takes smaller pieces.
+TEST(Conformance, LargePiecesFitAWindow) {
+  run_loopback(2, [](World& world) {
+    configure_for_test(world);
+    const auto c = everyone(world);
+    GroupPlans plans{.group = "world", .size = 2, .tree = {}, .ranges = {}};
+    for (auto& ranges : plans.ranges) ranges = {{.recipe = {"direct", 8 << 20}}};
+    c->use_plans(plans);
+    std::vector<float> sum(700000, static_cast<float>(world.rank() + 1));
+    c->all_reduce({}, View(sum.data(), {700000}), ReduceOp::kSum, "sum").wait();
+    for (float x : sum) require(x == 3, "a wrong sum");
+  });
 }
 
 TEST(Conformance, HoldsWithChecksums) {
