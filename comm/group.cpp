@@ -130,7 +130,7 @@ std::shared_ptr<const Plan> Group::make(const Recipe& recipe, const Call& call) 
   Recipe done = recipe.algorithm == kNative ? choose(call, window) : recipe;
   // A plan recorded where messages carried it may have larger pieces; in "direct" no bit depends on their size.
   if (window && done.algorithm == "direct")
-    done.piece_bytes = std::min(done.piece_bytes, static_cast<std::int64_t>(SharedWindow::kSlotBytes));
+    done.piece_bytes = std::min(done.piece_bytes, static_cast<std::int64_t>(SharedWindow::kPieceBytes));
   Plan plan = make_plan(done, call, chosen_ ? chosen_->tree : GroupTree{}, rank_);
   return std::make_shared<const Plan>(window ? std::move(plan) : to_messages(std::move(plan)));
 }
@@ -149,13 +149,17 @@ std::shared_ptr<const Plan> Group::plan(const Asked& asked) {
     const Call c = call(asked);
     return make(recipe(c), c);
   };
-  // Counts known at run time hardly come twice.
-  if (asked.kind == Kind::kAllToAll) return fresh();
   Recent& recent = recent_[static_cast<std::size_t>(asked.kind)];
   if (recent.plan && recent.element_bytes == asked.element_bytes && recent.root == asked.root &&
-      std::equal(asked.counts.begin(), asked.counts.end(), recent.counts.begin(), recent.counts.end()))
+      std::ranges::equal(asked.counts, recent.counts) && std::ranges::equal(asked.in_counts, recent.in_counts))
     return recent.plan;
-  recent = {asked.element_bytes, asked.root, {asked.counts.begin(), asked.counts.end()}, {}};
+  recent = {asked.element_bytes,
+            asked.root,
+            {asked.counts.begin(), asked.counts.end()},
+            {asked.in_counts.begin(), asked.in_counts.end()},
+            {}};
+  // Counts known at run time hardly come again later.
+  if (asked.kind == Kind::kAllToAll) return recent.plan = fresh();
   std::vector<std::int64_t> key{static_cast<std::int64_t>(asked.kind), static_cast<std::int64_t>(asked.element_bytes),
                                 asked.root};
   key.insert(key.end(), asked.counts.begin(), asked.counts.end());

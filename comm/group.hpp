@@ -100,7 +100,7 @@ class Group final : public Communicator {
   struct Recent {
     std::size_t element_bytes = 0;
     int root = 0;
-    std::vector<std::int64_t> counts;
+    std::vector<std::int64_t> counts, in_counts;
     std::shared_ptr<const Plan> plan;
   };
   std::array<Recent, kCollectiveKinds> recent_;  ///< the last plan of each kind

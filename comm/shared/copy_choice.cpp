@@ -8,7 +8,7 @@
 namespace banyan::comm {
 namespace {
 
-// Slots begin at multiples of a cache line.
+// Pieces begin at multiples of a cache line.
 void copy_past_caches(std::byte* to, const std::byte* from, std::size_t bytes) {
 #if defined(__SSE2__)
   std::size_t at = 0;

@@ -1,5 +1,5 @@
 // How a piece gets into the window.  Two cores that share a cache hand it over through that cache; between cores that
-// do not, taking the lines of the slot away from the reader again costs more than going past the caches to memory.
+// do not, taking lines away from their last reader again costs more than going past the caches to memory.
 // Which of the two it is depends on where the ranks run, and nobody tells; so it is measured while the window is used.
 // Results do not depend on it.
 #pragma once
@@ -15,7 +15,7 @@ class CopyChoice {
   /// Pieces of fewer bytes always go through the caches.
   static constexpr std::size_t kFrom = 16 << 10;
 
-  /// Copies a piece into a slot, as is best at the time.
+  /// Copies a piece into the ring, as is best at the time.
   void copy(std::byte* to, const std::byte* from, std::size_t bytes) const;
   /// `bytes` were published or folded in this time, by an operation in which every member does both.
   void note(std::size_t bytes, double seconds);

@@ -1,5 +1,6 @@
 #include "comm/shared/window.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <utility>
@@ -12,19 +13,20 @@ namespace {
 
 constexpr std::size_t kPage = 4096, kLine = 64;
 constexpr std::uint64_t kDeep = kWindowPiecesPerReader;
-constexpr std::size_t kInline = 48;
+constexpr std::size_t kCell = 1024, kInline = kCell - 16;  // what is small is best kept where it was before
+constexpr std::size_t kRing = 2 << 20;
 
-std::size_t slots_begin(int members) {
-  const std::size_t lines = static_cast<std::size_t>(members) * (kDeep + 1);
-  return (lines * kLine + kPage - 1) / kPage * kPage;
+std::size_t ring_begin(int members) {
+  const std::size_t bytes = static_cast<std::size_t>(members) * (kDeep * kCell + kLine);
+  return (bytes + kPage - 1) / kPage * kPage;
 }
 
 }  // namespace
 
 struct alignas(kLine) SharedWindow::Cell {
   std::atomic<std::uint64_t> number;  // of the piece, from 1
-  std::uint32_t bytes, slot;
-  std::byte data[kInline];  // if it is no longer
+  std::uint32_t bytes, offset;        // in the ring
+  std::byte data[kInline];            // if it is no longer
 };
 struct alignas(kLine) SharedWindow::Taken {
   std::atomic<std::uint64_t> count;
@@ -35,16 +37,16 @@ SharedWindow::SharedWindow(std::vector<std::shared_ptr<Arena>> arenas, int rank,
       size_(static_cast<int>(arenas_.size())),
       rank_(rank),
       key_(key),
-      slots_(static_cast<std::size_t>(window_pieces(size_))),
+      // The end of the ring may be left empty where a piece does not fit.
+      ring_bytes_(std::max(kRing, static_cast<std::size_t>(window_pieces(size_) + 1) * kPieceBytes)),
       parts_(arenas_.size()),
       missing_(size_ - 1),
       shown_(arenas_.size()),
       took_(arenas_.size()),
-      known_(arenas_.size()),
-      uses_(slots_) {
-  static_assert(sizeof(Cell) == kLine && sizeof(Taken) == kLine);
+      known_(arenas_.size()) {
+  static_assert(sizeof(Cell) == kCell && sizeof(Taken) == kLine);
   parts_[static_cast<std::size_t>(rank)] =
-      arenas_[static_cast<std::size_t>(rank)]->add(key, slots_begin(size_) + slots_ * kSlotBytes);
+      arenas_[static_cast<std::size_t>(rank)]->add(key, ring_begin(size_) + ring_bytes_);
 }
 
 SharedWindow::Cell& SharedWindow::cell(int owner, int reader, std::uint64_t number) const {
@@ -53,13 +55,15 @@ SharedWindow::Cell& SharedWindow::cell(int owner, int reader, std::uint64_t numb
 }
 
 SharedWindow::Taken& SharedWindow::taken(int owner, int reader) const {
-  const std::size_t index = static_cast<std::size_t>(size_) * kDeep + static_cast<std::size_t>(owner);
-  return reinterpret_cast<Taken*>(parts_[static_cast<std::size_t>(reader)])[index];
+  std::byte* cells = parts_[static_cast<std::size_t>(reader)];
+  return reinterpret_cast<Taken*>(cells + static_cast<std::size_t>(size_) * kDeep * kCell)[owner];
 }
 
-std::byte* SharedWindow::slot(int owner, std::size_t index) const {
-  return parts_[static_cast<std::size_t>(owner)] + slots_begin(size_) + index * kSlotBytes;
+std::byte* SharedWindow::ring(int owner, std::size_t offset) const {
+  return parts_[static_cast<std::size_t>(owner)] + ring_begin(size_) + offset;
 }
+
+std::size_t SharedWindow::place(std::size_t bytes) const { return next_ + bytes <= ring_bytes_ ? next_ : 0; }
 
 bool SharedWindow::complete() {
   if (missing_ == 0) return true;
@@ -89,35 +93,46 @@ bool SharedWindow::has_room(const std::vector<int>& readers, std::size_t bytes) 
     if (shown >= kDeep && !reached(reader, shown + 1 - kDeep)) return false;
   }
   if (bytes <= kInline) return true;
-  for (const Use& use : uses_[next_slot_])
-    if (!reached(use.reader, use.number)) return false;
+  // Pieces go round in order: those in the way are the oldest.
+  const std::size_t begin = place(bytes), end = begin + bytes;
+  while (!in_ring_.empty() && in_the_way(in_ring_.front(), begin, end)) {
+    for (const Use& use : in_ring_.front().uses)
+      if (!reached(use.reader, use.number)) return false;
+    in_ring_.pop_front();
+  }
   return true;
+}
+
+// Also what lies in the end of the ring that is left empty: it is older than what lies at the beginning.
+bool SharedWindow::in_the_way(const Shown& shown, std::size_t begin, std::size_t end) const {
+  if (begin < next_ && shown.begin >= next_) return true;
+  return shown.begin < end && begin < shown.end;
 }
 
 void SharedWindow::publish(const std::vector<int>& readers, const std::byte* data, std::size_t bytes) {
   const bool fits = bytes <= kInline;
-  auto& uses = uses_[next_slot_];
-  if (!fits) {
-    copies.copy(slot(rank_, next_slot_), data, bytes);
-    uses.clear();
-  }
+  const std::size_t begin = fits ? 0 : place(bytes);
+  Shown shown{begin, begin + bytes, {}};
+  if (!fits) copies.copy(ring(rank_, begin), data, bytes);
   for (int reader : readers) {
     const std::uint64_t number = shown_[static_cast<std::size_t>(reader)]++;
     Cell& c = cell(rank_, reader, number);
     if (fits && bytes > 0) std::memcpy(c.data, data, bytes);
     c.bytes = static_cast<std::uint32_t>(bytes);
-    c.slot = static_cast<std::uint32_t>(next_slot_);
+    c.offset = static_cast<std::uint32_t>(begin);
     c.number.store(number + 1, std::memory_order_release);
-    if (!fits) uses.push_back({reader, number + 1});
+    if (!fits) shown.uses.push_back({reader, number + 1});
   }
-  if (!fits) next_slot_ = (next_slot_ + 1) % slots_;
+  if (fits) return;
+  next_ = (begin + bytes + kLine - 1) / kLine * kLine;
+  in_ring_.push_back(std::move(shown));
 }
 
 bool SharedWindow::look(int member, Piece& piece) const {
   const std::uint64_t number = took_[static_cast<std::size_t>(member)];
   const Cell& c = cell(member, rank_, number);
   if (c.number.load(std::memory_order_acquire) != number + 1) return false;
-  piece = {c.bytes <= kInline ? c.data : slot(member, c.slot), c.bytes};
+  piece = {c.bytes <= kInline ? c.data : ring(member, c.offset), c.bytes};
   return true;
 }
 

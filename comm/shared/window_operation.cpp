@@ -72,7 +72,7 @@ bool WindowRun::execute(const Step& step) {
 bool WindowRun::publish(const Step& step) {
   const View source = view(step.source);
   if (!window_->has_room(step.peers, source.bytes())) return false;
-  if (source.bytes() > SharedWindow::kSlotBytes)
+  if (source.bytes() > SharedWindow::kPieceBytes)
     throw BugError("{}: a piece of {} bytes", execution_.plan->name, source.bytes());
   const bool large = execution_.plan->symmetric && source.bytes() >= CopyChoice::kFrom;
   const auto begin = large ? Clock::now() : Clock::time_point{};

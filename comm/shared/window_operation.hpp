@@ -13,7 +13,7 @@ namespace banyan::comm {
 /// How far such a plan is.
 class WindowRun {
  public:
-  /// The plan has publish, fold and copy steps alone, pieces of at most SharedWindow::kSlotBytes.
+  /// The plan has publish, fold and copy steps alone, pieces of at most SharedWindow::kPieceBytes.
   WindowRun(Engine& engine, Execution execution, std::shared_ptr<SharedWindow> window);
   /// Does what can be done now, up to a limit; true when something moved.  CommError when lengths do not agree.
   bool advance();
