@@ -19,7 +19,7 @@ constexpr double kBusyShare = 0.3;
 // Up to here all ranks are played against each other.
 constexpr int kPlayed = 16;
 // Of larger groups: a few ranks, each alone.
-constexpr int kSampled = 4;
+constexpr int kSampled = 3;
 // Steps of a plan that are played; longer ones are priced at a smaller size.
 constexpr std::int64_t kLargestPlayed = 4 << 20;
 
@@ -283,7 +283,7 @@ double price(const Recipe& recipe, const Call& whole, const GroupTree& tree, con
       Plan p = make_plan(recipe, c, tree, rank);
       return window ? p : to_messages(std::move(p));
     };
-    if (c.size <= kPlayed) {
+    if (plays_all(c.size)) {
       std::vector<Plan> plans;
       for (int r = 0; r < c.size; ++r) plans.push_back(make(r));
       return Play(plans, tree, links, element).run();
@@ -296,6 +296,12 @@ double price(const Recipe& recipe, const Call& whole, const GroupTree& tree, con
     return longest;
   });
 }
+
+double ring_all_reduce_seconds(const LinkCost& link, double bytes, int ranks) {
+  return ranks < 2 ? 0 : 2.0 * (ranks - 1) * link.seconds(bytes / ranks);
+}
+
+bool plays_all(int size) { return size <= kPlayed; }
 
 Call even_call(CollectiveKind kind, int size, std::int64_t bytes) {
   Call call{.kind = kind, .size = size, .element_bytes = 4};

@@ -46,6 +46,13 @@ Distance distance(const GroupTree& tree, int a, int b);
 /// fold are copies there.  Every member of a reduce-scatter or all-gather has the counts of the call.
 double price(const Recipe& recipe, const Call& call, const GroupTree& tree, const Links& links, bool window);
 
+/// Seconds of a ring all-reduce over links that nobody else uses: 2(n-1) messages of 1/n of the bytes, for estimates
+/// that know no plan.  R. Thakur et al., IJHPCA 2005, section 4.5.
+double ring_all_reduce_seconds(const LinkCost& link, double bytes, int ranks);
+
+/// Whether price() plays all ranks of so large a group; if not it flatters plans whose ranks wait for each other in turn.
+bool plays_all(int size);
+
 /// A call of `bytes` in all for any of the kinds, even among the members.
 Call even_call(CollectiveKind kind, int size, std::int64_t bytes);
 

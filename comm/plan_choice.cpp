@@ -15,6 +15,10 @@ constexpr std::int64_t kSmallest = 1 << 10, kLargest = 64 << 20, kStep = 4;
 constexpr std::int64_t kOneSize = 1 << 20;  // of kinds whose choice cannot depend on the size
 constexpr std::int64_t kPieces[] = {64 << 10, 256 << 10};
 constexpr int kMostDirect = 32;  // members that all speak to each other
+// From here on fewer sizes are looked at, since all ranks wait for the answer.
+constexpr int kManyMembers = 64;
+constexpr std::int64_t kManyStep = 16;
+constexpr int kMostPriced = 1024;  // beyond, what choose() says
 
 bool choice_by_size(CollectiveKind kind) {
   return kind != CollectiveKind::kAllToAll && kind != CollectiveKind::kBarrier;
@@ -35,13 +39,18 @@ class Chooser {
   PlanRange best(CollectiveKind kind, std::int64_t bytes) const {
     const Call call = even_call(kind, size_, bytes);
     PlanRange best{bytes, choose(call, window_), 0};
+    if (size_ > kMostPriced) return best;
     best.seconds = price(best.recipe, call, tree_, links_, window_);
     if (window_) return best;
     double limit = kClearlyFaster * best.seconds;
     for (const std::string_view name : algorithms(kind)) {
       if (name == "direct" && size_ > kMostDirect) continue;
+      if ((name == "tree" || name == "bine") && !plays_all(size_)) continue;
       for (const std::int64_t piece : kPieces) {
-        const Recipe recipe{std::string(name), name == "direct" ? direct_piece(size_, window_) : piece};
+        if (size_ > kManyMembers && piece != kPieces[1]) continue;
+        const Recipe recipe{std::string(name), kind == CollectiveKind::kBarrier ? 0
+                                               : name == "direct"               ? direct_piece(size_, window_)
+                                                                                : piece};
         const double seconds = price(recipe, call, tree_, links_, false);
         if (seconds >= limit) continue;
         limit = seconds;
@@ -53,7 +62,8 @@ class Chooser {
   PlanRange wished(CollectiveKind kind, const std::string& algorithm, std::int64_t bytes) const {
     const Call call = even_call(kind, size_, bytes);
     const Recipe recipe{algorithm, usual_piece(algorithm, call, window_)};
-    return {bytes, recipe, algorithm == kNative ? 0 : price(recipe, call, tree_, links_, window_)};
+    return {bytes, recipe,
+            algorithm == kNative || size_ > kMostPriced ? 0 : price(recipe, call, tree_, links_, window_)};
   }
 
  private:
@@ -94,7 +104,7 @@ GroupPlans choose_plans(const std::string& group, int size, const GroupTree& tre
     if (wish != "auto" || !choice_by_size(kind)) {
       ranges.push_back(wish == "auto" ? chooser.best(kind, kOneSize) : chooser.wished(kind, wish, kOneSize));
     } else {
-      for (std::int64_t bytes = kSmallest; bytes <= kLargest; bytes *= kStep) {
+      for (std::int64_t bytes = kSmallest; bytes <= kLargest; bytes *= size > kManyMembers ? kManyStep : kStep) {
         PlanRange range = chooser.best(kind, bytes);
         if (!ranges.empty() && ranges.back().recipe == range.recipe)
           ranges.back() = std::move(range);

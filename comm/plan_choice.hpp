@@ -22,7 +22,7 @@ std::vector<std::string> wishes_for(CollectiveKind kind);
 ///
 /// "auto" keeps the recipe of choose.hpp unless another one is predicted to take less than two thirds of its time, so
 /// that measurements that differ a little from start to start lead to the same choice, and never looks further inside a
-/// node with a window, which nothing else comes near.
+/// node with a window, which nothing else comes near.  Groups of more than 1024 are not priced: choose.hpp decides.
 GroupPlans choose_plans(const std::string& group, int size, const GroupTree& tree, const Links& links, bool window,
                         const PlanWishes& wishes);
 

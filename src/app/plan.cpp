@@ -14,6 +14,8 @@
 #include "src/base/process_memory.hpp"
 #include "src/base/section.hpp"
 #include "src/base/units.hpp"
+#include "src/parallel/placement.hpp"
+#include "src/plan/collectives.hpp"
 #include "src/plan/memory.hpp"
 #include "src/plan/report.hpp"
 #include "src/plan/search.hpp"
@@ -22,14 +24,15 @@ namespace banyan::app {
 namespace {
 
 constexpr std::string_view kUsage =
-    R"(banyan plan CONFIG [--ranks N] [--gflops X] [--link SIZE] [--memory SIZE] [--search] [--section.key=value ...]
+    R"(banyan plan CONFIG [--ranks N] [--gflops X] [--link SIZE] [--memory SIZE] [--per-node N] [--search] [--section.key=value ...]
 
 Prints what `banyan train CONFIG` on N ranks will do: mesh, pipeline stages, schedule, memory of a rank of each stage, and
-a prediction of the step's time.  Starts nothing and needs no MPI.
+a prediction of the step's time and of the plans of collectives.  Starts nothing and needs no MPI.
 
   --ranks N       ranks of the job (default 1)
   --gflops X      GFLOP/s that matrix products reach on one rank; measured on this machine when left out
   --link SIZE     bytes a second that a message between two ranks reaches (default 5GB)
+  --per-node N    ranks of one node (default: all of them), for the plans of collectives
   --memory SIZE   memory of one rank, for example 16GiB; a plan that needs more is refused with exit code 78
   --search        instead of one plan: every tensor x data x pipeline and microbatch that N ranks allow and that fits into
                   the memory of a rank, the fastest by prediction first
@@ -71,19 +74,37 @@ double measured_flops(const config::Config& config, const model::ModelShape& mod
   return best;
 }
 
+/// What a job on nodes of `per_node` ranks chooses before it has measured anything.
+std::string collectives(const config::Config& config, const plan::Layout& layout, int ranks, int per_node,
+                        const std::int64_t* rate) {
+  const parallel::Fabric fabric = parallel::uniform_fabric(ranks, per_node);
+  const parallel::Mesh mesh(layout.mesh, parallel::place(layout.mesh, fabric));
+  comm::Links links;
+  for (comm::LinkCost* l : {&links.node, &links.leaf, &links.across})
+    if (rate) l->rate = static_cast<double>(*rate);
+  plan::BookRequest request{.axes = plan::axes(mesh, ranks, layout.model.tied && layout.mesh.pipeline > 1),
+                            .fabric = fabric,
+                            .shared_memory = config.comm.shared_memory == "on",
+                            .wishes = plan::wishes(config),
+                            .links = links};
+  if (request.axes.empty()) return "";
+  return "\ncollectives, for usual links (a job measures its own)\n" + comm::book_table(plan::make_book(request).book);
+}
+
 ExitCode run(Args& args) {
   const config::Config config = load_command_config(args).config;
   const auto ranks = static_cast<int>(args.integer("ranks", 1, 1, 1 << 24));
   const double gflops = args.real("gflops", 0);
   const std::string memory_text = args.value("memory").value_or("");
-  const std::string link_text = args.value("link").value_or("5GB");
+  const std::string link_text = args.value("link").value_or("");
+  const auto per_node = static_cast<int>(args.integer("per-node", ranks, 1, 1 << 24));
   const bool search = args.flag("search");
   args.finish(1, 1, kUsage);
   if (gflops < 0) throw UsageError("--gflops={} is refused; it is a speed", gflops);
   const std::optional<std::int64_t> memory = parse_bytes(memory_text);
   if (!memory_text.empty() && (!memory || *memory < 1))
     throw UsageError("--memory={} is refused; write a size such as 16GiB", memory_text);
-  const std::optional<std::int64_t> link = parse_bytes(link_text);
+  const std::optional<std::int64_t> link = parse_bytes(link_text.empty() ? "5GB" : link_text);
   if (!link || *link < 1) throw UsageError("--link={} is refused; write a size such as 5GB", link_text);
 
   const std::int64_t vocab = dataset_vocab(config);
@@ -100,6 +121,7 @@ ExitCode run(Args& args) {
   }
   const plan::Layout layout = plan::make_layout(config, ranks, vocab);
   fmt::print("{}", plan::report(layout, config, machine));
+  fmt::print("{}", collectives(config, layout, ranks, per_node, link_text.empty() ? nullptr : &*link));
 
   const std::int64_t needed = plan::largest_rank(layout, config);
   const std::int64_t here = machine_memory();
@@ -120,7 +142,7 @@ Command plan_command() {
   return {.name = "plan",
           .summary = "print mesh, stages, schedule, memory and predicted time of a job",
           .usage = kUsage,
-          .options_with_value = {"ranks", "gflops", "link", "memory"},
+          .options_with_value = {"ranks", "gflops", "link", "memory", "per-node"},
           .run = run,
           .takes_config = true};
 }

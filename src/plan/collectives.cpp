@@ -70,7 +70,13 @@ BookAnswer make_book(const BookRequest& request) {
     const comm::GroupTree tree = recorded ? recorded->tree : comm::common_tree(trees);
     comm::PlanWishes wanted = request.wishes;
     comm::GroupPlans plans;
-    if (recorded && wanted == comm::no_wishes()) {
+    const auto alike = std::find_if(answer.book.groups.begin(), answer.book.groups.end(), [&](const auto& g) {
+      return !request.recorded && g.size == size && g.tree == tree;
+    });
+    if (alike != answer.book.groups.end()) {  // the world and the mesh, without spares
+      plans = *alike;
+      plans.group = axis.name;
+    } else if (recorded && wanted == comm::no_wishes()) {
       plans = *recorded;
     } else {
       plans = comm::choose_plans(axis.name, size, tree, answer.book.links, window, wanted);

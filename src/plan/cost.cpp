@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "comm/cost.hpp"
 #include "src/model/local_params.hpp"
 #include "src/parallel/play.hpp"
 
@@ -17,11 +18,10 @@ double block_weights(const model::ModelShape& s) {
   return static_cast<double>(s.width) * (2 * query + 2 * key_value + matrices * static_cast<double>(s.ffn));
 }
 
-/// Seconds of a ring all-reduce: 2(n-1) messages of 1/n of the bytes.  R. Thakur et al., IJHPCA 2005, section 4.5.
+comm::LinkCost link(const Machine& m) { return {m.message_latency, m.message_rate}; }
+
 double all_reduce_seconds(const Machine& m, double bytes, int ranks) {
-  if (ranks < 2) return 0;
-  const double messages = 2.0 * (ranks - 1);
-  return messages * (m.message_latency + bytes / ranks / m.message_rate);
+  return comm::ring_all_reduce_seconds(link(m), bytes, ranks);
 }
 
 }  // namespace
@@ -83,7 +83,7 @@ StepCost step_cost(const Layout& layout, const Machine& machine) {
     if (a.kind == parallel::ActionKind::kBackward) return cost.backward[stage] / layout.parts(s);
     return 0.0;
   };
-  const double message = stages > 1 ? machine.message_latency + split_bytes / machine.message_rate : 0;
+  const double message = stages > 1 ? link(machine).seconds(split_bytes) : 0;
   const parallel::Timeline timeline = parallel::play(schedules, price, message);
   cost.pipeline = timeline.makespan;
   cost.bubble_share = timeline.bubble_share();

@@ -20,6 +20,12 @@ done
 plan 0 "$repo/configs/gpt2-124m.ini" --ranks 9 --gflops 100 --parallel.tensor=2 --parallel.pipeline=2
 says "tensor 2 x data 2 x pipeline 2 on 9 ranks, 1 idle"
 says "stage 1 .0aa"
+# The plans of collectives, by size.
+plan 0 "$repo/configs/gpt2-124m.ini" --ranks 8 --per-node 2 --gflops 100 --parallel.tensor=2 --comm.all_gather=ring
+says "tensor group 2  all-reduce "
+grep -q '^data group 4 *all-gather *0 B *- *ring' "$scratch/out.log" || fail "no line for the all-gather of the data group"
+plan 78 "$repo/configs/gpt2-124m.ini" --ranks 8 --per-node 1 --gflops 100 --comm.all_reduce=shared
+says "comm.all_reduce = shared"
 # The speed is measured when it is not given.
 plan 0 "$repo/configs/quickstart.ini" --ranks 4 --model.vocab=1000
 says "FLOP/s a rank"
