@@ -2,6 +2,8 @@
 #include "comm/plan_verifier.hpp"
 
 #include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <rapidcheck/gtest.h>
 
 #include <algorithm>
 #include <functional>
@@ -171,6 +173,22 @@ TEST(AnyTree, EveryHierarchicalPlanIsRight) {
                     "");
         }
       }
+}
+
+// Beyond the counts that are tried one by one: any number of ranks, of elements, any tree, any root, any piece.
+RC_GTEST_PROP(ManyRanks, EveryAlgorithmIsRight, ()) {
+  const int p = *rc::gen::inRange(kMaxRanks + 1, 200);
+  const auto [kind, algorithm] = *rc::gen::elementOf(every_algorithm());
+  RC_PRE(algorithm != "direct" && kind != CollectiveKind::kAllToAll);
+  const auto seed = *rc::gen::arbitrary<std::uint64_t>();
+  Collective c{.kind = kind, .counts = {}, .to = {}, .root = static_cast<int>(seed % static_cast<std::uint64_t>(p))};
+  const bool parts = kind == CollectiveKind::kReduceScatter || kind == CollectiveKind::kAllGather;
+  for (int i = 0; i < (parts ? p : kind == CollectiveKind::kBarrier ? 0 : 1); ++i)
+    c.counts.push_back(static_cast<std::int64_t>(rng::mix(seed, static_cast<std::uint64_t>(i)) % (parts ? 4 : 500)));
+  const GroupTree tree = random_tree(p, seed);
+  const std::int64_t piece = 4096 * *rc::gen::inRange(1, 40);
+  const auto plans = all_ranks(p, [&](int r) { return make_plan({algorithm, piece}, call_of(c, p, r), tree, r); });
+  RC_ASSERT(verify(c, plans) == "");
 }
 
 // 2 leaves of 2 nodes of 2: what leaves a node, and what leaves a leaf.
