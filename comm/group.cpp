@@ -313,6 +313,10 @@ Event Group::message(bool sends, ConstView view, int peer, int channel, std::str
     message.bytes = std::min(kLargestMessage, left);
     message.sequence = sequence++;
     Request* request = sends ? transport.send(message) : transport.receive(message);
+    // Little that is about to come takes less time than putting an operation up.
+    for (int i = 0; i < kQuickLooks && message.bytes <= kQuickBytes && request->state() == Request::State::kPending;
+         ++i)
+      transport.progress();
     if (left == message.bytes && requests.empty() && request->state() == Request::State::kDone) {
       transport.release(request);
       return {};

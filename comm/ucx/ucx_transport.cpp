@@ -77,6 +77,19 @@ struct UcxTransport::Callbacks {
     }
   }
 
+  // What sends and receives have in common.
+  static ucp_request_param_t parameters(Pending& p, const Message& message) {
+    ucp_request_param_t params{};
+    params.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_MEMORY_TYPE;
+    params.user_data = &p;
+    params.memory_type = memory_type(message.kind);
+    if (ucp_mem* handle = p.owner->pinned(message)) {
+      params.op_attr_mask |= UCP_OP_ATTR_FIELD_MEMH;
+      params.memh = handle;
+    }
+    return params;
+  }
+
   static void receive(void* request, ucs_status_t status, const ucp_tag_recv_info_t* info, void* data) {
     auto& p = *static_cast<Pending*>(data);
     p.handle = nullptr;
@@ -194,15 +207,8 @@ Request* UcxTransport::send(const Message& message) {
     p->broken(peer.broken, true);
     return p;
   }
-  ucp_request_param_t params{};
-  params.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_MEMORY_TYPE;
+  ucp_request_param_t params = Callbacks::parameters(*p, message);
   params.cb.send = Callbacks::send;
-  params.user_data = p;
-  params.memory_type = memory_type(message.kind);
-  if (ucp_mem* handle = pinned(message)) {
-    params.op_attr_mask |= UCP_OP_ATTR_FIELD_MEMH;
-    params.memh = handle;
-  }
   const ucs_status_ptr_t request = ucp_tag_send_nbx(peer.endpoint, message.data, message.bytes,
                                                     full_tag(rank_, message.tag, message.sequence), &params);
   if (request == nullptr)
@@ -221,17 +227,10 @@ Request* UcxTransport::receive(const Message& message) {
     p->broken(peer.broken, true);
     return p;
   }
-  ucp_request_param_t params{};
+  ucp_request_param_t params = Callbacks::parameters(*p, message);
   // A message that is there already also comes through the callback: UCX 1.13 says nothing of its tag otherwise.
-  params.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_MEMORY_TYPE |
-                        UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
+  params.op_attr_mask |= UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
   params.cb.recv = Callbacks::receive;
-  params.user_data = p;
-  params.memory_type = memory_type(message.kind);
-  if (ucp_mem* handle = pinned(message)) {
-    params.op_attr_mask |= UCP_OP_ATTR_FIELD_MEMH;
-    params.memh = handle;
-  }
   p->after = peer.receives;
   if (p->after) p->after->before = p;
   peer.receives = p;
