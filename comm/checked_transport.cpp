@@ -42,6 +42,7 @@ class CheckedTransport::Pair final : public Request {
   Pair(const Message& m, bool s) : message(m), sends(s), note(std::make_unique<Note>()) {}
   void done() { finish(); }
   void broken(std::string why) { fail(std::move(why)); }
+  void broken(const Request& inner) { fail(inner.error(), inner.peer_lost()); }
   std::span<const std::byte> data() const { return {message.data, message.bytes}; }
 
   const Message message;
@@ -97,9 +98,11 @@ std::string CheckedTransport::disagreement(const Pair& pair) const {
 void CheckedTransport::settle(Pair& pair) {
   using State = Request::State;
   const State payload = pair.payload->state(), follower = pair.follower->state();
-  if (payload == State::kFailed) return pair.broken(pair.payload->error());
+  if (payload == State::kFailed) return pair.broken(*pair.payload);
   if (payload == State::kPending || follower == State::kPending) return;
-  if (pair.sends) return follower == State::kDone ? pair.done() : pair.broken(pair.follower->error());
+  // A note that never came because its sender died says nothing of the message.
+  if (follower == State::kFailed && (pair.sends || pair.follower->peer_lost())) return pair.broken(*pair.follower);
+  if (pair.sends) return pair.done();
   std::string why = disagreement(pair);
   why.empty() ? pair.done() : pair.broken(std::move(why));
 }

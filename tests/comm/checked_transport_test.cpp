@@ -146,6 +146,47 @@ TEST(CheckedTransport, NoticesADoubledNote) {
   }
 }
 
+// A transport whose requests end at once: the first `good` well, later ones because the peer is lost.
+class Bereft final : public Transport {
+ public:
+  explicit Bereft(int good) : good_(good) {}
+  int rank() const override { return 0; }
+  int size() const override { return 2; }
+  std::string name() const override { return "bereft"; }
+  Request* send(const Message&) override { return make(); }
+  Request* receive(const Message&) override { return make(); }
+  void progress() override {}
+  void release(Request*) override {}
+  void forget(Request*) override {}
+
+ private:
+  struct Ended final : Request {
+    explicit Ended(bool well) { well ? finish() : fail("the cable was cut", true); }
+  };
+  Request* make() {
+    all_.push_back(std::make_unique<Ended>(static_cast<int>(all_.size()) < good_));
+    return all_.back().get();
+  }
+  const int good_;
+  std::vector<std::unique_ptr<Ended>> all_;
+};
+
+TEST(CheckedTransport, KnowsALostPeerFromADamagedMessage) {
+  std::byte data{};
+  for (const int good : {0, 1})  // the message itself fails, or what follows it
+    for (const bool sends : {true, false}) {
+      Bereft bereft(good);
+      CheckedTransport transport(bereft);
+      const Message m{.peer = 1, .tag = Tag::channel(0, 1), .data = &data, .bytes = 1};
+      Request* request = sends ? transport.send(m) : transport.receive(m);
+      transport.progress();
+      EXPECT_EQ(request->state(), Request::State::kFailed);
+      EXPECT_EQ(request->error(), "the cable was cut");
+      EXPECT_TRUE(request->peer_lost());
+      transport.forget(request);
+    }
+}
+
 TEST(CheckedTransport, RefusesDeviceMemory) {
   run_on_threads(1, [](std::unique_ptr<Transport> plain) {
     CheckedTransport transport(*plain);

@@ -12,7 +12,7 @@ class FaultyTransport::Held final : public Request {
  public:
   Held(const Message& m, unsigned d) : message(m), delay(d) {}
   void complete() { finish(); }
-  void broken(const std::string& why) { fail(why); }
+  void broken(const Request& by) { fail(by.error(), by.peer_lost()); }
   // From now on the message is a copy of its own.
   void copy() {
     memory.assign(message.data, message.data + message.bytes);
@@ -94,7 +94,7 @@ void FaultyTransport::go(Held& held) {
 void FaultyTransport::update(Held& held) {
   if (!held.inner || held.state() != Request::State::kPending) return;
   if (held.inner->state() == Request::State::kDone) held.complete();
-  if (held.inner->state() == Request::State::kFailed) held.broken(held.inner->error());
+  if (held.inner->state() == Request::State::kFailed) held.broken(*held.inner);
 }
 
 void FaultyTransport::progress() {
