@@ -76,6 +76,11 @@ class Communicator {
   virtual Event send(Queue q, ConstView in, int peer, int channel, std::string_view what) = 0;
   virtual Event receive(Queue q, View out, int peer, int channel, std::string_view what) = 0;
 
+  /// Memory that messages come from or go to again and again: registered with the network as long as what is returned
+  /// lives, which must end before the memory and this communicator do, with no message under way.  A hint; may be
+  /// called for the same memory more than once.
+  [[nodiscard]] virtual std::shared_ptr<const void> pin(ConstView memory) = 0;
+
   /// From now on collectives go by these plans (comm/plan_book.hpp) instead of those of comm/plans/choose.  Called by
   /// all members at the same point with nothing of this communicator in flight.  ConfigError for what cannot be had
   /// here.

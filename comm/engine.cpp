@@ -9,7 +9,8 @@ namespace banyan::comm {
 namespace {
 
 constexpr Seconds kLongestLook{0.1};
-constexpr int kShortWait = 64;  // looks
+constexpr int kShortWait = 32;  // glances
+constexpr int kGlance = 8;      // looks
 constexpr unsigned kLooksPerPoll = 8;
 constexpr std::chrono::milliseconds kLifelineEvery{2};
 constexpr std::chrono::milliseconds kLifelineKnows{1000};  // who died: when its sockets were closed
@@ -36,11 +37,18 @@ bool Operation::test() {
   }
 }
 
+void Operation::restart(const char* call, std::string_view what) {
+  label_.call = call;
+  label_.what.assign(what);
+  done_ = told_ = false;
+  silence_ = Seconds::zero();
+  last_look_ = {};
+}
+
 void Operation::wait() {
-  for (int i = 0; i < kShortWait; ++i)  // most waits are short; naming them costs more than a few looks
-    if (test()) return;
+  if (engine_.glance(*this)) return;
   const Section section(what());
-  Backoff backoff;
+  Backoff backoff = Backoff::yielding();
   while (true) {
     {
       const std::lock_guard lock(engine_.mutex_);
@@ -61,6 +69,22 @@ void Operation::wait() {
     // A rank that waits for long makes room for others on its core, and comes back with its message.
     if (!backoff.sleeps() || !woken_by_messages() || !engine_.nap()) backoff.pause();
   }
+}
+
+// Most waits are short; naming them, and even asking for the time, costs more than looking.
+bool Engine::glance(Operation& operation) {
+  for (int i = 0; i < kShortWait; ++i) {
+    const std::lock_guard lock(mutex_);
+    if (operation.done_) return true;
+    try {
+      advance_all(&operation);
+    } catch (...) {
+      const Section section(operation.what());
+      throw;
+    }
+    if (operation.done_) return true;
+  }
+  return false;
 }
 
 bool Engine::nap() {
@@ -92,20 +116,28 @@ Engine::Engine(Transport& transport, Lifeline& lifeline, std::vector<std::string
 
 void Engine::use(Transport& transport) {
   const std::lock_guard lock(mutex_);
+  drop_done();
   if (!active_.empty()) throw BugError("another transport while {} is in flight", active_.front()->what());
   transport_ = &transport;
 }
 
 void Engine::start(std::shared_ptr<Operation> operation) {
   const std::lock_guard lock(mutex_);
+  adopt(std::move(operation));
+  if (!advancing_) advance_all();
+}
+
+void Engine::adopt(std::shared_ptr<Operation> operation) {
   if (failure_) throw CommError("{}", *failure_);
-  operation->last_look_ = Clock::now();
   active_.push_back(std::move(operation));
-  if (!advancing_) progress();
 }
 
 bool Engine::progress() {
   const std::lock_guard lock(mutex_);
+  return advance_all();
+}
+
+bool Engine::advance_all(const Operation* awaited) {
   if (failure_) throw CommError("{}", *failure_);
   if (advancing_) return false;  // called from inside a reduction or copy
   advancing_ = true;
@@ -117,10 +149,12 @@ bool Engine::progress() {
         next_poll_ = now + kLifelineEvery;
         lifeline_.poll();
       }
-    ask_lifeline(Clock::time_point{});
+    ask_lifeline();
     transport_->progress();
+    for (int i = 1; i < kGlance && awaited && !awaited->can_advance(); ++i) transport_->progress();
+    if (std::exchange(ended_, false)) drop_done();
     for (std::size_t i = 0; i < active_.size(); ++i) {
-      if (!active_[i]->advance()) continue;
+      if (active_[i]->done_ || !active_[i]->advance()) continue;
       moved = true;
       active_[i]->silence_ = Seconds::zero();
       if (std::exchange(active_[i]->told_, false)) lifeline_.waits(-1);
@@ -141,15 +175,25 @@ bool Engine::progress() {
     give_up(e.what());
     throw;
   }
-  std::erase_if(active_, [](const auto& operation) { return operation->done(); });
+  if (awaited && awaited->done_)
+    ended_ = true;  // whoever waited for it is not to wait for its burial, too
+  else if (moved)
+    drop_done();
   advancing_ = false;
   return moved;
 }
 
+void Engine::drop_done() {
+  std::erase_if(active_, [](const auto& operation) { return operation->done(); });
+}
+
+void Engine::ask_lifeline() const {
+  if (const auto& word = lifeline_.announced()) throw CommError("{} failed: {}", peer_name(word->rank), word->message);
+}
+
 void Engine::ask_lifeline(Clock::time_point until) {
   for (Backoff backoff;; backoff.pause()) {
-    if (const auto& word = lifeline_.announced())
-      throw CommError("{} failed: {}", peer_name(word->rank), word->message);
+    ask_lifeline();
     if (Clock::now() >= until) return;
     lifeline_.poll();
   }
@@ -157,9 +201,10 @@ void Engine::ask_lifeline(Clock::time_point until) {
 
 bool Engine::look(Operation& operation) {
   if (operation.done_) return true;
-  progress();
+  advance_all();
   if (operation.done_) return true;
   const auto now = Clock::now();
+  if (operation.last_look_ == Clock::time_point{}) operation.last_look_ = now;  // the first
   operation.silence_ += std::min(Seconds(now - operation.last_look_), kLongestLook);
   operation.last_look_ = now;
   const Seconds limit = std::max(operation.silence_limit_, patience);

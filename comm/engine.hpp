@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/lifeline.hpp"
@@ -59,16 +60,20 @@ class Operation : public Event::State {
   virtual void give_up(bool after_failure) = 0;
   /// World rank the operation waits for just now, -1 for none in particular.
   virtual int waits_for() const = 0;
+  /// False when advance would do nothing; may be asked often.
+  virtual bool can_advance() const { return true; }
   /// Whether what it waits for wakes a transport that dozes.
   virtual bool woken_by_messages() const { return true; }
 
  protected:
   void finish() { done_ = true; }
+  /// As if it were made anew, for another purpose of the same group; nothing is in flight.
+  void restart(const char* call, std::string_view what);
 
  private:
   friend class Engine;
   Engine& engine_;
-  const Label label_;
+  Label label_;
   const Seconds silence_limit_;
   bool done_ = false;
   bool told_ = false;  // the others know that it takes long
@@ -97,8 +102,10 @@ class Engine {
   /// `peer_names[r]` is "rank 3 on n1".
   Engine(Transport& transport, Lifeline& lifeline, std::vector<std::string> peer_names);
 
-  /// Takes the operation in and gives it a first push.
+  /// Takes the operation in and gives everything a push.
   void start(std::shared_ptr<Operation> operation);
+  /// Takes in an operation that can only wait as yet.  The caller holds mutex().
+  void adopt(std::shared_ptr<Operation> operation);
   /// Advances everything; true when something moved.
   bool progress();
   /// Ends everything in flight; later calls throw CommError(why).  Only the first call counts.
@@ -118,7 +125,12 @@ class Engine {
 
  private:
   friend class Operation;
-  /// Throws what the lifeline knows of a failure, or comes to know until then.
+  /// What progress does, under the lock.  Looks for what `awaited` waits for some times before it turns to the rest.
+  bool advance_all(const Operation* awaited = nullptr);
+  void drop_done();
+  /// Throws what the lifeline knows of a failure.
+  void ask_lifeline() const;
+  /// The same, or what it comes to know until then.
   void ask_lifeline(Clock::time_point until);
   /// Sleeps until the transport has something, a moment at most; false where it cannot tell.
   bool nap();
@@ -126,6 +138,8 @@ class Engine {
   [[noreturn]] void blame(const Operation& operation, Seconds limit);
   /// One look at an operation: true when complete.  Throws when things failed or it was silent for too long.
   bool look(Operation& operation);
+  /// A few looks that do not ask the clock.
+  bool glance(Operation& operation);
 
   Transport* transport_;
   Lifeline& lifeline_;
@@ -133,11 +147,12 @@ class Engine {
   Clock::time_point next_poll_{};
   const std::vector<std::string> peer_names_;
   std::recursive_mutex mutex_;
-  std::vector<std::shared_ptr<Operation>> active_;
   std::optional<std::string> failure_;
   std::optional<PeerFailure> verdict_;
   ScratchPool scratch_;
   bool advancing_ = false;
+  std::vector<std::shared_ptr<Operation>> active_;  ///< in flight, and perhaps one that has ended
+  bool ended_ = false;                              ///< there is such a one
 };
 
 }  // namespace banyan::comm

@@ -16,6 +16,7 @@ namespace {
 constexpr std::size_t kPlansKept = 256;
 constexpr std::size_t kQuickBytes = 8 << 10;
 constexpr int kQuickLooks = 100;                // at a window, before waiting is put up as an operation
+constexpr int kQuickMessageLooks = 50;          // at a message that was posted just now: less than half a microsecond
 constexpr unsigned kQuickPerLook = 32;          // at everything else that is under way
 constexpr std::uint32_t kNumberStride = 40503;  // between the uses of a tag; odd, and more than a collective's messages
 
@@ -69,6 +70,7 @@ Group::~Group() {
   if (std::uncaught_exceptions() > exceptions_) engine_.give_up(*name_ + " was left in the middle of its work");
   for (const auto& weak : in_flight_)
     if (const auto operation = weak.lock()) engine_.drop(operation);
+  for (const auto& message : messages_) engine_.drop(message);
 }
 
 std::string Group::peer_name(int member) const {
@@ -293,7 +295,7 @@ void Group::barrier(std::string_view what) {
   collective({Kind::kBarrier, 1, 0}, what, {.plan = {}, .tag = {}, .input = {}, .output = {}, .queue = {}}).wait();
 }
 
-Event Group::message(bool sends, ConstView view, int peer, int channel, std::string_view what) {
+Event Group::message(bool sends, std::span<std::byte> data, int peer, int channel, std::string_view what) {
   if (peer < 0 || peer >= size()) throw BugError("{}: no member {} of {}", *name_, peer, size());
   if (channel < 0 || channel > kMaxChannel)
     throw BugError("{}: channel {} is not in 0 .. {}", *name_, channel, kMaxChannel);
@@ -301,45 +303,70 @@ Event Group::message(bool sends, ConstView view, int peer, int channel, std::str
   if (engine_.failed()) progress();  // throws why
   const std::uint64_t stream =
       static_cast<std::uint64_t>(peer) << 11 | static_cast<std::uint64_t>(channel) << 1 | sends;
-  std::uint32_t& sequence = streams_[stream];
+  // Most messages go or come where the last one did.
+  Stream& last = last_stream_[sends];
+  if (!last.count || last.key != stream) last = {stream, &streams_[stream]};
+  std::uint32_t& sequence = *last.count;
   Transport& transport = engine_.transport();
-  Message message{.peer = world_ranks_[static_cast<std::size_t>(peer)],
-                  .tag = Tag::channel(id_, channel),
-                  .data = const_cast<std::byte*>(view.data),
-                  .bytes = view.bytes(),
-                  .kind = view.kind};
-  std::vector<Request*> requests;
-  for (std::size_t left = view.bytes();; left -= message.bytes, message.data += message.bytes) {
+  Message message{
+      .peer = world_ranks_[static_cast<std::size_t>(peer)], .tag = Tag::channel(id_, channel), .data = data.data()};
+  std::shared_ptr<MessageOperation> operation;
+  for (std::size_t left = data.size();; left -= message.bytes, message.data += message.bytes) {
     message.bytes = std::min(kLargestMessage, left);
     message.sequence = sequence++;
     Request* request = sends ? transport.send(message) : transport.receive(message);
     // Little that is about to come takes less time than putting an operation up.
-    for (int i = 0; i < kQuickLooks && message.bytes <= kQuickBytes && request->state() == Request::State::kPending;
-         ++i)
+    for (int i = 0;
+         i < kQuickMessageLooks && message.bytes <= kQuickBytes && request->state() == Request::State::kPending; ++i)
       transport.progress();
-    if (left == message.bytes && requests.empty() && request->state() == Request::State::kDone) {
-      transport.release(request);
-      return {};
+    if (!operation) {
+      if (left == message.bytes && request->state() == Request::State::kDone) {
+        transport.release(request);
+        return {};
+      }
+      operation = idle_message();
+      operation->reuse(message.peer, sends ? "send of" : "receive of", what);
     }
-    requests.push_back(request);
+    operation->add(request);
     if (left == message.bytes) break;
   }
-  auto operation = std::make_shared<MessageOperation>(
-      engine_, std::move(requests), message.peer, label(sends ? "send of" : "receive of", what), options_.peer_timeout);
-  start(operation);
-  if (operation->done()) return {};
-  remember(operation);
-  return Event(operation);
+  // A message that was not there when it was asked for is not there now.
+  if (sends)
+    start(operation);
+  else
+    engine_.adopt(operation);
+  return operation->done() ? Event{} : Event(std::move(operation));
+}
+
+std::shared_ptr<MessageOperation> Group::idle_message() {
+  for (std::size_t i = 0; i < messages_.size(); ++i, next_message_ = (next_message_ + 1) % messages_.size())
+    if (messages_[next_message_].use_count() == 1) return messages_[next_message_];
+  next_message_ = messages_.size();
+  return messages_.emplace_back(
+      std::make_shared<MessageOperation>(engine_, std::vector<Request*>{}, -1, label("", ""), options_.peer_timeout));
 }
 
 Event Group::send(Queue, ConstView in, int peer, int channel, std::string_view what) {
   check_view(in, in.count(), "send");
-  return message(true, in, peer, channel, what);
+  return message(true, {const_cast<std::byte*>(in.data), in.bytes()}, peer, channel, what);
 }
 
 Event Group::receive(Queue, View out, int peer, int channel, std::string_view what) {
   check_view(out, out.count(), "receive");
-  return message(false, out, peer, channel, what);
+  return message(false, {out.data, out.bytes()}, peer, channel, what);
+}
+
+std::shared_ptr<const void> Group::pin(ConstView memory) {
+  check_view(memory, memory.count(), "pin");
+  const std::lock_guard lock(engine_.mutex());
+  if (engine_.failed() || memory.bytes() == 0) return {};
+  engine_.transport().pin(memory.data, memory.bytes());
+  return {memory.data, [&engine = engine_](const void* data) {
+            const std::lock_guard until_done(engine.mutex());
+            // After a failure messages may be under way still; the process ends soon.
+            if (!engine.failed() && std::uncaught_exceptions() == 0)
+              engine.transport().unpin(static_cast<const std::byte*>(data));
+          }};
 }
 
 }  // namespace banyan::comm

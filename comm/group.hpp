@@ -54,6 +54,7 @@ class Group final : public Communicator {
   void barrier(std::string_view what) override;
   Event send(Queue q, ConstView in, int peer, int channel, std::string_view what) override;
   Event receive(Queue q, View out, int peer, int channel, std::string_view what) override;
+  std::shared_ptr<const void> pin(ConstView memory) override;
   void use_plans(const GroupPlans& plans) override;
   void progress() override;
 
@@ -74,7 +75,9 @@ class Group final : public Communicator {
   Event collective(const Asked& asked, std::string_view what, Execution execution);
   Event execute(const char* call, std::string_view what, Execution execution);
   Event execute_on_window(const char* call, std::string_view what, Execution execution);
-  Event message(bool sends, ConstView view, int peer, int channel, std::string_view what);
+  Event message(bool sends, std::span<std::byte> data, int peer, int channel, std::string_view what);
+  /// One that nobody uses any more, or a new one.
+  std::shared_ptr<MessageOperation> idle_message();
   Label label(const char* call, std::string_view what) const { return {call, std::string(what), name_}; }
   void start(const std::shared_ptr<Operation>& operation);
   void remember(std::shared_ptr<Operation> operation);
@@ -92,10 +95,17 @@ class Group final : public Communicator {
   unsigned quick_ = 0;                                        ///< collectives on it
   std::uint64_t sequence_ = 0;                                ///< collectives so far
   std::unordered_map<std::uint64_t, std::uint32_t> streams_;  ///< messages so far, by peer, channel and direction
+  struct Stream {
+    std::uint64_t key = 0;
+    std::uint32_t* count = nullptr;
+  };
+  std::array<Stream, 2> last_stream_;  ///< of those, for receiving and sending
   std::array<std::weak_ptr<Operation>, kSequences> by_sequence_;
-  std::vector<std::weak_ptr<Operation>> in_flight_;  ///< given up by the destructor
-  std::optional<GroupPlans> chosen_;                 ///< without: what choose() says
-  std::unique_ptr<NativeCollectives> native_;        ///< made when plans first name it
+  std::vector<std::weak_ptr<Operation>> in_flight_;          ///< given up by the destructor
+  std::vector<std::shared_ptr<MessageOperation>> messages_;  ///< likewise; used again and again, one after the other
+  std::size_t next_message_ = 0;                             ///< where to look first
+  std::optional<GroupPlans> chosen_;                         ///< without: what choose() says
+  std::unique_ptr<NativeCollectives> native_;                ///< made when plans first name it
   std::map<std::vector<std::int64_t>, std::shared_ptr<const Plan>> plans_;
   struct Recent {
     std::size_t element_bytes = 0;

@@ -11,16 +11,17 @@ namespace {
 // True when the request is complete; it is then released.
 bool collect(Engine& engine, Request* request, int peer, const Operation& operation) {
   if (request->state() == Request::State::kPending) return false;
-  const bool failed = request->state() == Request::State::kFailed;
-  std::string error;
-  if (failed) error = request->error();
+  if (request->state() == Request::State::kDone) {
+    engine.transport().release(request);
+    return true;
+  }
+  const std::string error = request->error();
   const bool lost = request->peer_lost();
   engine.transport().release(request);
-  if (failed && lost)
+  if (lost)
     throw PeerLostError(peer, "it was lost: " + error,
                         fmt::format("{} was lost in {}: {}", engine.peer_name(peer), operation.what(), error));
-  if (failed) throw CommError("{} in a message of {}: {}", engine.peer_name(peer), operation.what(), error);
-  return true;
+  throw CommError("{} in a message of {}: {}", engine.peer_name(peer), operation.what(), error);
 }
 
 void give_back(Engine& engine, Request* request, bool after_failure) {
@@ -157,22 +158,31 @@ MessageOperation::MessageOperation(Engine& engine, std::vector<Request*> request
 
 MessageOperation::~MessageOperation() { give_up(engine_.failed()); }
 
+void MessageOperation::reuse(int peer, const char* call, std::string_view what) {
+  if (!requests_.empty()) throw BugError("{} is still in flight", this->what());
+  peer_ = peer;
+  restart(call, what);
+}
+
 bool MessageOperation::advance() {
   bool moved = false;
-  while (!requests_.empty()) {
-    Request* first = requests_.front();
+  while (next_ < requests_.size()) {
+    Request* first = requests_[next_];
     if (first->state() == Request::State::kPending) return moved;
-    requests_.erase(requests_.begin());
+    ++next_;
     collect(engine_, first, peer_, *this);
     moved = true;
   }
+  requests_.clear();
+  next_ = 0;
   finish();
   return true;
 }
 
 void MessageOperation::give_up(bool after_failure) {
-  for (Request* r : requests_) give_back(engine_, r, after_failure);
+  for (; next_ < requests_.size(); ++next_) give_back(engine_, requests_[next_], after_failure);
   requests_.clear();
+  next_ = 0;
 }
 
 }  // namespace banyan::comm

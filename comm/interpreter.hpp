@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/engine.hpp"
@@ -52,20 +53,27 @@ class PlanOperation final : public Operation {
 /// Largest message of a transport; longer ones go in pieces.
 inline constexpr std::size_t kLargestMessage = std::size_t{1} << 30;  // MPI counts in int
 
-/// One message of any length.
+/// One message of any length.  Its group uses it again for another one when nobody else holds it.
 class MessageOperation final : public Operation {
  public:
   /// Of requests that were posted already.
   MessageOperation(Engine& engine, std::vector<Request*> requests, int peer, Label label, Seconds silence);
   ~MessageOperation() override;
+  /// For the next message to or from `peer`, a world rank; its requests follow by add.
+  void reuse(int peer, const char* call, std::string_view what);
+  void add(Request* request) { requests_.push_back(request); }
   bool advance() override;
   void give_up(bool after_failure) override;
+  bool can_advance() const override {
+    return next_ == requests_.size() || requests_[next_]->state() != Request::State::kPending;
+  }
   int waits_for() const override { return peer_; }
 
  private:
   Engine& engine_;
-  const int peer_;
+  int peer_;
   std::vector<Request*> requests_;  // in order
+  std::size_t next_ = 0;            // the first that is not given back
 };
 
 }  // namespace banyan::comm

@@ -55,6 +55,12 @@ class Request {
   Request() = default;
   ~Request() = default;
   void finish() { state_.store(State::kDone, std::memory_order_release); }
+  /// As if it were made anew.
+  void restart() {
+    error_.clear();
+    peer_lost_ = false;
+    state_.store(State::kPending, std::memory_order_relaxed);
+  }
   void fail(std::string error, bool peer_lost = false) {
     error_ = std::move(error);
     peer_lost_ = peer_lost;
@@ -93,7 +99,7 @@ class Transport {
   /// caller then sleeps without being woken.
   virtual bool doze(Seconds /*longest*/) { return false; }
   /// Memory from which messages are sent, or into which they are received, again and again: registered with the network
-  /// until unpin.  Both are hints.
+  /// until as many calls of unpin.  Both are hints.
   virtual void pin(const std::byte* /*data*/, std::size_t /*bytes*/) {}
   virtual void unpin(const std::byte* /*data*/) {}
   /// Gives a request back.  A pending receive is cancelled: its buffer is not written afterwards unless its message was

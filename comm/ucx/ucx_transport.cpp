@@ -15,6 +15,12 @@ namespace banyan::comm {
 
 class UcxTransport::Pending final : public Request {
  public:
+  void renew() {
+    restart();
+    handle = nullptr;
+    abandoned = false;
+    before = after = nullptr;
+  }
   void done() { finish(); }
   void broken(std::string why, bool lost = false) { fail(std::move(why), lost); }
   bool complete() const { return state() != State::kPending; }
@@ -93,6 +99,7 @@ struct UcxTransport::Callbacks {
   static void receive(void* request, ucs_status_t status, const ucp_tag_recv_info_t* info, void* data) {
     auto& p = *static_cast<Pending*>(data);
     p.handle = nullptr;
+    ++p.owner->endings_;
     unlink(p);
     settle_receive(p, status, *info);
     ucp_request_free(request);
@@ -102,6 +109,7 @@ struct UcxTransport::Callbacks {
   static void send(void* request, ucs_status_t status, void* data) {
     auto& p = *static_cast<Pending*>(data);
     p.handle = nullptr;
+    ++p.owner->endings_;
     if (status == UCS_OK)
       p.done();
     else
@@ -164,8 +172,7 @@ UcxTransport::Pending* UcxTransport::take(const Message& message, bool receives)
   } else {
     p = free_.back();
     free_.pop_back();
-    std::destroy_at(p);
-    std::construct_at(p);
+    p->renew();
   }
   p->owner = this;
   p->peer = message.peer;
@@ -259,7 +266,9 @@ void UcxTransport::settle_broken() {
 }
 
 void UcxTransport::progress() {
-  for (int i = 0; i < 64 && ucp_worker_progress(worker_) > 0; ++i) {
+  // What has ended is wanted at once; the rest of what has come waits for the next call.
+  const std::uint64_t before = endings_;
+  for (int i = 0; i < 64 && ucp_worker_progress(worker_) > 0 && endings_ == before; ++i) {
   }
   if (anyone_broke_) settle_broken();
 }
@@ -275,18 +284,22 @@ bool UcxTransport::doze(Seconds longest) {
 }
 
 void UcxTransport::pin(const std::byte* data, std::size_t bytes) {
-  if (bytes < kPinnedFrom || pinned_.count(data)) return;
+  if (bytes < kPinnedFrom) return;
+  if (const auto at = pinned_.find(data); at != pinned_.end()) {
+    ++at->second.uses;
+    return;
+  }
   ucp_mem_map_params_t params{};
   params.field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS | UCP_MEM_MAP_PARAM_FIELD_LENGTH;
   params.address = const_cast<std::byte*>(data);
   params.length = bytes;
   ucp_mem_h handle = nullptr;
-  if (ucp_mem_map(context_, &params, &handle) == UCS_OK) pinned_[data] = {bytes, handle};
+  if (ucp_mem_map(context_, &params, &handle) == UCS_OK) pinned_[data] = {bytes, handle, 1};
 }
 
 void UcxTransport::unpin(const std::byte* data) {
   const auto at = pinned_.find(data);
-  if (at == pinned_.end()) return;
+  if (at == pinned_.end() || --at->second.uses > 0) return;
   ucp_mem_unmap(context_, at->second.handle);
   pinned_.erase(at);
 }

@@ -69,6 +69,7 @@ class UcxTransport final : public Transport {
   struct Pinned {
     std::size_t bytes;
     ucp_mem* handle;
+    int uses;
   };
   Pending* take(const Message& message, bool receives);
   void give(Pending* pending);
@@ -81,6 +82,7 @@ class UcxTransport final : public Transport {
   ucp_worker* worker_ = nullptr;
   int event_ = -1;
   bool closed_ = false, closing_ = false, anyone_broke_ = false;
+  std::uint64_t endings_ = 0;  ///< requests that ended in a call of progress
   std::string address_;
   std::vector<std::string> addresses_;
   std::vector<Peer> peers_;

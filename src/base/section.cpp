@@ -45,7 +45,7 @@ std::string Section::trail() {
 
 void Backoff::pause() {
   ++count_;
-  if (count_ < 64) {
+  if (count_ < kSpins) {
     spin_once();
   } else if (count_ < kYields) {
     std::this_thread::yield();

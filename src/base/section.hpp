@@ -48,13 +48,20 @@ inline void spin_once() {
 /// Waits without burning a core that another rank needs: spins a little, then yields, then sleeps up to a millisecond.
 class Backoff {
  public:
+  Backoff() = default;
+  /// For who has spun already.
+  static Backoff yielding() {
+    Backoff b;
+    b.count_ = kSpins;
+    return b;
+  }
   void pause();
   void reset() { count_ = 0; }
   /// The next pause is a sleep.
   bool sleeps() const { return count_ >= kYields; }
 
  private:
-  static constexpr int kYields = 4096;
+  static constexpr int kSpins = 64, kYields = 4096;
   int count_ = 0;
 };
 

@@ -29,6 +29,7 @@ GradSync::GradSync(job::Team& team, bool zero, Queue queue)
     staging_elements_ = largest_bucket(buckets_);
     staging_ = static_cast<std::byte*>(team_.backend->allocate(staging_bytes(buckets_, zero_, data_ranks_)));
   }
+  if (data_ranks_ > 1) pinned_ = team_.data->pin(zero_ ? staging(0, 2 * staging_elements_) : team_.stage->grad_arena());
   std::int64_t partial = 0;
   for (const Bucket& b : buckets_) {
     std::int64_t n = 0;
@@ -42,6 +43,7 @@ GradSync::GradSync(job::Team& team, bool zero, Queue queue)
 }
 
 GradSync::~GradSync() {
+  pinned_.reset();
   if (staging_) team_.backend->release(staging_, staging_bytes(buckets_, zero_, data_ranks_));
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kernels/backend.hpp"
@@ -60,6 +61,7 @@ class GradSync {
   std::vector<Event> reductions_;      ///< of buckets reduced in place
   std::int64_t staging_elements_ = 0;  ///< of each of the two buffers
   std::byte* staging_ = nullptr;
+  std::shared_ptr<const void> pinned_;  ///< where gradients are added
   Flight flights_[2];
   int next_flight_ = 0;
   std::vector<float> partial_;  ///< gathers the small tensors that are partial over the tensor ranks

@@ -8,7 +8,17 @@ constexpr int kActivationChannel = 0, kGradientChannel = 1;
 }  // namespace
 
 StageLink::StageLink(job::Team& team, Queue queue)
-    : team_(team), queue_(queue), posted_(static_cast<std::size_t>(team.stage->spec().slots)) {}
+    : team_(team), queue_(queue), posted_(static_cast<std::size_t>(team.stage->spec().slots)) {
+  if (!team_.pipeline) return;
+  model::Stage& stage = *team_.stage;
+  const auto pin = [&](View memory) { pinned_.push_back(team_.pipeline->pin(memory)); };
+  for (int slot = 0; slot < stage.spec().slots; ++slot) {
+    pin(stage.input(slot));
+    pin(stage.output(slot));
+    if (stage.spec().gradients) pin(stage.d_output(slot));
+    if (stage.spec().gradients) pin(stage.d_input(slot));
+  }
+}
 
 StageLink::Posted& StageLink::at(int slot) { return posted_.at(static_cast<std::size_t>(slot)); }
 

@@ -4,6 +4,7 @@
 // That, and schedules that play() has accepted, is what keeps pipelines free of deadlock.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "src/job/setup.hpp"
@@ -36,6 +37,7 @@ class StageLink {
 
   job::Team& team_;
   const Queue queue_;
+  std::vector<std::shared_ptr<const void>> pinned_;  ///< what messages come from and go to
   std::vector<Posted> posted_;
 };
 

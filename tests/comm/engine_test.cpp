@@ -41,6 +41,56 @@ TEST(Engine, SilentPeerIsNamed) {
   });
 }
 
+// Operations of messages are used again, but not while somebody holds their event.
+TEST(Engine, AnEndedMessageStaysEnded) {
+  run_loopback(2, [](World& world) {
+    configure_for_test(world);
+    const auto c = everyone(world);
+    const int other = 1 - world.rank();
+    float out = 0, in[3] = {};
+    const auto receive = [&](int i) { return c->receive({}, View(&in[i], {1}), other, 0, "a number"); };
+    if (world.rank() == 1) {
+      for (int i = 0; i < 3; ++i) {
+        c->receive({}, View(&in[i], {1}), other, 1, "the word to go on").wait();
+        out = static_cast<float>(10 + i);
+        c->send({}, ConstView(&out, {1}), other, 0, "a number").wait();
+      }
+      return;
+    }
+    const auto go_on = [&] { c->send({}, ConstView(&out, {1}), other, 1, "the word to go on").wait(); };
+    Event first = receive(0), kept = first;
+    go_on();
+    first.wait();
+    Event second = receive(1), third = receive(2);
+    EXPECT_TRUE(kept.test());
+    EXPECT_FALSE(second.test());
+    go_on();
+    second.wait();
+    EXPECT_FALSE(third.test());
+    go_on();
+    third.wait();
+    EXPECT_EQ(in[0], 10);
+    EXPECT_EQ(in[1], 11);
+    EXPECT_EQ(in[2], 12);
+  });
+}
+
+// Who waits for a message that has ended need not hold on to its group.
+TEST(Engine, GroupsMayGoRightAfterTheirLastMessage) {
+  run_loopback(2, [](World& world) {
+    configure_for_test(world);
+    for (int i = 0; i < 20; ++i) {
+      const auto c = everyone(world);
+      int in = -1;
+      Event received = c->receive({}, View(&in, {1}), 1 - world.rank(), 0, "a number");
+      Event sent = c->send({}, ConstView(&i, {1}), 1 - world.rank(), 0, "a number");
+      received.wait();
+      sent.wait();
+      EXPECT_EQ(in, i);
+    }
+  });
+}
+
 TEST(Engine, SilenceInACollectiveNamesSomebodyMissing) {
   std::atomic<int> named{0};
   run_loopback(5, [&](World& world) {
