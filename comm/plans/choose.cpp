@@ -11,7 +11,7 @@ namespace {
 constexpr int kDirectRanks = 8;                  // up to here everybody turns to everybody
 constexpr std::int64_t kSmallBytes = 16 << 10;   // up to here latency counts more than volume
 constexpr std::int64_t kScratchBytes = 1 << 20;  // of one operation: two sets of pieces, one of each other rank
-constexpr std::int64_t kPieceBytes = 64 << 10;   // in a window: large enough for full speed, small enough to overlap
+constexpr std::int64_t kPieceBytes = 128 << 10;   // in a window: large enough for full speed, small enough to overlap
 // In messages two pieces are under way at a time, and a rank that computes looks after them every few milliseconds.
 constexpr std::int64_t kMessageBytes = 512 << 10;
 constexpr std::int64_t kSmallestPiece = 256;  // what is smaller is all latency

@@ -102,10 +102,13 @@ Plan direct_all_gather(int rank, const Parts& parts, std::int64_t piece) {
   const auto cut = cut_parts(parts, Buffer::kOutput, piece);
   const auto around = others(rank, parts.size());
   const auto mine = pieces({Buffer::kInput, 0, parts.count(rank)}, piece);
+  // What is copied to its own place is still in the cache when it is shown.
+  const auto& place = cut[static_cast<std::size_t>(rank)];
   const auto show = [&](std::size_t i) {
-    if (i < mine.size() && !around.empty()) plan.publish(around, mine[i]);
+    if (i >= mine.size()) return;
+    plan.copy(place[i], mine[i]);
+    if (!around.empty()) plan.publish(around, mine[i]);
   };
-  plan.copy(parts.slice(Buffer::kOutput, rank), {Buffer::kInput, 0, parts.count(rank)});
   show(0);
   for (std::size_t i = 0; i < most_pieces(cut); ++i) {
     show(i + 1);

@@ -1,18 +1,19 @@
 #include "comm/shared/copy_choice.hpp"
 
+#include <algorithm>
 #include <cstring>
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
 namespace banyan::comm {
-namespace {
-
-// Pieces begin at multiples of a cache line.
 void copy_past_caches(std::byte* to, const std::byte* from, std::size_t bytes) {
 #if defined(__SSE2__)
-  std::size_t at = 0;
-  for (; at + 64 <= bytes; at += 64) {
+  constexpr std::size_t line = 64;
+  const std::size_t head = std::min(bytes, (line - reinterpret_cast<std::uintptr_t>(to) % line) % line);
+  if (head > 0) std::memcpy(to, from, head);
+  std::size_t at = head;
+  for (; at + line <= bytes; at += line) {
     const auto load = [&](std::size_t i) {
       return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at + 16 * i));
     };
@@ -23,14 +24,12 @@ void copy_past_caches(std::byte* to, const std::byte* from, std::size_t bytes) {
     _mm_stream_si128(out + 2, c);
     _mm_stream_si128(out + 3, d);
   }
-  std::memcpy(to + at, from + at, bytes - at);
-  _mm_sfence();  // before the flag
+  if (at < bytes) std::memcpy(to + at, from + at, bytes - at);
+  _mm_sfence();  // before whatever tells others that it is there
 #else
-  std::memcpy(to, from, bytes);
+  if (bytes > 0) std::memcpy(to, from, bytes);
 #endif
 }
-
-}  // namespace
 
 void CopyChoice::copy(std::byte* to, const std::byte* from, std::size_t bytes) const {
   if (streams_ && bytes >= kFrom)
@@ -39,29 +38,47 @@ void CopyChoice::copy(std::byte* to, const std::byte* from, std::size_t bytes) c
     std::memcpy(to, from, bytes);
 }
 
-void CopyChoice::note(std::size_t bytes, double seconds) {
-  bytes_ += bytes;
-  // The first pieces after a change find the window as the other way left it.
-  if (phase_ == Phase::kBetter || bytes_ > kTrial / 4) seconds_ += seconds;
-  if (bytes_ < (phase_ == Phase::kBetter ? kSpell : kTrial)) return;
+double CopyChoice::Samples::middle() {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(count / 2);
+  std::nth_element(values.begin(), middle, values.begin() + static_cast<std::ptrdiff_t>(count));
+  return *middle;
+}
+
+void CopyChoice::note(Work work, std::size_t bytes, double seconds) {
+  if (work == Work::kPublish) published_ += bytes;
+  if (phase_ == Phase::kBetter) {
+    if (published_ >= kSpell) next_phase();
+    return;
+  }
+  if (published_ < settle_bytes_) return;
+  Samples& published = samples_[0];
+  Samples& folded = samples_[1];
+  (work == Work::kPublish ? published : folded).add(seconds / static_cast<double>(bytes));
+  if (published.count == kSamples && (folded.count == 0 || folded.count == kSamples)) next_phase();
+}
+
+void CopyChoice::next_phase() {
+  const bool both = samples_[1].count > 0;
+  double cost = 0;
+  for (Samples& s : samples_)
+    if (s.count > 0) cost += s.middle();
   switch (phase_) {
     case Phase::kCaches:
-      cost_[0] = seconds_;
+      through_caches_ = cost;
       phase_ = Phase::kMemory;
       streams_ = true;
       break;
     case Phase::kMemory:
-      cost_[1] = seconds_;
       phase_ = Phase::kBetter;
-      streams_ = cost_[1] < cost_[0];
+      streams_ = (both ? cost : kClearly * cost) < through_caches_;
       break;
     case Phase::kBetter:
       phase_ = Phase::kCaches;
       streams_ = false;
       break;
   }
-  bytes_ = 0;
-  seconds_ = 0;
+  published_ = 0;
+  samples_ = {};
 }
 
 }  // namespace banyan::comm

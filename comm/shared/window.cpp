@@ -43,7 +43,9 @@ SharedWindow::SharedWindow(std::vector<std::shared_ptr<Arena>> arenas, int rank,
       missing_(size_ - 1),
       shown_(arenas_.size()),
       took_(arenas_.size()),
-      known_(arenas_.size()) {
+      known_(arenas_.size()),
+      alike(ring_bytes_),
+      single(ring_bytes_) {
   static_assert(sizeof(Cell) == kCell && sizeof(Taken) == kLine);
   parts_[static_cast<std::size_t>(rank)] =
       arenas_[static_cast<std::size_t>(rank)]->add(key, ring_begin(size_) + ring_bytes_);
@@ -109,7 +111,8 @@ bool SharedWindow::in_the_way(const Shown& shown, std::size_t begin, std::size_t
   return shown.begin < end && begin < shown.end;
 }
 
-void SharedWindow::publish(const std::vector<int>& readers, const std::byte* data, std::size_t bytes) {
+void SharedWindow::publish(const std::vector<int>& readers, const std::byte* data, std::size_t bytes,
+                           const CopyChoice& copies) {
   const bool fits = bytes <= kInline;
   const std::size_t begin = fits ? 0 : place(bytes);
   Shown shown{begin, begin + bytes, {}};

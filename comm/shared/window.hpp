@@ -36,8 +36,8 @@ class SharedWindow {
   bool complete();
   /// Whether these readers are far enough for a piece of so many bytes; else `waiting_for` is one that is behind.
   bool has_room(const std::vector<int>& readers, std::size_t bytes);
-  /// Shows them the piece; has_room said yes.
-  void publish(const std::vector<int>& readers, const std::byte* data, std::size_t bytes);
+  /// Shows them the piece, copied as `copies` says; has_room said yes.
+  void publish(const std::vector<int>& readers, const std::byte* data, std::size_t bytes, const CopyChoice& copies);
   /// The next piece of a member; empty optional while there is none.
   struct Piece {
     const std::byte* data = nullptr;
@@ -51,8 +51,7 @@ class SharedWindow {
   std::uint64_t turn = 0, tickets = 0;
   std::uint64_t steps = 0;              ///< done so far, over all operations
   std::vector<const std::byte*> terms;  ///< of the fold at hand
-  CopyChoice copies;
-  int waiting_for = -1;  ///< member that holds up the operation whose turn it is
+  int waiting_for = -1;                 ///< member that holds up the operation whose turn it is
 
  private:
   struct Cell;
@@ -83,6 +82,9 @@ class SharedWindow {
   std::vector<std::uint64_t> known_;         // what each member was last seen to have taken of this one's
   std::deque<Shown> in_ring_;                // oldest first
   std::size_t next_ = 0;                     // where the next piece goes, if it fits before the end
+
+ public:
+  CopyChoice alike, single;  ///< for operations in which all members do the same, and for others
 };
 
 }  // namespace banyan::comm

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t kTurnBytes = 1 << 20;   // moved in one call of advance
 constexpr std::size_t kBlockBytes = 8 << 10;  // of many terms; stays in the first cache
+constexpr std::size_t kLargeBytes = 12 << 20;
 
 }  // namespace
 
@@ -60,8 +61,7 @@ bool WindowRun::execute(const Step& step) {
     case Step::Kind::kFold:
       return fold(step);
     case Step::Kind::kCopy: {
-      const View target = view(step.target), source = view(step.source);
-      if (target.data != source.data && step.target.count > 0) (*execution_.copy)(execution_.queue, target, source);
+      move(view(step.target), view(step.source).data);
       return true;
     }
     default:
@@ -74,10 +74,10 @@ bool WindowRun::publish(const Step& step) {
   if (!window_->has_room(step.peers, source.bytes())) return false;
   if (source.bytes() > SharedWindow::kPieceBytes)
     throw BugError("{}: a piece of {} bytes", execution_.plan->name, source.bytes());
-  const bool large = execution_.plan->symmetric && source.bytes() >= CopyChoice::kFrom;
+  const bool large = source.bytes() >= CopyChoice::kFrom;
   const auto begin = large ? Clock::now() : Clock::time_point{};
-  window_->publish(step.peers, source.data, source.bytes());
-  if (large) note(source.bytes(), begin);
+  window_->publish(step.peers, source.data, source.bytes(), copies());
+  if (large) note(CopyChoice::Work::kPublish, source.bytes(), begin);
   return true;
 }
 
@@ -105,7 +105,7 @@ bool WindowRun::fold(const Step& step) {
   const bool large = execution_.plan->symmetric && bytes >= CopyChoice::kFrom;
   const auto begin = large ? Clock::now() : Clock::time_point{};
   if (bytes > 0) combine(view(step.target), own);
-  if (large) note(bytes, begin);
+  if (large) note(CopyChoice::Work::kFold, bytes, begin);
   for (const Operand& operand : step.operands)
     if (operand.peer >= 0) window_->take(operand.peer);
   return true;
@@ -115,7 +115,7 @@ bool WindowRun::fold(const Step& step) {
 // sum is kept aside.
 void WindowRun::combine(const View& target, int own) {
   if (window_->terms.size() == 1) {
-    if (target.data != window_->terms[0]) std::memcpy(target.data, window_->terms[0], target.bytes());
+    move(target, window_->terms[0]);
     return;
   }
   const std::size_t element = size_of(target.dtype);
@@ -134,8 +134,18 @@ void WindowRun::combine(const View& target, int own) {
   }
 }
 
-void WindowRun::note(std::size_t bytes, Clock::time_point begin) {
-  window_->copies.note(bytes, Seconds(Clock::now() - begin).count());
+// What is larger than the caches is written past them: nobody finds it there later, and a line that is not brought in
+// before it is overwritten takes a third off what memory has to carry.
+void WindowRun::move(const View& target, const std::byte* from) const {
+  if (target.data == from || target.bytes() == 0) return;
+  if (execution_.output.bytes() >= kLargeBytes)
+    copy_past_caches(target.data, from, target.bytes());
+  else
+    std::memcpy(target.data, from, target.bytes());
+}
+
+void WindowRun::note(CopyChoice::Work work, std::size_t bytes, Clock::time_point begin) {
+  copies().note(work, bytes, Seconds(Clock::now() - begin).count());
 }
 
 int WindowRun::waits_for() const {

@@ -24,10 +24,12 @@ class WindowRun {
  private:
   View view(const Slice& slice) const;
   bool execute(const Step& step);
-  void note(std::size_t bytes, Clock::time_point begin);
+  CopyChoice& copies() { return execution_.plan->symmetric ? window_->alike : window_->single; }
+  void note(CopyChoice::Work work, std::size_t bytes, Clock::time_point begin);
   bool publish(const Step& step);
   bool fold(const Step& step);
   void combine(const View& target, int own);
+  void move(const View& target, const std::byte* from) const;
 
   Engine* engine_;
   Execution execution_;
