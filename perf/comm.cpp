@@ -138,14 +138,15 @@ void compare(std::vector<Row>& rows) {
     return found;
   };
   const Row* const mpi = best({"mpi", "mpi block"});
-  const Row* limit = best({"ucx_perftest"});
-  if (!limit) limit = best({"memcpy"});
-  const std::vector<double> of_mpi = mpi ? mpi->seconds : std::vector<double>{};
-  const std::vector<double> of_limit = limit ? limit->seconds : std::vector<double>{};
+  const Row* limit = best({kPerftest, kWindow, kWindowPastCaches});
+  const Row* copy = best({kMemcpy});
+  const auto seconds = [](const Row* r) { return r ? r->seconds : std::vector<double>{}; };
   for (Row& r : rows) {
-    const bool measured = r.algorithm != "memcpy" && r.algorithm != "ucx_perftest";
-    if (measured && r.algorithm.rfind("mpi", 0) != 0) r.ratio = paired_ratio(of_mpi, r.seconds);
-    if (measured) r.share = paired_ratio(of_limit, r.seconds);
+    const bool banyans = r.algorithm.rfind("mpi", 0) != 0;
+    if (r.is_limit) continue;
+    if (banyans) r.ratio = paired_ratio(seconds(mpi), r.seconds);
+    r.share = paired_ratio(seconds(limit), r.seconds);
+    r.copy_share = paired_ratio(seconds(copy), r.seconds);
   }
 }
 
@@ -196,6 +197,9 @@ int run(const Request& request) {
         "nccl-tests), each after a barrier (middle, as in OSU's)\n",
         size, nodes, world->transport_name(), MpiPeer::version());
 
+  std::unique_ptr<CopyLimit> window;
+  if (request.limits && nodes == 1 && size <= CopyLimit::kMostRanks)
+    window = std::make_unique<CopyLimit>(peer.share(CopyLimit::part_bytes()), world->rank());
   std::vector<Row> all;
   for (const Traffic traffic : request.kinds) {
     const bool pair = point_to_point(traffic);
@@ -208,7 +212,11 @@ int run(const Request& request) {
       if (request.against)
         for (const std::string& variant : MpiPeer::variants(traffic)) subjects.push_back(mpi_subject(peer, variant));
       const bool copies = request.limits && nodes == 1 && !pair && traffic != Traffic::kBarrier;
-      if (copies) subjects.push_back(copy_subject(c));
+      if (copies) {
+        subjects.push_back(copy_subject(c));
+        if (window)
+          for (const bool past : {false, true}) subjects.push_back(window_subject(c, *window, past));
+      }
       std::function<double()> external;
       if (request.limits && nodes == 1 && pair) external = [&] { return ucx_limit(traffic, k.bytes()); };
       std::vector<Row> rows = measure(c, k, subjects, quiet, external, measuring);

@@ -115,24 +115,50 @@ double Case::bus_factor() const {
   }
 }
 
-double Case::least_copied() const {
-  const double all = static_cast<double>(bytes()), one = all / ranks_, others = all - one;
+std::int64_t Case::copied_in() const {
+  const std::int64_t all = bytes(), one = all / ranks_, others = all - one;
   switch (traffic_) {
     case Traffic::kLatency:
     case Traffic::kBandwidth:
     case Traffic::kBroadcast:
-      return all;  // one side copies in while the other copies out
+      return rank_ == 0 ? all : 0;
     case Traffic::kBarrier:
       return 0;
     case Traffic::kAllReduce:
-      return others + others + one + others;
+      return others + one;  // what the others add up, and what this rank added up
     case Traffic::kReduceScatter:
     case Traffic::kAllToAll:
-      return others + others;
+      return others;
     case Traffic::kAllGather:
-      return one + others;
+      return one;
   }
   return 0;
+}
+
+std::int64_t Case::copied_out_of(int rank) const {
+  const std::int64_t all = bytes(), one = all / ranks_;
+  if (rank == rank_) return 0;
+  switch (traffic_) {
+    case Traffic::kLatency:
+    case Traffic::kBandwidth:
+    case Traffic::kBroadcast:
+      return rank == 0 ? all : 0;
+    case Traffic::kBarrier:
+      return 0;
+    case Traffic::kAllReduce:
+      return one + one;
+    case Traffic::kReduceScatter:
+    case Traffic::kAllToAll:
+    case Traffic::kAllGather:
+      return one;
+  }
+  return 0;
+}
+
+std::int64_t Case::copied() const {
+  std::int64_t sum = copied_in();
+  for (int r = 0; r < ranks_; ++r) sum += copied_out_of(r);
+  return sum;
 }
 
 }  // namespace banyan::perf

@@ -64,9 +64,11 @@ class Case {
   std::int64_t elements() const;  ///< "count"
   /// Bus bandwidth over algorithm bandwidth.
   double bus_factor() const;
-  /// Bytes that each rank must copy or read at least where all share memory and data goes through a window: into it,
-  /// and out of it or through a reduction.  0 for a barrier.
-  double least_copied() const;
+  /// Bytes that this rank must copy at least where all share memory and data goes through a window: into it, and out of
+  /// another rank's part of it, or through a reduction.
+  std::int64_t copied_in() const;
+  std::int64_t copied_out_of(int rank) const;
+  std::int64_t copied() const;  ///< all of it
 
  private:
   static float value(int rank, std::int64_t i);

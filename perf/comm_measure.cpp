@@ -82,14 +82,16 @@ std::vector<Row> measure(comm::Communicator& c, Case& k, const std::vector<Subje
             .algorithm = s.name,
             .bytes = k.bytes(),
             .elements = k.elements(),
-            .bus_factor = k.bus_factor()};
+            .bus_factor = k.bus_factor(),
+            .is_limit = !s.checked};
     row.wrong = check(c, k, s, quiet, options.same_clock);
     quiet();
     const double once = largest(c, time_block(k, s, kWarmCalls));
     row.calls = std::clamp(static_cast<int>(options.block_seconds / once), 1, kMostCalls);
     rows.push_back(std::move(row));
   }
-  Row outside{.traffic = k.traffic(), .algorithm = "ucx_perftest", .bytes = k.bytes(), .elements = k.elements()};
+  Row outside{
+      .traffic = k.traffic(), .algorithm = kPerftest, .bytes = k.bytes(), .elements = k.elements(), .is_limit = true};
 
   k.clear();
   for (int repeat = 0; repeat < options.repeats; ++repeat) {

@@ -40,22 +40,24 @@ double paired_ratio(const std::vector<double>& other, const std::vector<double>&
 
 std::string row_header() {
   return fmt::format(
-      "{:<18} {:>10} {:>10} {:>5} {:>5} {:>11} {:>7} {:>7} {:>6} | {:>11} {:>11} {:>11} {:>6} | {:>6} {:>6} {:>6}\n",
+      "{:<18} {:>10} {:>10} {:>5} {:>5} {:>11} {:>7} {:>7} {:>6} | {:>11} {:>11} {:>11} {:>6} | {:>6} {:>6} {:>6} "
+      "{:>6}\n",
       "algorithm", "size(B)", "count", "type", "redop", "time(us)", "algbw", "busbw", "#wrong", "avg(us)", "min(us)",
-      "max(us)", "calls", "spread", "x MPI", "limit");
+      "max(us)", "calls", "spread", "x MPI", "limit", "memcpy");
 }
 
 std::string to_text(const Row& r) {
   return fmt::format(
       "{:<18} {:>10} {:>10} {:>5} {:>5} {:>11.2f} {:>7} {:>7} {:>6} | {:>11.2f} {:>11.2f} {:>11.2f} {:>6} | {:>5.0f}% "
       "{:>6} "
-      "{:>6}\n",
+      "{:>6} {:>6}\n",
       r.plan.empty() ? r.algorithm : r.algorithm + ": " + r.plan, r.bytes, r.elements, r.bytes > 0 ? "float" : "none",
       reduction(r), r.time() * 1e6, or_dash(r.bytes > 0, fmt::format("{:.3f}", r.algorithm_bandwidth() * 1e-9)),
       or_dash(r.bytes > 0, fmt::format("{:.3f}", r.bus_bandwidth() * 1e-9)),
       or_dash(r.wrong >= 0, std::to_string(r.wrong)), median(r.average) * 1e6, median(r.least) * 1e6,
       median(r.most) * 1e6, r.calls, r.spread() * 100, or_dash(r.ratio > 0, fmt::format("{:.2f}", r.ratio)),
-      or_dash(r.share > 0, fmt::format("{:.0f}%", r.share * 100)));
+      or_dash(r.share > 0, fmt::format("{:.0f}%", r.share * 100)),
+      or_dash(r.copy_share > 0, fmt::format("{:.0f}%", r.copy_share * 100)));
 }
 
 Json to_json(const Row& r) {
@@ -81,6 +83,7 @@ Json to_json(const Row& r) {
   j["calls"] = r.calls;
   if (r.ratio > 0) j["times_faster_than_mpi"] = r.ratio;
   if (r.share > 0) j["share_of_limit"] = r.share;
+  if (r.copy_share > 0) j["share_of_memcpy"] = r.copy_share;
   return j;
 }
 

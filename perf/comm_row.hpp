@@ -26,7 +26,9 @@ struct Row {
   std::int64_t wrong = -1;                                  ///< -1: there was nothing to check
   double ratio =
       0;  ///< time of the MPI library's best / time, median over the blocks, pairs of the same moment; 0: none
-  double share = 0;  ///< time at the limit / time, likewise
+  bool is_limit = false;  ///< measured what bounds the others
+  double share = 0;       ///< time at the limit / time, as ratio
+  double copy_share = 0;  ///< time of memcpy of the same bytes / time, likewise
 
   double time() const { return median(seconds); }
   double algorithm_bandwidth() const { return static_cast<double>(bytes) / time(); }

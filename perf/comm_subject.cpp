@@ -86,14 +86,19 @@ Subject copy_subject(comm::Communicator& c) {
       from->assign(size, 1);
       to->assign(size, 2);
     }
-    for (auto left = static_cast<std::size_t>(k.least_copied()); left > 0;) {
+    for (auto left = static_cast<std::size_t>(k.copied()); left > 0;) {
       const std::size_t n = std::min(left, size);
       std::memcpy(to->data(), from->data(), n);
       asm volatile("" ::"r"(to->data()) : "memory");  // somebody may look at it
       left -= n;
     }
   };
-  return {"memcpy", copy, [&c] { c.barrier("the start of a measurement"); }, false};
+  return {kMemcpy, copy, [&c] { c.barrier("the start of a measurement"); }, false};
+}
+
+Subject window_subject(comm::Communicator& c, CopyLimit& limit, bool past_caches) {
+  return {past_caches ? kWindowPastCaches : kWindow, [&limit, past_caches](Case& k) { limit.call(k, past_caches); },
+          [&c] { c.barrier("the start of a measurement"); }, false};
 }
 
 double ucx_limit(Traffic traffic, std::int64_t bytes) {

@@ -7,9 +7,14 @@
 
 #include "comm/communicator.hpp"
 #include "perf/comm_case.hpp"
+#include "perf/copy_limit.hpp"
 #include "perf/peer_mpi.hpp"
 
 namespace banyan::perf {
+
+// Names of limits.
+inline constexpr const char *kMemcpy = "memcpy", *kWindow = "window", *kWindowPastCaches = "window, past caches",
+                            *kPerftest = "ucx_perftest";
 
 struct Subject {
   std::string name;
@@ -23,8 +28,10 @@ struct Subject {
 
 /// One call over a communicator.
 void call_banyan(comm::Communicator& c, Case& k);
-/// `copies` bytes of memcpy between two buffers of the case's size, in each rank at once.
+/// memcpy of the bytes that a window must carry at least, between two buffers of the case's size, in each rank at once.
 Subject copy_subject(comm::Communicator& c);
+/// The same bytes through shared memory.
+Subject window_subject(comm::Communicator& c, CopyLimit& limit, bool past_caches);
 Subject banyan_subject(comm::Communicator& c, const std::string& algorithm);
 Subject mpi_subject(MpiPeer& peer, const std::string& variant);
 

@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include <array>
+#include <cstring>
 
 #include "src/base/error.hpp"
 #include "src/base/section.hpp"
@@ -52,13 +53,36 @@ void stream(MPI_Comm world, Case& c) {
 
 struct MpiPeer::State {
   MPI_Comm world = MPI_COMM_NULL;
+  MPI_Win shared = MPI_WIN_NULL;
 };
 
 MpiPeer::MpiPeer() : state_(std::make_unique<State>()) {
   check(MPI_Comm_dup(MPI_COMM_WORLD, &state_->world), "MPI_Comm_dup");
 }
 
-MpiPeer::~MpiPeer() { MPI_Comm_free(&state_->world); }
+MpiPeer::~MpiPeer() {
+  if (state_->shared != MPI_WIN_NULL) MPI_Win_free(&state_->shared);
+  MPI_Comm_free(&state_->world);
+}
+
+std::vector<std::byte*> MpiPeer::share(std::size_t bytes) {
+  void* own = nullptr;
+  check(MPI_Win_allocate_shared(static_cast<MPI_Aint>(bytes), 1, MPI_INFO_NULL, state_->world, &own, &state_->shared),
+        "MPI_Win_allocate_shared");
+  std::memset(own, 0, bytes);
+  int ranks = 0;
+  MPI_Comm_size(state_->world, &ranks);
+  std::vector<std::byte*> parts;
+  for (int r = 0; r < ranks; ++r) {
+    MPI_Aint size = 0;
+    int unit = 0;
+    void* part = nullptr;
+    check(MPI_Win_shared_query(state_->shared, r, &size, &unit, &part), "MPI_Win_shared_query");
+    parts.push_back(static_cast<std::byte*>(part));
+  }
+  barrier();
+  return parts;
+}
 
 std::string MpiPeer::version() {
   std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};

@@ -1,6 +1,7 @@
 // The MPI library's own blocking calls, for comparison.  Nothing of Banyan's may be in flight while they run.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
@@ -25,6 +26,9 @@ class MpiPeer {
   /// One blocking call.
   void call(const std::string& variant, Case& c);
   void barrier();
+  /// Memory that all ranks share, `bytes` each, zero, by rank; lives as long as this.  Called once, by all ranks, which
+  /// sit on one node.
+  std::vector<std::byte*> share(std::size_t bytes);
   /// Meets all ranks, calling `meanwhile` so that whatever else must move can.  After it the ranks may block in MPI.
   void meet(const std::function<void()>& meanwhile);
 
