@@ -37,7 +37,7 @@ class Shape {
     return n;
   }
   /// Elements behind one index of axis 0.
-  std::int64_t row_count() const { return rank_ == 0 || (*this)[0] == 0 ? product_from(1) : count() / (*this)[0]; }
+  std::int64_t row_count() const { return product_from(1); }
   bool operator==(const Shape& other) const = default;
   std::string str() const {
     std::string s = "[";
