@@ -149,6 +149,9 @@ class World {
   /// (0 .. kMaxGroupId) is the same on all of them and unlike that of every other communicator alive that has two ranks
   /// in common with it: one id per axis of a mesh is enough.  The World outlives its communicators.
   virtual std::unique_ptr<Communicator> group(std::vector<int> world_ranks, int id, std::string name) = 0;
+  /// This rank finished a piece of its work, a microbatch, and is at `where` ("step 7, microbatch 3").  Waits of others
+  /// for a rank that gets ahead go on; who waits for one in vain says where it was.  Cheap; from any thread.
+  virtual void beat(std::string_view where) noexcept = 0;
   /// Tells all other ranks that this one is about to leave, so that their waits end at once with "rank 3 on n1 failed:
   /// MESSAGE" instead of a timeout.  Never throws, never blocks for more than a second.  Only the first call counts.
   virtual void announce_failure(int exit_code, const std::string& message) noexcept = 0;

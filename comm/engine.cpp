@@ -213,8 +213,18 @@ bool Engine::look(Operation& operation) {
       operation.told_ = true;
       lifeline_.waits(peer);
     }
-  if (operation.silence_ > limit) blame(operation, limit);
+  if (operation.silence_ > limit) {
+    if (!gets_ahead(operation, limit)) blame(operation, limit);
+    operation.silence_ = limit / 2;
+  }
   return false;
+}
+
+bool Engine::gets_ahead(const Operation& operation, Seconds limit) const {
+  const int peer = operation.waits_for();
+  const int guilty = peer >= 0 ? lifeline_.suspect(peer) : -1;
+  const Beat* beat = guilty >= 0 ? lifeline_.last_beat(guilty) : nullptr;
+  return beat && Seconds(Clock::now() - beat->when) < limit / 2;
 }
 
 void Engine::blame(const Operation& operation, Seconds limit) {
@@ -225,10 +235,13 @@ void Engine::blame(const Operation& operation, Seconds limit) {
       fmt::format("no answer from {} for {:.1f} s while waiting for {}", guilty >= 0 ? peer_name(guilty) : "the peers",
                   limit.count(), trail.starts_with(what) ? trail : what);
   if (guilty != peer) why += fmt::format(" of {}, which waits for it in turn", peer_name(peer));
+  const Beat* beat = guilty >= 0 ? lifeline_.last_beat(guilty) : nullptr;
+  const std::string heard = beat ? "; " + last_heard(*beat) : "";
+  why += heard;
   if (guilty >= 0)
-    verdict_ =
-        PeerFailure{guilty, static_cast<int>(ExitCode::kPeerLost),
-                    fmt::format("it gave no answer for {:.1f} s, found while waiting for {}", limit.count(), what)};
+    verdict_ = PeerFailure{
+        guilty, static_cast<int>(ExitCode::kPeerLost),
+        fmt::format("it gave no answer for {:.1f} s, found while waiting for {}{}", limit.count(), what, heard)};
   why += "; it died, hangs or cannot be reached: see its host and its log, then start the job again";
   give_up(why);
   throw CommError("{}", why);

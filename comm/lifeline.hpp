@@ -5,7 +5,9 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "comm/beats.hpp"
 #include "comm/communicator.hpp"
 #include "src/base/section.hpp"
 
@@ -28,6 +30,10 @@ class Lifeline {
   virtual bool is_waited_for() const { return false; }
   /// Who is to blame when this rank waits for `waited` in vain, as far as it has heard (comm/wait_graph.hpp).
   virtual int suspect(int waited) const { return waited; }
+  /// This rank finished a piece of work and is at `where` now.  Never blocks; may be called often.
+  virtual void beat(std::string_view /*where*/) {}
+  /// What was last heard of a rank's work; nullptr for nothing.
+  virtual const Beat* last_beat(int /*rank*/) const { return nullptr; }
   /// This process ends in good order; nobody is to wonder.
   virtual void leave() = 0;
 };

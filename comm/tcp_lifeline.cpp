@@ -24,6 +24,7 @@ namespace {
 
 constexpr int kBranches = 8;                       // as in upper_rank
 constexpr std::chrono::milliseconds kAnswer{700};  // who waits looks at its connections every few milliseconds
+constexpr std::chrono::milliseconds kBeatEvery{500};
 constexpr std::size_t kLongestText = 8192;
 constexpr Seconds kFarewell{1.0};
 
@@ -249,7 +250,11 @@ void TcpLifeline::understand(Link& link) {
         link.asked.reset();
         if (std::exchange(link.silent, false)) note_silence(link.rank, false, rank_);
         break;
+      case Kind::kBeat:
+        note_beat(header.rank, Beats::unpack(text), link.rank);
+        break;
       case Kind::kSilent:
+        if (!text.empty()) beats_.note(header.rank, Beats::unpack(text));
         note_silence(header.rank, header.code != 0, link.rank);
         break;
       case Kind::kHello:
@@ -289,8 +294,24 @@ void TcpLifeline::note_silence(int rank, bool silent, int from_rank) {
     graph_.silent.insert(rank);
   else
     graph_.silent.erase(rank);
+  const Beat* beat = last_beat(rank);
   for (Link& link : links_)
-    if (link.rank != from_rank && link.rank != rank) queue(link, Kind::kSilent, rank, silent, {});
+    if (link.rank != from_rank && link.rank != rank)
+      queue(link, Kind::kSilent, rank, silent, beat ? Beats::pack(*beat) : "");
+}
+
+void TcpLifeline::note_beat(int rank, const Beat& beat, int from_rank) {
+  if (!beats_.note(rank, beat) || !waited_for(rank)) return;
+  for (Link& link : links_)
+    if (link.rank != from_rank) queue(link, Kind::kBeat, rank, 0, Beats::pack(beat));
+}
+
+void TcpLifeline::beat(std::string_view where) {
+  const Beat& beat = beats_.add(rank_, where);
+  if (beat.when < next_beat_ && !is_waited_for()) return;
+  next_beat_ = beat.when + kBeatEvery;
+  const std::string text = Beats::pack(beat);
+  for (Link& link : links_) queue(link, Kind::kBeat, rank_, 0, text);
 }
 
 void TcpLifeline::watch_answers() {
@@ -303,8 +324,8 @@ void TcpLifeline::watch_answers() {
 
 void TcpLifeline::waits(int for_rank) { note_wait(rank_, for_rank, rank_); }
 
-bool TcpLifeline::is_waited_for() const {
-  return std::any_of(graph_.waits_for.begin(), graph_.waits_for.end(), [&](auto& w) { return w.second == rank_; });
+bool TcpLifeline::waited_for(int rank) const {
+  return std::any_of(graph_.waits_for.begin(), graph_.waits_for.end(), [&](auto& w) { return w.second == rank; });
 }
 
 void TcpLifeline::poll() {

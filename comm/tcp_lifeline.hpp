@@ -8,7 +8,8 @@
 //   go       to the lower ranks: all have come; code as above
 //   waits    rank has waited long for rank `code` (-1: no longer).  Passed on to all other connections.
 //   heard    answers waits: this process looks at its connections
-//   silent   rank does not answer its neighbour (code 1), or does again (0).  Passed on likewise.
+//   silent   rank does not answer its neighbour (code 1), or does again (0); text: its last beat.  Passed on likewise.
+//   beat     rank is at what the text says (Beats::pack).  Passed on while somebody waits for that rank.
 //   bye      this process ends in good order
 #pragma once
 
@@ -40,12 +41,14 @@ class TcpLifeline final : public Lifeline {
   void announce(const PeerFailure& failure) override;
   bool meet(Seconds deadline) override;
   void waits(int for_rank) override;
-  bool is_waited_for() const override;
+  bool is_waited_for() const override { return waited_for(rank_); }
   int suspect(int waited) const override { return culprit(graph_, rank_, waited); }
+  void beat(std::string_view where) override;
+  const Beat* last_beat(int rank) const override { return beats_.of(rank); }
   void leave() override;
 
  private:
-  enum class Kind : std::uint32_t { kHello = 0x62790002, kFailure, kHere, kGo, kBye, kWaits, kHeard, kSilent };
+  enum class Kind : std::uint32_t { kHello = 0x62790002, kFailure, kHere, kGo, kBye, kWaits, kHeard, kSilent, kBeat };
   struct Header {
     Kind kind;
     std::int32_t rank, code;
@@ -76,6 +79,8 @@ class TcpLifeline final : public Lifeline {
   void hear(const PeerFailure& failure, int from_rank);
   void note_wait(int rank, int for_rank, int from_rank);
   void note_silence(int rank, bool silent, int from_rank);
+  void note_beat(int rank, const Beat& beat, int from_rank);
+  bool waited_for(int rank) const;
   void watch_answers();
   void flush_all(Clock::time_point end);
 
@@ -87,8 +92,10 @@ class TcpLifeline final : public Lifeline {
   std::vector<Link> links_;  ///< upper first (except at the root), then the lower ones
   std::optional<PeerFailure> announced_;
   WaitGraph graph_;
-  bool told_ = false;     ///< a failure was passed on
-  bool leaving_ = false;  ///< in meet()
+  Beats beats_;
+  Clock::time_point next_beat_{};  ///< that neighbours hear of though nobody waits
+  bool told_ = false;              ///< a failure was passed on
+  bool leaving_ = false;           ///< in meet()
   std::optional<bool> go_;
 };
 

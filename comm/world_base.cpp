@@ -74,6 +74,15 @@ std::unique_ptr<Communicator> WorldBase::group(std::vector<int> world_ranks, int
   return std::make_unique<Group>(*engine_, std::move(group), std::move(world_ranks), id, std::move(name));
 }
 
+void WorldBase::beat(std::string_view where) noexcept {
+  const std::lock_guard lock(engine_->mutex());
+  try {
+    lifeline_->beat(where);
+  } catch (const std::exception&) {
+    // Out of memory; nobody needs to know where this rank is.
+  }
+}
+
 void WorldBase::announce_failure(int exit_code, const std::string& message) noexcept {
   const std::lock_guard lock(engine_->mutex());
   if (announced_) return;

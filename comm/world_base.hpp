@@ -31,6 +31,7 @@ class WorldBase : public World {
   bool shares_memory() const override { return options_.shared_memory && memory_ != nullptr; }
   void configure(const WorldOptions& options, ReduceFunction reduce, CopyFunction copy) override;
   std::unique_ptr<Communicator> group(std::vector<int> world_ranks, int id, std::string name) override;
+  void beat(std::string_view where) noexcept override;
   void announce_failure(int exit_code, const std::string& message) noexcept override;
   std::optional<PeerFailure> peer_failure() override;
   int blamed() const override;

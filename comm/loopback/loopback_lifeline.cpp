@@ -23,6 +23,19 @@ void LoopbackLifeline::announce(const PeerFailure& failure) {
   board_->any_failure.store(true, std::memory_order_release);
 }
 
+void LoopbackLifeline::beat(std::string_view where) {
+  const std::lock_guard lock(board_->mutex);
+  board_->beats.add(rank_, where);
+}
+
+const Beat* LoopbackLifeline::last_beat(int rank) const {
+  const std::lock_guard lock(board_->mutex);
+  const Beat* beat = board_->beats.of(rank);
+  if (!beat) return nullptr;
+  heard_ = *beat;
+  return &heard_;
+}
+
 bool LoopbackLifeline::meet(Seconds deadline) {
   const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(deadline);
   ++board_->leaving;

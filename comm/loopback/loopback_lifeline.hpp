@@ -17,6 +17,7 @@ struct LoopbackBoard {
   std::vector<PeerFailure> failures;  ///< in the order in which they were announced
   std::atomic<bool> any_failure{false};
   std::atomic<int> leaving{0};
+  Beats beats;
 };
 
 class LoopbackLifeline final : public Lifeline {
@@ -26,12 +27,15 @@ class LoopbackLifeline final : public Lifeline {
   const std::optional<PeerFailure>& announced() const override { return announced_; }
   void announce(const PeerFailure& failure) override;
   bool meet(Seconds deadline) override;
+  void beat(std::string_view where) override;
+  const Beat* last_beat(int rank) const override;
   void leave() override {}
 
  private:
   const std::shared_ptr<LoopbackBoard> board_;
   const int rank_, size_;
   std::optional<PeerFailure> announced_;
+  mutable Beat heard_;  ///< what last_beat gave last
 };
 
 }  // namespace banyan::comm

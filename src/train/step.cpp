@@ -1,5 +1,7 @@
 #include "src/train/step.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <cmath>
 #include <string>
@@ -42,6 +44,9 @@ StepReport train_step(Trainer& t, std::int64_t step, job::StopReason vote) {
 
 StepShare Trainer::compute_gradients(std::int64_t step, StepReport& report) {
   StepShare share;
+  const auto beat = [&](const Action& a) {
+    job.world.beat(fmt::format("step {}, microbatch {}", step + 1, a.microbatch + 1));
+  };
   batch.begin(step);
   stage.zero_grads();
   for (const Action& a : schedule) {
@@ -63,6 +68,7 @@ StepShare Trainer::compute_gradients(std::int64_t step, StepReport& report) {
           link.await_activation(a.slot);
         }
         stage.forward(a.slot);
+        beat(a);
         if (speaks_for_loss()) share.loss_sum += stage.loss_sum(a.slot);
         break;
       }
@@ -78,6 +84,7 @@ StepShare Trainer::compute_gradients(std::int64_t step, StepReport& report) {
           link.await_gradient(a.slot);
         }
         stage.backward(a.slot, a.part);
+        beat(a);
         break;
       }
       case ActionKind::kSendGradient:

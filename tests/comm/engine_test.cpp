@@ -41,6 +41,28 @@ TEST(Engine, SilentPeerIsNamed) {
   });
 }
 
+// Who computes for long but gets ahead is waited for; who stands still is not, and it is said where.
+TEST(Engine, ARankThatGetsAheadIsWaitedFor) {
+  run_loopback(2, [](World& world) {
+    configure_for_test(world, Seconds{0.4});
+    const auto c = everyone(world);
+    float x = 1;
+    if (world.rank() == 1) {
+      for (int i = 1; i <= 24; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        world.beat("step 1, microbatch " + std::to_string(i));
+      }
+      c->send({}, ConstView(&x, {1}), 0, 0, "activation").wait();
+      return;  // dies without a word
+    }
+    c->receive({}, View(&x, {1}), 1, 0, "activation").wait();
+    const std::string why = comm_error([&] { c->receive({}, View(&x, {1}), 1, 0, "activation").wait(); });
+    EXPECT_TRUE(contains(why, "no answer from rank 1 on n0 for 0.4 s")) << why;
+    EXPECT_TRUE(contains(why, "it was last heard of ")) << why;
+    EXPECT_TRUE(contains(why, " s ago, at step 1, microbatch 24; it died, hangs or cannot be reached")) << why;
+  });
+}
+
 // Operations of messages are used again, but not while somebody holds their event.
 TEST(Engine, AnEndedMessageStaysEnded) {
   run_loopback(2, [](World& world) {

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -79,6 +80,33 @@ TEST_P(Sizes, EveryoneNoticesADeath) {
       EXPECT_FALSE(line->meet(Seconds{20}));  // all the others have come, but not all
     });
   }
+}
+
+// Neighbours hear of a rank's work now and then; once somebody waits for it, all hear of every piece.
+TEST(TcpLifeline, WorkOfARankThatIsWaitedForIsKnownToAll) {
+  constexpr int kSize = 80, kBusy = 79, kWaiting = 20;
+  std::atomic<int> know{0};
+  run(kSize, [&](auto& line, int rank) {
+    const Section section("word of a rank's work", Seconds{20});
+    if (rank == kWaiting) line->waits(kBusy);
+    for (int i = 1; know < kSize; ++i) {
+      line->poll();
+      if (rank == kBusy && line->is_waited_for()) line->beat("microbatch " + std::to_string(i));
+      const Beat* beat = line->last_beat(kBusy);
+      if (beat && beat->count > 0 && beat->where.starts_with("microbatch ")) {
+        ++know;
+        while (know < kSize) {
+          line->poll();
+          if (rank == kBusy) line->beat("microbatch 2");
+          section.check();
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+      }
+      section.check();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  EXPECT_EQ(know, kSize);
 }
 
 TEST(TcpLifeline, LeavingInGoodOrderIsNoDeath) {

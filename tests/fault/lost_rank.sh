@@ -50,5 +50,8 @@ for rank in 0 1 2 3; do
     grep -q "$words" "$record" || { show; fail "the record of rank $rank does not say $words"; }
   done
 done
+# A stopped rank is found by its silence; its neighbours know how far it was.
+[ "$signal" = KILL ] || grep -q 'last heard of .* s ago, at step [0-9]*, microbatch [0-9]' "$scratch/out.log" ||
+  { show; fail "the message does not say where rank $victim was"; }
 [ "$(grep -c 'error:' "$scratch/out.log")" = 1 ] || { show; fail "not one message"; }
 grep 'error:' "$scratch/out.log" | grep -q "rank $victim on $host" || { show; fail "the message names somebody else"; }
