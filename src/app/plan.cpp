@@ -17,6 +17,7 @@
 #include "src/parallel/placement.hpp"
 #include "src/plan/collectives.hpp"
 #include "src/plan/memory.hpp"
+#include "src/plan/ranking.hpp"
 #include "src/plan/report.hpp"
 #include "src/plan/search.hpp"
 
@@ -24,18 +25,27 @@ namespace banyan::app {
 namespace {
 
 constexpr std::string_view kUsage =
-    R"(banyan plan CONFIG [--ranks N] [--gflops X] [--link SIZE] [--memory SIZE] [--per-node N] [--search] [--section.key=value ...]
+    R"(banyan plan CONFIG [--ranks N | --nodes N] [--machine FILE] [--search] [--explain] [--json] [--precision fp32|bf16]
+            [--gflops X] [--link SIZE] [--memory SIZE] [--per-node N] [--section.key=value ...]
 
 Prints what `banyan train CONFIG` on N ranks will do: mesh, pipeline stages, schedule, memory of a rank of each stage, and
 a prediction of the step's time and of the plans of collectives.  Starts nothing and needs no MPI.
 
+With --search, --nodes, --explain or --json it ranks instead every layout of N ranks (tensor x context x pipeline x data,
+microbatch, model chunks, ZeRO, recomputation, sequence parallelism) by predicted step time, with memory, bubble, traffic
+by axis, use of the peak (MFU; HFU counts recomputation) and time to finish, and says why others are out.  Layouts that
+this program cannot run are priced too and say what is missing.
+
   --ranks N       ranks of the job (default 1)
+  --nodes N       nodes of the machine instead
+  --machine FILE  what the machine is, see configs/machines/README.md; without it: a rate, and links as usual
+  --precision P   arithmetic to price, fp32 (default) or bf16
+  --explain       every term of the best layout's price, and of the best that runs, with formula and numbers
+  --json          the whole ranking as one line of JSON
   --gflops X      GFLOP/s that matrix products reach on one rank; measured on this machine when left out
   --link SIZE     bytes a second that a message between two ranks reaches (default 5GB)
   --per-node N    ranks of one node (default: all of them), for the plans of collectives
   --memory SIZE   memory of one rank, for example 16GiB; a plan that needs more is refused with exit code 78
-  --search        instead of one plan: every tensor x data x pipeline and microbatch that N ranks allow and that fits into
-                  the memory of a rank, the fastest by prediction first
 
 model.vocab = 0 needs the token files of data.train to be there.
 )";
@@ -91,37 +101,79 @@ std::string collectives(const config::Config& config, const plan::Layout& layout
   return "\ncollectives, for usual links (a job measures its own)\n" + comm::book_table(plan::make_book(request).book);
 }
 
+/// A size, or nothing when the option is absent.
+std::optional<std::int64_t> size_of(Args& args, const char* name, const char* example) {
+  const std::optional<std::string> text = args.value(name);
+  if (!text) return std::nullopt;
+  const std::optional<std::int64_t> size = parse_bytes(*text);
+  if (!size || *size < 1) throw UsageError("--{}={} is refused; write a size such as {}", name, *text, example);
+  return size;
+}
+
+ExitCode rank(const config::Config& config, int ranks, std::int64_t vocab, const plan::Machine& machine,
+              const plan::SearchOptions& options, bool explained, bool json) {
+  const plan::SearchResult result = plan::search_divisions(config, ranks, vocab, machine, options);
+  if (json) fmt::print("{}\n", plan::ranking_json(result));
+  if (result.candidates.empty())
+    throw ConfigError("no layout of {} ranks works{}; use more ranks{}", ranks,
+                      result.too_large > 0 ? " within the memory of a rank" : "",
+                      result.rejections.empty() ? "" : " (for example: " + result.rejections.back().reason + ")");
+  if (json) return ExitCode::kFinished;
+  fmt::print("{}", plan::ranking_table(result, 12));
+  if (!explained) return ExitCode::kFinished;
+  const plan::Candidate& best = result.candidates.front();
+  fmt::print("\nthe fastest: {}", plan::explain(result, best));
+  const auto runs = std::find_if(result.candidates.begin(), result.candidates.end(),
+                                 [](const plan::Candidate& c) { return c.runnable; });
+  if (!best.runnable && runs != result.candidates.end())
+    fmt::print("\nthe fastest that runs: {}", plan::explain(result, *runs));
+  return ExitCode::kFinished;
+}
+
 ExitCode run(Args& args) {
   const config::Config config = load_command_config(args).config;
-  const auto ranks = static_cast<int>(args.integer("ranks", 1, 1, 1 << 24));
+  const std::optional<std::string> machine_file = args.value("machine");
+  const std::optional<std::string> ranks_text = args.value("ranks");
+  const auto nodes = static_cast<int>(args.integer("nodes", 0, 1, 1 << 20));
+  auto ranks = static_cast<int>(args.integer("ranks", 1, 1, 1 << 24));
   const double gflops = args.real("gflops", 0);
-  const std::string memory_text = args.value("memory").value_or("");
-  const std::string link_text = args.value("link").value_or("");
-  const auto per_node = static_cast<int>(args.integer("per-node", ranks, 1, 1 << 24));
-  const bool search = args.flag("search");
-  args.finish(1, 1, kUsage);
+  const std::optional<std::int64_t> memory = size_of(args, "memory", "16GiB"), link = size_of(args, "link", "5GB");
+  const std::string precision = args.value("precision").value_or("fp32");
+  const bool search = args.flag("search"), explained = args.flag("explain"), json = args.flag("json");
+  if (precision != "fp32" && precision != "bf16")
+    throw UsageError("--precision={} is refused; write fp32 or bf16", precision);
   if (gflops < 0) throw UsageError("--gflops={} is refused; it is a speed", gflops);
-  const std::optional<std::int64_t> memory = parse_bytes(memory_text);
-  if (!memory_text.empty() && (!memory || *memory < 1))
-    throw UsageError("--memory={} is refused; write a size such as 16GiB", memory_text);
-  const std::optional<std::int64_t> link = parse_bytes(link_text.empty() ? "5GB" : link_text);
-  if (!link || *link < 1) throw UsageError("--link={} is refused; write a size such as 5GB", link_text);
+
+  plan::Machine machine;
+  if (machine_file) {
+    if (gflops > 0 || link) throw UsageError("--machine says what --gflops and --link say; leave one of them out");
+    machine = plan::load_machine(*machine_file);
+  }
+  if (nodes > 0) {
+    if (ranks_text) throw UsageError("--nodes and --ranks say the same; leave one of them out");
+    if (!machine_file) throw UsageError("--nodes needs --machine, which says how many ranks a node has");
+    const std::int64_t all = std::int64_t{nodes} * machine.ranks_per_node;
+    if (all > 1 << 24) throw UsageError("--nodes={} would be {} ranks; use at most {}", nodes, all, 1 << 24);
+    ranks = static_cast<int>(all);
+  }
+  const auto per_node = static_cast<int>(
+      args.integer("per-node", machine_file ? std::min(ranks, machine.ranks_per_node) : ranks, 1, 1 << 24));
+  args.finish(1, 1, kUsage);
 
   const std::int64_t vocab = dataset_vocab(config);
-  plan::Machine machine;
-  machine.flops = gflops > 0 ? gflops * 1e9 : measured_flops(config, plan::make_model_shape(config, vocab));
-  machine.message_rate = static_cast<double>(*link);
-  if (search) {
-    const plan::SearchResult result = plan::search_divisions(config, ranks, vocab, machine, memory.value_or(0));
-    if (result.divisions.empty())
-      throw ConfigError("no division of {} ranks works{}; use more ranks, parallel.zero = 1 or train.recompute = block",
-                        ranks, result.too_large > 0 ? " within --memory" : "");
-    fmt::print("{}", plan::division_table(result, 12));
-    return ExitCode::kFinished;
+  if (!machine_file) {
+    machine.fp32 = gflops > 0 ? gflops * 1e9 : measured_flops(config, plan::make_model_shape(config, vocab));
+    if (link) machine.links.front().rate = static_cast<double>(*link);
+  }
+  if (search || nodes > 0 || explained || json || precision != "fp32") {
+    const plan::SearchOptions options{
+        .precision = precision == "fp32" ? plan::Precision::kFp32 : plan::Precision::kBf16,
+        .memory = static_cast<double>(memory.value_or(0))};
+    return rank(config, ranks, vocab, machine, options, explained, json);
   }
   const plan::Layout layout = plan::make_layout(config, ranks, vocab);
   fmt::print("{}", plan::report(layout, config, machine));
-  fmt::print("{}", collectives(config, layout, ranks, per_node, link_text.empty() ? nullptr : &*link));
+  fmt::print("{}", collectives(config, layout, ranks, per_node, link ? &*link : nullptr));
 
   const std::int64_t needed = plan::largest_rank(layout, config);
   const std::int64_t here = machine_memory();
@@ -142,7 +194,7 @@ Command plan_command() {
   return {.name = "plan",
           .summary = "print mesh, stages, schedule, memory and predicted time of a job",
           .usage = kUsage,
-          .options_with_value = {"ranks", "gflops", "link", "memory", "per-node"},
+          .options_with_value = {"ranks", "nodes", "machine", "precision", "gflops", "link", "memory", "per-node"},
           .run = run,
           .takes_config = true};
 }

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "comm/cost.hpp"
+#include "comm/tree_cost.hpp"
 #include "src/model/local_params.hpp"
 #include "src/parallel/play.hpp"
+#include "src/plan/step_price.hpp"
 
 namespace banyan::plan {
 namespace {
@@ -16,12 +17,6 @@ double block_weights(const model::ModelShape& s) {
   const double key_value = static_cast<double>(s.kv_heads * s.head_size());
   const double matrices = s.mlp == model::Mlp::kSwiglu ? 3 : 2;
   return static_cast<double>(s.width) * (2 * query + 2 * key_value + matrices * static_cast<double>(s.ffn));
-}
-
-comm::LinkCost link(const Machine& m) { return {m.message_latency, m.message_rate}; }
-
-double all_reduce_seconds(const Machine& m, double bytes, int ranks) {
-  return comm::ring_all_reduce_seconds(link(m), bytes, ranks);
 }
 
 }  // namespace
@@ -57,24 +52,39 @@ PassFlops stage_flops(const Layout& layout, int stage) {
   return flops;
 }
 
+Division division_of(const Layout& layout) {
+  Division d;
+  d.mesh = layout.mesh;
+  d.microbatch = layout.sequences;
+  d.zero = layout.zero ? 1 : 0;
+  d.recompute = layout.recompute ? Recompute::kBlock : Recompute::kNone;
+  d.sequence = layout.sequence;
+  d.gpipe = layout.schedule == parallel::ScheduleKind::kGpipe;
+  return d;
+}
+
 StepCost step_cost(const Layout& layout, const Machine& machine) {
   StepCost cost;
-  const int stages = layout.mesh.pipeline, tensor = layout.mesh.tensor;
-  const double tokens = static_cast<double>(layout.sequences * layout.model.context);
-  const double stream_bytes = tokens * static_cast<double>(layout.model.width) * 4;
-  const double split_bytes = layout.sequence ? stream_bytes / tensor : stream_bytes;
+  const Division division = division_of(layout);
+  const int stages = layout.mesh.pipeline;
+  const BlockPrice block = block_price(layout.model, division, machine);
+  const BlockPrice head = head_price(layout.model, division, machine);
+  const Pass embedding = embedding_price(layout.model, division, machine);
 
   // Data rank 0 has the most microbatches, so its pipeline is the slowest.
+  const double microbatches = static_cast<double>(layout.microbatches_of(0).count);
   std::vector<std::vector<parallel::Action>> schedules;
-  double dearest_tensor = 0;
+  double dearest_tensor = 0, work = 0;
   for (int s = 0; s < stages; ++s) {
-    const PassFlops flops = stage_flops(layout, s);
     const double blocks = static_cast<double>(layout.stages[static_cast<std::size_t>(s)].count());
-    // Two reductions of the residual stream in each direction (reduce-scatter and all-gather move the same bytes).
-    const double reductions = 2 * blocks * all_reduce_seconds(machine, stream_bytes, tensor);
-    cost.forward.push_back(flops.forward * tokens / tensor / machine.flops + reductions);
-    cost.backward.push_back(flops.backward * tokens / tensor / machine.flops + reductions);
-    dearest_tensor = std::max(dearest_tensor, 2 * reductions);
+    double forward = blocks * block.forward(), backward = blocks * block.backward();
+    if (s == 0) forward += embedding.forward, backward += embedding.backward;
+    if (s + 1 == stages) forward += head.forward(), backward += head.backward();
+    cost.forward.push_back(forward);
+    cost.backward.push_back(backward);
+    work += microbatches * (forward + backward);
+    const double again = layout.recompute ? block.tensor.forward : 0;
+    dearest_tensor = std::max(dearest_tensor, blocks * (block.tensor.total() + again));
     schedules.push_back(parallel::make_schedule(layout.schedule_args({.pipeline = s})));
   }
   const parallel::ActionCost price = [&](int s, const parallel::Action& a) {
@@ -83,12 +93,17 @@ StepCost step_cost(const Layout& layout, const Machine& machine) {
     if (a.kind == parallel::ActionKind::kBackward) return cost.backward[stage] / layout.parts(s);
     return 0.0;
   };
-  const double message = stages > 1 ? link(machine).seconds(split_bytes) : 0;
+  const double message = stages > 1 ? comm::tree_message_seconds(machine.links, {stages, division.pipeline_stride()},
+                                                                 stage_message_bytes(layout.model, division))
+                                    : 0;
   const parallel::Timeline timeline = parallel::play(schedules, price, message);
-  cost.pipeline = timeline.makespan;
-  cost.bubble_share = timeline.bubble_share();
-  cost.tensor_share = dearest_tensor * static_cast<double>(layout.microbatches_of(0).count);
+  const double turns = core_turns(machine, layout.mesh.size());
+  cost.pipeline = std::max(timeline.makespan, work / stages * turns);
+  cost.bubble_share = cost.pipeline > 0 ? 1 - work / stages * turns / cost.pipeline : 0;
+  cost.tensor_share = dearest_tensor * microbatches;
 
+  const comm::RegularGroup data{layout.mesh.data, division.data_stride()};
+  const RankSpeed speed = rank_speed(machine, division.precision, layout.mesh.size());
   for (int s = 0; s < stages; ++s) {
     const auto stage = static_cast<std::size_t>(s);
     std::vector<double> part_bytes(static_cast<std::size_t>(layout.parts(s)), 0.0);
@@ -99,18 +114,19 @@ StepCost step_cost(const Layout& layout, const Machine& machine) {
     }
     // Buckets travel while later parts of the last microbatch are computed; the last bucket has nothing to hide behind.
     // Time runs from the start of that backward pass.
-    const double part_seconds = cost.backward[stage] / static_cast<double>(part_bytes.size());
+    const double part_seconds = machine.hide_gradients * cost.backward[stage] / static_cast<double>(part_bytes.size());
     double computed = 0, reduced = 0;
     for (double part : part_bytes) {
       computed += part_seconds;
-      reduced = std::max(reduced, computed) + all_reduce_seconds(machine, part, layout.mesh.data);
+      reduced =
+          std::max(reduced, computed) + (layout.zero ? comm::tree_reduce_scatter_seconds(machine.links, data, part)
+                                                     : comm::tree_all_reduce_seconds(machine.links, data, part));
     }
-    const double exposed = reduced - computed;
-    cost.reduce = std::max(cost.reduce, exposed);
+    cost.reduce = std::max(cost.reduce, (reduced - computed) * turns);
     // Parameter, gradient and two moments are read, all but the gradient written.
     const double share = layout.zero ? layout.mesh.data : 1;
-    double update = 7 * bytes / share / machine.update_rate;
-    if (layout.zero) update += all_reduce_seconds(machine, bytes, layout.mesh.data) / 2;
+    double update = turns * 7 * bytes / share / speed.memory_rate;
+    if (layout.zero) update += turns * comm::tree_all_gather_seconds(machine.links, data, bytes);
     cost.update = std::max(cost.update, update);
   }
   cost.step = cost.pipeline + cost.reduce + cost.update;

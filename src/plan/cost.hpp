@@ -1,12 +1,14 @@
-// What a step costs, by shapes: FLOP of every part of the model, and a simple prediction of the step's time from the
-// rate of a rank, the speed of messages and the bubble of the played schedule.  Pure.
+// What a step of a layout costs: FLOP of every part of the model, and a prediction of the step's time from the seconds
+// of block_price.hpp and the bubble of the played schedule.  Pure.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "src/model/shapes.hpp"
+#include "src/plan/division.hpp"
 #include "src/plan/layout.hpp"
+#include "src/plan/machine.hpp"
 
 namespace banyan::plan {
 
@@ -26,14 +28,6 @@ PassFlops head_flops(const model::ModelShape& shape);
 PassFlops embedding_flops(const model::ModelShape& shape);
 PassFlops stage_flops(const Layout& layout, int pipeline_stage);
 
-/// Speeds of one rank and its links.
-struct Machine {
-  double flops = 50e9;            ///< FLOP/s that matrix products reach
-  double message_latency = 2e-6;  ///< seconds
-  double message_rate = 5e9;      ///< bytes/s of one message
-  double update_rate = 8e9;       ///< bytes/s of reading and writing optimizer state
-};
-
 struct StepCost {
   std::vector<double> forward, backward;  ///< seconds of a microbatch, per pipeline stage
   double pipeline = 0;                    ///< seconds from the first forward to the last backward
@@ -46,5 +40,8 @@ struct StepCost {
   double flops_per_token = 0;  ///< model FLOP, without recomputation
 };
 StepCost step_cost(const Layout& layout, const Machine& machine);
+
+/// A layout as the search sees it.
+Division division_of(const Layout& layout);
 
 }  // namespace banyan::plan

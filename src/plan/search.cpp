@@ -3,77 +3,225 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
+#include <numeric>
+#include <optional>
 #include <tuple>
 
 #include "src/base/error.hpp"
 #include "src/base/units.hpp"
-#include "src/plan/report.hpp"
+#include "src/plan/layout.hpp"
 
 namespace banyan::plan {
 namespace {
 
 /// Of two predictions closer than this share neither is faster.
 constexpr double kNoDifference = 1e-9;
+/// Positions of a sequence that a context rank keeps at least; shorter pieces are all traffic.
+constexpr std::int64_t kShortestPiece = 1024;
+constexpr std::int64_t kLargestMicrobatch = 64;
 
-bool faster(const Division& a, const Division& b) {
-  const double margin = kNoDifference * std::max(a.cost.step, b.cost.step);
-  if (a.cost.step < b.cost.step - margin) return true;
-  if (b.cost.step < a.cost.step - margin) return false;
-  const auto size = [](const Division& d) {
-    return std::tuple(d.memory, d.mesh.tensor, d.mesh.pipeline, d.microbatch);
+bool faster(const Candidate& a, const Candidate& b) {
+  const double margin = kNoDifference * std::max(a.step, b.step);
+  if (a.step < b.step - margin) return true;
+  if (b.step < a.step - margin) return false;
+  const auto size = [](const Candidate& c) {
+    const Division& d = c.division;
+    return std::tuple(!c.runnable, c.memory, d.mesh.tensor, d.mesh.context, d.mesh.pipeline, d.microbatch,
+                      d.virtual_stages, d.zero, d.recompute, d.sequence, d.data_outermost);
   };
   return size(a) < size(b);
 }
 
-}  // namespace
+std::vector<int> divisors(int n) {
+  std::vector<int> list;
+  for (int d = 1; d <= n; ++d)
+    if (n % d == 0) list.push_back(d);
+  return list;
+}
 
-SearchResult search_divisions(const config::Config& config, int ranks, std::int64_t dataset_vocab,
-                              const Machine& machine, std::int64_t memory) {
-  make_model_shape(config, dataset_vocab);  // what is wrong whatever the division is said as it is
-  SearchResult result;
-  for (int tensor = 1; tensor <= ranks; ++tensor) {
-    if (ranks % tensor != 0) continue;
-    for (int pipeline = 1; pipeline <= ranks / tensor; ++pipeline) {
-      if (ranks / tensor % pipeline != 0) continue;
-      for (std::int64_t microbatch = 1; config.train.batch % microbatch == 0; microbatch *= 2) {
-        config::Config candidate = config;
-        candidate.parallel.tensor = tensor;
-        candidate.parallel.pipeline = pipeline;
-        candidate.parallel.data = ranks / tensor / pipeline;
-        candidate.parallel.microbatch = microbatch;
-        candidate.parallel.stages = "auto";
-        try {
-          const Layout layout = make_layout(candidate, ranks, dataset_vocab);
-          Division d{layout.mesh, microbatch, largest_rank(layout, candidate), {}};
-          if (memory > 0 && d.memory > memory) {
-            ++result.too_large;
-            continue;
-          }
-          d.cost = step_cost(layout, machine);
-          result.divisions.push_back(std::move(d));
-        } catch (const ConfigError&) {
-          continue;  // heads, layers or batch cannot be divided so
+class Search {
+ public:
+  Search(SearchResult& result, const SearchOptions& options) : r_(result), precision_(options.precision) {
+    limit_ = options.memory > 0 ? options.memory : r_.machine.memory_bytes - r_.machine.reserved_bytes;
+  }
+
+  void run() {
+    for (int tensor : divisors(r_.ranks)) {
+      if (const std::string why = tensor_refusal(tensor); !why.empty()) {
+        reject({.tensor = tensor, .context = 0, .data = 0, .pipeline = 0}, why);
+        continue;
+      }
+      for (int context : divisors(r_.ranks / tensor)) {
+        if (const std::string why = context_refusal(context); !why.empty()) {
+          if (context <= 64) reject({.tensor = tensor, .context = context, .data = 0, .pipeline = 0}, why);
+          continue;
+        }
+        parts_.clear();
+        for (int pipeline : divisors(r_.ranks / tensor / context))
+          mesh({.tensor = tensor,
+                .context = context,
+                .data = r_.ranks / tensor / context / pipeline,
+                .pipeline = pipeline});
+      }
+    }
+    std::sort(r_.candidates.begin(), r_.candidates.end(), faster);
+  }
+
+ private:
+  struct Parts {
+    BlockPrice block, head;
+    Pass embedding;
+  };
+
+  void reject(const parallel::MeshShape& m, std::string why) { r_.rejections.push_back({m, std::move(why)}); }
+
+  std::string tensor_refusal(int t) const {
+    const model::ModelShape& s = r_.model;
+    const auto cannot = [&](const char* key, std::int64_t value) {
+      return fmt::format("{} = {} cannot be split over {} tensor ranks", key, value, t);
+    };
+    if (s.heads % t != 0) return cannot("model.heads", s.heads);
+    if (s.kv_heads % t != 0) return cannot("model.kv_heads", s.kv_heads);
+    if (s.ffn % t != 0) return cannot("model.ffn", s.ffn);
+    if (s.vocab < t) return cannot("model.vocab", s.vocab);
+    return "";
+  }
+  std::string context_refusal(int c) const {
+    if (c == 1 || (r_.model.context % (2 * c) == 0 && r_.model.context / c >= kShortestPiece)) return "";
+    return fmt::format("model.context = {} leaves {} context ranks fewer than {} positions each, or uneven halves",
+                       r_.model.context, c, kShortestPiece);
+  }
+
+  void mesh(const parallel::MeshShape& m) {
+    if (m.pipeline > r_.model.layers)
+      return reject(m, fmt::format("model.layers = {} are fewer than {} pipeline stages", r_.model.layers, m.pipeline));
+    if (m.data > r_.batch)
+      return reject(m, fmt::format("train.batch = {} leaves some of {} data ranks without work", r_.batch, m.data));
+    best_.reset();
+    best_runnable_.reset();
+    least_ = 0;
+    Division d;
+    d.mesh = m;
+    d.precision = precision_;
+    for (d.microbatch = 1; d.microbatch <= kLargestMicrobatch && d.microbatch * m.data <= r_.batch; d.microbatch *= 2)
+      if (r_.batch % d.microbatch == 0) microbatch(d);
+    if (!best_)
+      return reject(m,
+                    fmt::format("does not fit: at least {} a rank, of {}", format_bytes(least_), format_bytes(limit_)));
+    r_.candidates.push_back(*best_);
+    if (best_runnable_ && !best_->runnable) r_.candidates.push_back(*best_runnable_);
+  }
+
+  void microbatch(Division d) {
+    const std::int64_t rows = d.microbatch * r_.model.context / d.mesh.context;
+    for (const bool sequence : {false, true}) {
+      d.sequence = sequence;
+      if (sequence && (d.mesh.tensor == 1 || rows % d.mesh.tensor != 0)) continue;
+      for (const Recompute recompute : {Recompute::kNone, Recompute::kAttention, Recompute::kBlock}) {
+        d.recompute = recompute;
+        if (recompute == Recompute::kAttention && r_.machine.fused_attention) continue;
+        const Parts& parts = parts_of(d);
+        for (const int chunks : chunks_of(d)) {
+          d.virtual_stages = chunks;
+          for (d.zero = 0; d.zero <= (d.mesh.data > 1 ? 3 : 0); ++d.zero)
+            for (const bool outermost : {false, true}) {
+              d.data_outermost = outermost;
+              if (!outermost || (d.mesh.pipeline > 1 && d.mesh.data > 1 && several_nodes())) price(d, parts);
+            }
         }
       }
     }
   }
-  std::sort(result.divisions.begin(), result.divisions.end(), faster);
+
+  bool several_nodes() const { return r_.machine.ranks_per_node > 0 && r_.ranks > r_.machine.ranks_per_node; }
+
+  std::vector<int> chunks_of(const Division& d) const {
+    const std::int64_t per_stage = (r_.model.layers + d.mesh.pipeline - 1) / d.mesh.pipeline;
+    const std::int64_t rounds = r_.batch / d.microbatch / d.mesh.data;
+    std::vector<int> list{1};
+    // Interleaving takes the microbatches in groups of one for each stage.
+    if (d.mesh.pipeline > 1 && r_.batch / d.microbatch % d.mesh.data == 0 && rounds % d.mesh.pipeline == 0)
+      for (int v = 2; v <= per_stage; ++v)
+        if (per_stage % v == 0) list.push_back(v);
+    return list;
+  }
+
+  /// What does not depend on pipeline, data, chunks and ZeRO.
+  const Parts& parts_of(const Division& d) {
+    const auto key = std::tuple(d.microbatch, d.sequence, d.recompute);
+    if (const auto at = parts_.find(key); at != parts_.end()) return at->second;
+    return parts_[key] = {block_price(r_.model, d, r_.machine), head_price(r_.model, d, r_.machine),
+                          embedding_price(r_.model, d, r_.machine)};
+  }
+
+  void price(const Division& d, const Parts& parts) {
+    ++r_.priced;
+    const StepPrice p = step_price(r_.model, d, r_.batch, r_.machine, parts.block, parts.head, parts.embedding);
+    const RankMemory memory = rank_memory(r_.model, d, p.blocks, p.parameters, p.microbatches, r_.machine);
+    least_ = least_ > 0 ? std::min(least_, memory.total()) : memory.total();
+    if (limit_ > 0 && memory.total() > limit_) {
+      ++r_.too_large;
+      return;
+    }
+    const Candidate c{d, p.step, memory.total(), can_run(d)};
+    if (!best_ || faster(c, *best_)) best_ = c;
+    if (c.runnable && (!best_runnable_ || faster(c, *best_runnable_))) best_runnable_ = c;
+  }
+  static bool can_run(const Division& d) {
+    return d.precision == Precision::kFp32 && d.mesh.context == 1 && d.virtual_stages == 1 && d.zero <= 1 &&
+           d.recompute != Recompute::kAttention && !d.data_outermost;
+  }
+
+  SearchResult& r_;
+  const Precision precision_;
+  double limit_ = 0, least_ = 0;
+  std::map<std::tuple<std::int64_t, bool, Recompute>, Parts> parts_;
+  std::optional<Candidate> best_, best_runnable_;
+};
+
+}  // namespace
+
+SearchResult search_divisions(const config::Config& config, int ranks, std::int64_t dataset_vocab,
+                              const Machine& machine, const SearchOptions& options) {
+  if (machine.peak(options.precision) <= 0)
+    throw ConfigError("the machine {} says nothing about {}; add compute.{} to its file", machine.name,
+                      name_of(options.precision), name_of(options.precision));
+  SearchResult result;
+  result.model = make_model_shape(config, dataset_vocab);
+  result.machine = machine;
+  result.ranks = ranks;
+  result.batch = config.train.batch;
+  result.steps = config.train.steps;
+  Search(result, options).run();
   return result;
 }
 
-std::string division_table(const SearchResult& result, std::size_t count) {
-  std::string s = "  step        tokens/s  bubble    memory  options\n";
-  for (std::size_t i = 0; i < std::min(count, result.divisions.size()); ++i) {
-    const Division& d = result.divisions[i];
-    s += fmt::format(
-        "  {:<10}  {:>8}  {:>4.1f} %  {:>8}  --parallel.tensor={} --parallel.pipeline={} --parallel.data={} "
-        "--parallel.microbatch={}\n",
-        format_seconds(d.cost.step), format_count(d.cost.tokens_per_second), 100 * d.cost.bubble_share,
-        format_bytes(static_cast<double>(d.memory)), d.mesh.tensor, d.mesh.pipeline, d.mesh.data, d.microbatch);
-  }
-  if (result.divisions.size() > count) s += fmt::format("  and {} slower ones\n", result.divisions.size() - count);
-  if (result.too_large > 0) s += fmt::format("  {} others do not fit into memory\n", result.too_large);
+std::string not_runnable(const Division& d) {
+  std::string why;
+  const auto add = [&](bool missing, std::string_view what) {
+    if (missing) why += fmt::format("{}{}", why.empty() ? "" : ", ", what);
+  };
+  add(d.precision != Precision::kFp32, name_of(d.precision));
+  add(d.mesh.context > 1, "context ranks");
+  add(d.virtual_stages > 1, "model chunks");
+  add(d.zero > 1, fmt::format("ZeRO-{}", d.zero));
+  add(d.recompute == Recompute::kAttention, "recomputing attention alone");
+  add(d.data_outermost, "data ranks outermost");
+  return why;
+}
+
+std::string options_of(const Division& d) {
+  std::string s = fmt::format("--parallel.tensor={} --parallel.pipeline={} --parallel.data={} --parallel.microbatch={}",
+                              d.mesh.tensor, d.mesh.pipeline, d.mesh.data, d.microbatch);
+  if (d.zero > 0) s += fmt::format(" --parallel.zero={}", d.zero);
+  if (d.sequence) s += " --parallel.sequence=true";
+  if (d.recompute == Recompute::kBlock) s += " --train.recompute=block";
   return s;
+}
+
+StepPrice price_of(const SearchResult& r, const Candidate& c) {
+  return step_price(r.model, c.division, r.batch, r.machine);
 }
 
 }  // namespace banyan::plan

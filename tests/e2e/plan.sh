@@ -34,6 +34,22 @@ plan 0 "$repo/configs/gpt2-124m.ini" --ranks 4 --gflops 100 --memory 8GiB --sear
 says "--parallel.tensor="
 says "do not fit"
 plan 78 "$repo/configs/gpt2-124m.ini" --ranks 4 --gflops 100 --memory 1MiB --search
+# A described machine; everything is priced, also what does not run, and the answer is there at once.
+for machine in "$repo"/configs/machines/*.ini; do
+  plan 0 "$repo/configs/gpt2-124m.ini" --nodes 2 --machine "$machine" --explain
+  for words in "priced for" "MFU" "= steady" "rejected"; do says "$words"; done
+done
+began=$(date +%s)
+plan 0 "$repo/configs/gpt3-13b.ini" --model.vocab=50257 --ranks 16384 --train.batch=16384 --precision bf16 --json \
+  --machine "$repo/configs/machines/h100-roce.ini"
+says '"not_runnable":"bf16'
+[ $(($(date +%s) - began)) -le 10 ] || fail "16,384 ranks took longer than 10 s"
+plan 64 "$repo/configs/gpt2-124m.ini" --nodes 2
+plan 64 "$repo/configs/gpt2-124m.ini" --nodes 2 --ranks 4 --machine "$repo/configs/machines/h100-roce.ini"
+plan 64 "$repo/configs/gpt2-124m.ini" --precision fp8
+plan 78 "$repo/configs/gpt2-124m.ini" --machine "$repo/configs/gpt2-124m.ini"
+says "is no key of a machine"
+plan 78 "$repo/configs/gpt2-124m.ini" --machine "$scratch/none.ini"
 plan 78 "$repo/configs/gpt2-124m.ini" --gflops 100 --memory 1GiB
 says "a rank needs"
 says "memory = 1GiB"

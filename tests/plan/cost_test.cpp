@@ -28,18 +28,30 @@ TEST(Cost, RecomputationAddsAForwardPassOfTheBlocks) {
 
 TEST(Cost, OfOneRankIsWorkOverRatePlusUpdate) {
   const Layout layout = make_layout(gpt2_124m(), 1, 0);
-  const StepCost cost = step_cost(layout, {.flops = 1e11});
+  const StepCost cost = step_cost(layout, {.fp32 = 1e11});
   const double work = stage_flops(layout, 0).total() * static_cast<double>(layout.tokens_per_batch()) / 1e11;
-  EXPECT_NEAR(cost.pipeline, work, 1e-9 * work);
+  EXPECT_GT(cost.pipeline, work);  // norms and residuals go through memory
+  EXPECT_LT(cost.pipeline, 1.05 * work);
   EXPECT_EQ(cost.reduce, 0);
   EXPECT_EQ(cost.tensor_share, 0);
-  EXPECT_NEAR(cost.step, work + cost.update, 1e-9);
+  EXPECT_NEAR(cost.step, cost.pipeline + cost.update, 1e-9);
   EXPECT_NEAR(cost.tokens_per_second * cost.step, 8 * 1024, 1e-6);
+}
+
+TEST(Cost, RanksThatShareCoresTakeTurns) {
+  const Machine two{.fp32 = 1e11, .cores = 2};
+  config::Config c = gpt2_124m();
+  const double on_two = step_cost(make_layout(c, 2, 0), two).pipeline;
+  EXPECT_NEAR(step_cost(make_layout(c, 4, 0), two).pipeline / on_two, 1, 0.01);
+  // A pipeline of four on two cores: whoever waits lends its core, so that most of the bubble is gone.
+  c.parallel.pipeline = 4;
+  const Layout four = make_layout(c, 4, 0);
+  EXPECT_LT(step_cost(four, two).bubble_share, step_cost(four, {.fp32 = 1e11}).bubble_share);
 }
 
 TEST(Cost, EveryWayOfDividingHelpsAndCosts) {
   config::Config c = gpt2_124m();
-  const Machine machine{.flops = 1e11};
+  const Machine machine{.fp32 = 1e11};
   const double alone = step_cost(make_layout(c, 1, 0), machine).step;
   const StepCost data = step_cost(make_layout(c, 2, 0), machine);
   EXPECT_LT(data.step, alone);

@@ -1,0 +1,31 @@
+// A way to divide a training job over ranks, whether or not the program can run it yet.  Plain data.
+#pragma once
+
+#include <cstdint>
+
+#include "src/parallel/mesh.hpp"
+#include "src/plan/machine.hpp"
+
+namespace banyan::plan {
+
+/// What the backward pass computes again: nothing, what lies between scores and their weighted sum, whole blocks.
+enum class Recompute : std::uint8_t { kNone, kAttention, kBlock };
+
+struct Division {
+  parallel::MeshShape mesh;
+  std::int64_t microbatch = 1;  ///< sequences
+  int virtual_stages = 1;       ///< model chunks of a pipeline stage (interleaved 1F1B)
+  int zero = 0;                 ///< 1: optimizer state, 2: and gradients, 3: and parameters are spread over data ranks
+  Recompute recompute = Recompute::kNone;
+  bool sequence = false;  ///< norms and residuals are split over the tensor ranks
+  bool gpipe = false;     ///< all forward passes first
+  Precision precision = Precision::kFp32;
+  bool data_outermost = false;  ///< ranks of a pipeline are neighbours, data ranks far apart; else the other way round
+
+  /// Distance, in ranks, between neighbours of an axis.
+  int data_stride() const { return mesh.tensor * mesh.context * (data_outermost ? mesh.pipeline : 1); }
+  int pipeline_stride() const { return mesh.tensor * mesh.context * (data_outermost ? 1 : mesh.data); }
+  bool operator==(const Division&) const = default;
+};
+
+}  // namespace banyan::plan
