@@ -119,26 +119,31 @@ void WindowRun::combine(const View& target, int own) {
     return;
   }
   const std::size_t element = size_of(target.dtype);
-  const std::size_t block = window_->terms.size() == 2 ? target.bytes() : kBlockBytes;
+  // A result that is not written over the own term is made aside and moved past the caches.
+  const bool past = is_large() && (own < 0 || window_->terms[static_cast<std::size_t>(own)] != target.data);
+  const std::size_t block = window_->terms.size() == 2 && !past ? target.bytes() : kBlockBytes;
   alignas(64) std::array<std::byte, kBlockBytes> aside;
   for (std::size_t at = 0; at < target.bytes(); at += block) {
     const std::size_t bytes = std::min(block, target.bytes() - at);
     const auto count = static_cast<std::int64_t>(bytes / element);
     const std::byte* sum = window_->terms[0] + at;
     for (std::size_t t = 1; t < window_->terms.size(); ++t) {
-      std::byte* into = static_cast<int>(t) < own ? aside.data() : target.data + at;
+      std::byte* into = past || static_cast<int>(t) < own ? aside.data() : target.data + at;
       (*execution_.reduce)(execution_.queue, View(into, target.dtype, {count}), ConstView(sum, target.dtype, {count}),
                            ConstView(window_->terms[t] + at, target.dtype, {count}), execution_.op);
       sum = into;
     }
+    if (past) copy_past_caches(target.data + at, sum, bytes);
   }
 }
+
+bool WindowRun::is_large() const { return execution_.output.bytes() >= kLargeBytes; }
 
 // What is larger than the caches is written past them: nobody finds it there later, and a line that is not brought in
 // before it is overwritten takes a third off what memory has to carry.
 void WindowRun::move(const View& target, const std::byte* from) const {
   if (target.data == from || target.bytes() == 0) return;
-  if (execution_.output.bytes() >= kLargeBytes)
+  if (is_large())
     copy_past_caches(target.data, from, target.bytes());
   else
     std::memcpy(target.data, from, target.bytes());

@@ -29,6 +29,7 @@ class WindowRun {
   bool publish(const Step& step);
   bool fold(const Step& step);
   void combine(const View& target, int own);
+  bool is_large() const;
   void move(const View& target, const std::byte* from) const;
 
   Engine* engine_;
