@@ -1,8 +1,11 @@
 #include "comm/group_tree.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <map>
 
+#include "comm/topology/slurm_topology.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::comm {
@@ -21,15 +24,7 @@ std::vector<int> by_appearance(const std::vector<Name>& names) {
 }  // namespace
 
 std::string leaf_name(std::string_view address, std::string_view pattern) {
-  // Node names may have dots, those of switches have none.
-  const auto switches = std::count(pattern.begin(), pattern.end(), '.');
-  std::size_t end = 0;
-  for (long i = 0; i < switches; ++i) {
-    const std::size_t dot = address.find('.', i == 0 ? 0 : end + 1);
-    if (dot == std::string_view::npos) return {};
-    end = dot;
-  }
-  return std::string(address.substr(0, end));
+  return fmt::format("{}", fmt::join(switches_of_address(address, pattern), "."));
 }
 
 std::vector<int> number_places(const std::vector<std::string>& names) {

@@ -1,0 +1,85 @@
+#include "comm/topology/fabric_builder.hpp"
+
+#include <fmt/format.h>
+
+#include "src/base/error.hpp"
+
+namespace banyan::comm {
+namespace {
+
+constexpr std::size_t kLargestFile = 256 << 20;
+constexpr int kUnknown = -1;
+
+}  // namespace
+
+void FabricBuilder::fail(int line, const std::string& what) const {
+  if (line > 0) throw DataError("{}:{}: {}", fabric_.source, line, what);
+  throw DataError("{}: {}", fabric_.source, what);
+}
+
+int FabricBuilder::any_switch(std::string_view name, int line) {
+  if (name.empty()) fail(line, "a switch without a name");
+  const auto [at, fresh] = switches_.emplace(std::string(name), static_cast<int>(fabric_.switches.size()));
+  if (fresh) {
+    fabric_.switches.push_back({std::string(name)});
+    defined_.push_back(kUnknown);
+    mentioned_.push_back(line);
+  }
+  return at->second;
+}
+
+int FabricBuilder::define_switch(std::string_view name, int line) {
+  const int s = any_switch(name, line);
+  int& defined = defined_[static_cast<std::size_t>(s)];
+  if (defined != kUnknown) fail(line, fmt::format("switch {} was described before, in line {}", name, defined));
+  defined = line;
+  return s;
+}
+
+int FabricBuilder::host(std::string_view name) {
+  const auto [at, fresh] = hosts_.emplace(std::string(name), static_cast<int>(fabric_.hosts.size()));
+  if (fresh) {
+    fabric_.hosts.emplace_back(name);
+    above_.push_back(0);
+  }
+  return at->second;
+}
+
+void FabricBuilder::link(Link link) {
+  if (link.below == Link::Below::kHost) above_[static_cast<std::size_t>(link.lower)] = 1;
+  fabric_.links.push_back(std::move(link));
+}
+
+Fabric FabricBuilder::finish() {
+  for (std::size_t s = 0; s < defined_.size(); ++s)
+    if (defined_[s] == kUnknown)
+      fail(mentioned_[s], fmt::format("switch {} is described nowhere", fabric_.switches[s].name));
+  settle(fabric_);
+  return std::move(fabric_);
+}
+
+std::vector<Word> words_of(std::string_view line) {
+  line = line.substr(0, line.find('#'));
+  std::vector<Word> words;
+  while (true) {
+    const std::size_t begin = line.find_first_not_of(" \t");
+    if (begin == std::string_view::npos) return words;
+    line.remove_prefix(begin);
+    const std::string_view word = line.substr(0, line.find_first_of(" \t"));
+    line.remove_prefix(word.size());
+    const std::size_t equals = word.find('=');
+    if (equals == std::string_view::npos)
+      words.push_back({word, {}, false});
+    else
+      words.push_back({word.substr(0, equals), word.substr(equals + 1), true});
+  }
+}
+
+void check_text(std::string_view text, const std::string& source) {
+  if (text.size() > kLargestFile)
+    throw DataError("{}: {} bytes are more than a description of a fabric has", source, text.size());
+  if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos)
+    throw DataError("{}: a zero byte at {}: this is not text", source, zero);
+}
+
+}  // namespace banyan::comm

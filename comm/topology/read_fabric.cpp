@@ -1,0 +1,72 @@
+#include "comm/topology/read_fabric.hpp"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "comm/topology/fabric_builder.hpp"
+#include "comm/topology/fabric_file.hpp"
+#include "comm/topology/slurm_topology.hpp"
+#include "src/base/error.hpp"
+
+namespace banyan::comm {
+namespace {
+
+constexpr std::size_t kLargestFile = 256 << 20;
+
+/// The format that the first line with words in it has; empty: none of ours.
+std::string guess(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    const auto words = words_of(text.substr(0, end));
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    if (words.empty()) continue;
+    if (words[0].key == "switch" && !words[0].has_value) return "fabric";
+    return words[0].has_value ? "slurm" : "";
+  }
+  return "";
+}
+
+}  // namespace
+
+const std::vector<std::string>& fabric_formats() {
+  static const std::vector<std::string> formats{"auto", "fabric", "slurm"};
+  return formats;
+}
+
+Fabric read_fabric(std::string_view text, const std::string& file, const std::string& format) {
+  const auto& known = fabric_formats();
+  if (std::find(known.begin(), known.end(), format) == known.end())
+    throw UsageError("there is no format of topologies called {}; use {}", format, fmt::join(known, ", "));
+  check_text(text, file);
+  const std::string found = format == "auto" ? guess(text) : format;
+  if (found == "slurm") return parse_slurm_topology(text, file);
+  if (found == "fabric") return parse_fabric_file(text, file);
+  throw DataError(
+      "{}: this is neither topology.conf nor what scontrol show topology prints (SwitchName=...), nor lines of "
+      "'switch NAME ...'",
+      file);
+}
+
+std::string read_fabric_text(const std::string& file) {
+  const bool standard = file == "-";
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> opened(standard ? nullptr : std::fopen(file.c_str(), "rb"),
+                                                               [](std::FILE* f) { return f ? std::fclose(f) : 0; });
+  if (!standard && !opened) throw IoError("{}: {}", file, std::strerror(errno));
+  std::FILE* const in = standard ? stdin : opened.get();
+  std::string text;
+  std::array<char, 1 << 16> buffer;
+  for (std::size_t n = 0; (n = std::fread(buffer.data(), 1, buffer.size(), in)) > 0;) {
+    text.append(buffer.data(), n);
+    if (text.size() > kLargestFile) throw DataError("{}: more than 256 MiB are no description of a fabric", file);
+  }
+  if (std::ferror(in)) throw IoError("{}: {}", standard ? "standard input" : file, std::strerror(errno));
+  return text;
+}
+
+}  // namespace banyan::comm

@@ -1,0 +1,22 @@
+// Reads a fabric from a file of any format that is known.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comm/topology/fabric.hpp"
+
+namespace banyan::comm {
+
+/// "auto", "fabric" (comm/topology/fabric_file.hpp), "slurm" (comm/topology/slurm_topology.hpp).
+const std::vector<std::string>& fabric_formats();
+
+/// `text` is what `file` holds; auto looks at its first words.  UsageError for a format that is not known, DataError
+/// for a text that is not of the format.
+Fabric read_fabric(std::string_view text, const std::string& file, const std::string& format = "auto");
+
+/// The whole of a file, "-" the standard input.  IoError when it cannot be read, DataError beyond 256 MiB.
+std::string read_fabric_text(const std::string& file);
+
+}  // namespace banyan::comm

@@ -1,0 +1,130 @@
+#include "comm/topology/fabric.hpp"
+
+#include <gtest/gtest.h>
+
+#include "comm/topology/fabric_file.hpp"
+#include "src/base/error.hpp"
+
+namespace banyan::comm {
+namespace {
+
+Fabric parse(const std::string& text) { return parse_fabric_file(text, "f"); }
+
+std::string error_of(const std::string& text) {
+  try {
+    parse(text);
+  } catch (const DataError& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+void expect_error(const std::string& text, const std::string& what) {
+  EXPECT_NE(error_of(text).find(what), std::string::npos) << text << error_of(text);
+}
+
+const char* const kTwoLeaves =
+    "# two leaves below a spine\n"
+    "switch spine switches=leaf[1-2] rate=50MB\n"
+    "switch leaf1 hosts=n[1-2] rate=125MB\n"
+    "switch leaf2 hosts=n[3-4] rate=125MB\n";
+
+TEST(Fabric, IsSortedByItsTree) {
+  const Fabric f = parse("switch b hosts=n[3,1]\nswitch top switches=b,a\nswitch a hosts=n[2,4]\n");
+  EXPECT_EQ(f.hosts, (std::vector<std::string>{"n3", "n1", "n2", "n4"}));
+  ASSERT_EQ(f.switches.size(), 3u);
+  EXPECT_EQ(f.switches[0].name, "top");
+  EXPECT_EQ(f.switches[0].level, 2);
+  EXPECT_EQ(f.switches[1].level, 1);
+  EXPECT_EQ(leaves_of(f), (std::vector<int>{1, 1, 2, 2}));
+  EXPECT_TRUE(f.notes.empty());
+}
+
+TEST(Fabric, GivesTheTreeOfRanks) {
+  const Fabric f = parse(kTwoLeaves);
+  const GroupTree tree = tree_of(f, {"n3", "n3", "n1", "n4", "n2"});
+  ASSERT_EQ(tree.levels.size(), 3u);
+  EXPECT_EQ(tree.levels[0], (std::vector<int>{0, 0, 1, 2, 3}));
+  EXPECT_EQ(tree.levels[1], (std::vector<int>{0, 0, 1, 0, 1}));
+  EXPECT_EQ(tree.levels[2], (std::vector<int>{0, 0, 0, 0, 0}));
+  EXPECT_THROW(tree_of(f, {"n9"}), DataError);
+}
+
+TEST(Fabric, WhatIsNoTreeIsRefused) {
+  expect_error("switch a switches=b\nswitch b switches=a hosts=n1\n", "no top above n1");
+  expect_error("switch a switches=a hosts=n1\n", "no top above n1");
+  expect_error("switch a switches=c\nswitch b switches=c\nswitch c hosts=n1\n", "c hangs from both a and b");
+  expect_error("switch a hosts=n1\nswitch b hosts=n1\n", "f:2: host n1 hangs from another switch, too");
+  expect_error("switch a hosts=n1,n1\n", "f:1: host n1 hangs from another switch, too");
+  expect_error("switch a hosts=n1 switches=b\n", "f:1: switch b is described nowhere");
+  expect_error("# nothing\n", "there is no host in it");
+}
+
+TEST(Fabric, LinesThatAreWrongAreNamed) {
+  expect_error("swich a hosts=n1\n", "f:1: a line begins with 'switch NAME', not with 'swich'");
+  expect_error("switch\n", "f:1: switch has no name");
+  expect_error("switch a hosts=n1 rate=0\n", "f:1: rate=0 is not a size above 0");
+  expect_error("\nswitch a hosts=n1 cables=-2\n", "f:2: cables=-2 is not a number from 1");
+  expect_error("switch a hosts=n1 hosts=n2\n", "f:1: hosts is given twice");
+  expect_error("switch a host=n1\n", "f:1: 'host' is not known; use hosts, switches, cables, rate or reason");
+  expect_error("switch a hosts=n[1-\n", "f:1: host list: '[' without ']'");
+  expect_error(std::string("switch a\0 hosts=n1\n", 19), "f: a zero byte");
+}
+
+TEST(Fabric, SaysWhatIsOdd) {
+  EXPECT_EQ(parse("switch a hosts=n1\nswitch b hosts=n2\n").notes.at(0),
+            "2 separate trees: no way between them is known");
+  EXPECT_EQ(
+      parse("switch top switches=mid,b\nswitch mid switches=a\nswitch a hosts=n1\nswitch b hosts=n2\n").notes.at(0),
+      "leaves are not all at one depth: b is 2 levels below top");
+}
+
+TEST(Fabric, WhatIsWrittenIsReadBack) {
+  const Fabric f =
+      parse(std::string(kTwoLeaves) + "switch leaf2 hosts=n5 rate=60MB cables=2 reason=width_1x\nswitch empty\n");
+  const std::string text = write_fabric_file(f);
+  const Fabric again = parse(text);
+  EXPECT_EQ(write_fabric_file(again), text);
+  EXPECT_EQ(again.hosts, f.hosts);
+  ASSERT_EQ(again.links.size(), f.links.size());
+  for (std::size_t i = 0; i < f.links.size(); ++i) {
+    EXPECT_EQ(again.links[i].lower, f.links[i].lower);
+    EXPECT_EQ(again.links[i].upper, f.links[i].upper);
+    EXPECT_EQ(again.links[i].cables, f.links[i].cables);
+    EXPECT_EQ(again.links[i].rate, f.links[i].rate);
+    EXPECT_EQ(again.links[i].reason, f.links[i].reason);
+  }
+}
+
+TEST(Fabric, ShapesAreComparedWithoutNamesOfSwitches) {
+  const Fabric f = parse(kTwoLeaves);
+  EXPECT_TRUE(same_shape(f, parse("switch x switches=y,z\nswitch y hosts=n[3-4]\nswitch z hosts=n[1-2]\n")));
+  const Fabric other = parse("switch x switches=y,z\nswitch y hosts=n[1,3]\nswitch z hosts=n[2,4-5]\n");
+  EXPECT_FALSE(same_shape(f, other));
+  const auto lines = differences(f, other);
+  ASSERT_EQ(lines.size(), 5u);
+  EXPECT_EQ(lines[0], "f knows n5, f does not");
+  EXPECT_EQ(lines[1], "f has n[1-2] below one switch, f has not");
+}
+
+// The size of the largest clusters there are, twice over.
+TEST(Fabric, HundredThousandHosts) {
+  std::string text = "switch top switches=pod[0-49]\n";
+  for (int pod = 0; pod < 50; ++pod) {
+    const int first = pod * 50;
+    text += "switch pod" + std::to_string(pod) + " switches=leaf[" + std::to_string(first) + "-" +
+            std::to_string(first + 49) + "]\n";
+    for (int leaf = first; leaf < first + 50; ++leaf)
+      text += "switch leaf" + std::to_string(leaf) + " hosts=n[" + std::to_string(leaf * 40) + "-" +
+              std::to_string(leaf * 40 + 39) + "]\n";
+  }
+  const Fabric f = parse(text);
+  EXPECT_EQ(f.hosts.size(), 100000u);
+  EXPECT_EQ(f.switches.size(), 2551u);
+  EXPECT_EQ(f.switches[0].level, 3);
+  EXPECT_EQ(tree_of(f, f.hosts).levels.size(), 4u);
+  EXPECT_EQ(write_fabric_file(parse(write_fabric_file(f))), write_fabric_file(f));
+}
+
+}  // namespace
+}  // namespace banyan::comm
