@@ -16,6 +16,7 @@
 #include "src/train/evaluate.hpp"
 #include "src/train/loss_stats.hpp"
 #include "src/train/plan_text.hpp"
+#include "src/train/prediction.hpp"
 #include "src/train/progress.hpp"
 #include "src/train/replicas.hpp"
 #include "src/train/resume.hpp"
@@ -65,6 +66,7 @@ class Loop {
   std::int64_t memory_planned_ = 0;  ///< bytes of this rank
   double checkpoint_stall_ = 0;      ///< seconds of the last save, reported with the next step
   double slowest_step_ = 0;          ///< seconds; 0 before the first
+  Prediction prediction_;            ///< rank 0
 };
 
 Loop::Loop(job::Job& job)
@@ -76,6 +78,7 @@ Loop::Loop(job::Job& job)
   job::open_run_dir(job_);
   team_ = job_.assemble(samples_->vocab(), job::Purpose::kTrain);
   const comm::PatienceScope patience(kStoragePatience);
+  if (job_.root()) prediction_ = Prediction(job_, *team_);
   std::int64_t epoch = 0;
   std::string recorded;
   if (team_) {
@@ -96,7 +99,8 @@ Loop::Loop(job::Job& job)
     recorded = from.plans;
   }
   job::settle_plans(job_, team_.get(), recorded);
-  if (team_) job::write_plans(job_, plan_text(*team_, job_));
+  if (job_.root()) prediction_.settle(job_, *team_);
+  if (team_) job::write_plans(job_, plan_text(*team_, job_, prediction_.machine()));
   step_ = comm::all_reduce_value(*job_.everyone, step_, comm::ReduceOp::kMax, "the working ranks to load a checkpoint");
   job::note_attempt(job_, team_ ? team_->mesh.shape().str() : "", epoch, step_);
   if (job_.root()) {
@@ -176,6 +180,7 @@ void Loop::report(const StepReport& r, double seconds, std::optional<double> val
                  {"lr", r.lr, "lr"},
                  {"tokens", tokens_},
                  {"ms", seconds * 1e3, "ms", 0},
+                 {"predicted_ms", prediction_.seconds() * 1e3},
                  {"tokens_per_s", tokens_per_second, "tok/s", 0},
                  {"model_flops_per_s", tokens_per_second * model::flops_per_token(team_->layout.model)},
                  {"pipeline_wait_share", r.link_wait / seconds},
@@ -184,6 +189,7 @@ void Loop::report(const StepReport& r, double seconds, std::optional<double> val
                  {"memory", peak_memory() - job_.memory_at_start},
                  {"memory_planned", memory_planned_}};
   checkpoint_stall_ = 0;
+  prediction_.compare(seconds);
   if (validation_loss) m.push_back({"validation_loss", *validation_loss, "validation", 4});
   progress_->step(step_, m, validation_loss.has_value());
   try {

@@ -4,10 +4,11 @@
 #include <string>
 
 #include "src/job/setup.hpp"
+#include "src/plan/machine.hpp"
 
 namespace banyan::train {
 
 /// Model, mesh, stages, schedule and memory of each stage; the ranks and hosts of every coordinate.
-std::string plan_text(const job::Team& team, const job::Job& job);
+std::string plan_text(const job::Team& team, const job::Job& job, const plan::Machine& machine);
 
 }  // namespace banyan::train

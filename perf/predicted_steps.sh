@@ -1,0 +1,57 @@
+#!/bin/sh
+# predicted_steps.sh BANYAN [STEPS]: steps of many layouts on this machine, predicted and measured.  Prints a row for each
+# layout and the mean error.  Nothing else should run meanwhile.
+set -eu
+banyan=$1
+steps=${2:-12}
+here=$(cd "$(dirname "$0")" && pwd)
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/banyan-predicted.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT TERM
+export OMP_NUM_THREADS=1
+
+awk 'BEGIN {
+  srand(1)
+  n = split("the river mesh tensor keeps small light under every stone while branches of old trees fall and new", list, " ")
+  for (i = 1; i <= 40000; ++i) printf "%s%s", list[int(rand() * n) + 1], (i % 12) ? " " : ".\n"
+}' > "$scratch/text.txt"
+"$banyan" tokenize --vocab-size 400 --out "$scratch/tokens.h5" "$scratch/text.txt" > /dev/null 2>&1
+
+echo "# all keys are on the command line" > "$scratch/config.ini"
+
+printf '%-34s %5s  %12s %12s %7s\n' layout ranks 'predicted ms' 'measured ms' error
+row() {
+  ranks=$1
+  shift
+  rm -rf "$scratch/run"
+  "$here/../tests/mpirun.sh" "$ranks" "$banyan" train "$scratch/config.ini" --run.dir="$scratch/run" --run.threads=1 --data.train="$scratch/tokens.h5" \
+    --model.layers=8 --model.width=256 --model.heads=8 --model.context=128 --train.batch=16 --parallel.microbatch=2 \
+    --train.steps="$steps" --checkpoint.every_steps=0 --checkpoint.view=false "$@" > "$scratch/log" 2>&1 ||
+    { cat "$scratch/log" >&2; exit 1; }
+  # The first two steps set things up; the median of the others counts.
+  sed -n 's/.*"step": \([0-9]*\),.* "ms": \([0-9.e+]*\), "predicted_ms": \([0-9.e+]*\).*/\1 \2 \3/p' "$scratch/run/metrics.jsonl" |
+    awk '$1 > 2 { print $2, $3 }' | sort -n |
+    awk -v name="$*" -v ranks="$ranks" '
+      { ms[NR] = $1; predicted = $2 }
+      END {
+        gsub(/--(parallel|train)\./, "", name)
+        m = ms[int((NR + 1) / 2)]
+        printf "%-34s %5d  %12.1f %12.1f %+6.1f %%\n", name, ranks, predicted, m, 100 * (predicted / m - 1)
+      }' | tee -a "$scratch/rows"
+}
+t=--parallel.tensor p=--parallel.pipeline z=--parallel.zero=1
+row 2 $t=1
+row 2 $z
+row 2 $t=2
+row 2 $p=2
+row 2 $p=2 --train.recompute=block
+row 3 $p=3
+row 4 $t=1
+row 4 $t=4
+row 4 $p=4
+row 4 $t=2
+row 4 $p=2 $z
+row 4 $t=2 $p=2 --parallel.sequence=true
+row 8 $t=2 $p=2
+row 8 $p=8
+awk '{ e = $(NF - 1); sum += e < 0 ? -e : e } END { printf "mean error %.1f %% over %d layouts\n", sum / NR, NR }' "$scratch/rows"

@@ -1,0 +1,129 @@
+#include "src/job/rates.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include "src/base/section.hpp"
+#include "src/model/stage.hpp"
+#include "src/plan/cost.hpp"
+#include "src/plan/step_price.hpp"
+
+namespace banyan::job {
+namespace {
+
+constexpr std::int64_t kMeasuredWidth = 2048, kMeasuredRows = 2048;
+constexpr Seconds kPatience{0.2};
+/// Fused attention on a processor, as a share of what its products would take alone (perf/README.md).
+constexpr double kAttentionShare = 0.55;
+
+/// Best of a few calls: a busy machine only ever slows them.
+double best_seconds(const std::function<void()>& call) {
+  call();  // makes primitives, touches memory
+  double best = 1e30;
+  const Clock::time_point begun = Clock::now();
+  for (int i = 0; i < 2 || (i < 50 && Seconds(Clock::now() - begun) < kPatience); ++i) {
+    const Clock::time_point start = Clock::now();
+    call();
+    best = std::min(best, Seconds(Clock::now() - start).count());
+  }
+  return std::max(best, 1e-9);
+}
+
+/// FLOP/s of the largest product of a block on one tensor rank.
+double product_rate(kernels::Backend& backend, const model::ModelShape& s, std::int64_t rows, int tensor) {
+  const std::int64_t out = std::max<std::int64_t>(1, s.ffn / tensor), in = s.width;
+  std::vector<float> a(static_cast<std::size_t>(rows * in), 0.5f), b(static_cast<std::size_t>(out * in), 0.25f),
+      c(static_cast<std::size_t>(rows * out));
+  const kernels::Gemm gemm{.c = View(c.data(), {rows, out}),
+                           .a = ConstView(a.data(), {rows, in}),
+                           .b = ConstView(b.data(), {out, in}),
+                           .transpose_b = true,
+                           .bias = {}};
+  const double seconds = best_seconds([&] {
+    backend.gemm({}, gemm);
+    backend.synchronize({});
+  });
+  return 2.0 * static_cast<double>(rows * out * in) / seconds;
+}
+
+/// Seconds of one block in the middle of a model, both directions, on one rank without tensor partners.
+double block_seconds(kernels::Backend& backend, const model::ModelShape& shape, std::int64_t sequences) {
+  model::StageSpec spec;
+  spec.shape = shape;
+  spec.shape.layers = 3;
+  spec.first_block = 1;
+  spec.last_block = 2;
+  spec.has_embedding = spec.has_head = false;
+  spec.sequences = sequences;
+  spec.length = shape.context;
+  const std::unique_ptr<model::Stage> stage = model::Stage::make(spec, backend, nullptr);
+  stage->init_params(1);
+  const std::vector<std::int32_t> tokens(static_cast<std::size_t>(spec.rows()), 0);
+  const std::vector<std::int64_t> samples(static_cast<std::size_t>(spec.rows()), 0);
+  const View input = stage->input(0), gradient = stage->d_output(0);
+  std::fill_n(input.as<float>(), input.count(), 0.5f);
+  return best_seconds([&] {
+    stage->load(0, {.tokens = tokens, .targets = tokens, .sample = samples});
+    stage->forward(0);
+    std::fill_n(gradient.as<float>(), gradient.count(), 1e-3f);
+    stage->backward(0, 0);
+    backend.synchronize({});
+  });
+}
+
+/// The model's shape, small enough to be measured in a moment; all proportions kept that fit.
+model::ModelShape measured_shape(const model::ModelShape& shape) {
+  model::ModelShape s = shape;
+  while (s.width > kMeasuredWidth && s.heads % 2 == 0 && s.kv_heads % 2 == 0 && s.ffn % 2 == 0) {
+    s.width /= 2;
+    s.heads /= 2;
+    s.kv_heads /= 2;
+    s.ffn /= 2;
+  }
+  s.context = std::min(s.context, kMeasuredRows);
+  return s;
+}
+
+}  // namespace
+
+void use_links(plan::Machine& m, const comm::Links& links) {
+  const double ranks = m.ranks_per_node;
+  m.links = {{.ranks = ranks, .latency = links.node.latency, .rate = links.node.rate},
+             {.ranks = 0, .latency = links.leaf.latency, .rate = links.leaf.rate / ranks}};
+}
+
+plan::Machine measure_machine(kernels::Backend& backend, const plan::Layout& layout, const RankPlaces& places) {
+  plan::Machine m;
+  m.name = "this machine, measured";
+  const model::ModelShape shape = measured_shape(layout.model);
+  const std::int64_t sequences = std::clamp<std::int64_t>(kMeasuredRows / shape.context, 1, layout.sequences);
+  m.fp32 = product_rate(backend, shape, sequences * shape.context, layout.mesh.tensor);
+  m.attention_efficiency = kAttentionShare;
+  m.ranks_per_node = places.node_ranks;
+  use_links(m, {});
+
+  // What a block takes beyond its products and attention is said to go through memory, whatever it really is.
+  plan::Division alone;
+  alone.microbatch = sequences;
+  const double seconds = block_seconds(backend, shape, sequences);
+  plan::Machine endless = m;
+  endless.fp32 = product_rate(backend, shape, sequences * shape.context, 1);
+  endless.memory_rate = 1e18;
+  const plan::BlockPrice arithmetic = plan::block_price(shape, alone, endless);
+  plan::Machine unit = endless;
+  unit.fp32 = 1e18;
+  unit.memory_rate = 1;
+  const double streamed = plan::block_price(shape, alone, unit).streams.total();
+  const double left = seconds - arithmetic.forward() - arithmetic.backward();
+  m.memory_rate = streamed / std::max(left, 0.02 * seconds);
+
+  // Ranks that have cores of their own do not disturb each other; others take turns.
+  if (places.node_ranks * places.threads > places.cores) {
+    m.cores = std::max(1, places.cores / places.threads);
+    m.memory_rate *= std::min(places.node_ranks, m.cores);  // the measured rate is one rank's
+  }
+  return m;
+}
+
+}  // namespace banyan::job

@@ -1,0 +1,25 @@
+// What this machine is worth today for one model: seconds of a product and of a block, measured for a moment on this
+// rank, turned into the Machine that the price of a step is made from.  Its figures only ever lead to a prediction.
+#pragma once
+
+#include "comm/cost.hpp"
+#include "kernels/backend.hpp"
+#include "src/plan/layout.hpp"
+#include "src/plan/machine.hpp"
+
+namespace banyan::job {
+
+/// Where the ranks sit and what they share.
+struct RankPlaces {
+  int node_ranks = 1;  ///< of the fullest node
+  int cores = 1;       ///< of a node
+  int threads = 1;     ///< of a rank
+};
+
+/// Takes at most about half a second.  Allocates one block of the model's shape, cut to at most kMeasuredWidth
+/// channels, and one microbatch of it.
+plan::Machine measure_machine(kernels::Backend& backend, const plan::Layout& layout, const RankPlaces& places);
+/// Gives a measured machine the links between its ranks.
+void use_links(plan::Machine& machine, const comm::Links& links);
+
+}  // namespace banyan::job
