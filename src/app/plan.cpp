@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "comm/topology/read_fabric.hpp"
 #include "io/dataset.hpp"
 #include "kernels/backend.hpp"
 #include "src/app/command.hpp"
@@ -16,6 +17,7 @@
 #include "src/base/units.hpp"
 #include "src/parallel/placement.hpp"
 #include "src/plan/collectives.hpp"
+#include "src/plan/fabric_links.hpp"
 #include "src/plan/memory.hpp"
 #include "src/plan/ranking.hpp"
 #include "src/plan/report.hpp"
@@ -25,7 +27,7 @@ namespace banyan::app {
 namespace {
 
 constexpr std::string_view kUsage =
-    R"(banyan plan CONFIG [--ranks N | --nodes N] [--machine FILE] [--search] [--explain] [--json] [--precision fp32|bf16]
+    R"(banyan plan CONFIG [--ranks N | --nodes N] [--machine FILE] [--topology FILE] [--search] [--explain] [--json] [--precision fp32|bf16]
             [--gflops X] [--link SIZE] [--memory SIZE] [--per-node N] [--section.key=value ...]
 
 Prints what `banyan train CONFIG` on N ranks will do: mesh, pipeline stages, schedule, memory of a rank of each stage, and
@@ -39,6 +41,8 @@ this program cannot run are priced too and say what is missing.
   --ranks N       ranks of the job (default 1)
   --nodes N       nodes of the machine instead
   --machine FILE  what the machine is, see configs/machines/README.md; without it: a rate, and links as usual
+  --topology FILE the network, as `banyan topo` reads it, in place of the machine's; without --ranks and --nodes all its
+                  hosts take part
   --precision P   arithmetic to price, fp32 (default) or bf16
   --explain       every term of the best layout's price, and of the best that runs, with formula and numbers
   --json          the whole ranking as one line of JSON
@@ -134,7 +138,7 @@ ExitCode run(Args& args) {
   const config::Config config = load_command_config(args).config;
   const std::optional<std::string> machine_file = args.value("machine");
   const std::optional<std::string> ranks_text = args.value("ranks");
-  const auto nodes = static_cast<int>(args.integer("nodes", 0, 1, 1 << 20));
+  auto nodes = static_cast<int>(args.integer("nodes", 0, 1, 1 << 20));
   auto ranks = static_cast<int>(args.integer("ranks", 1, 1, 1 << 24));
   const double gflops = args.real("gflops", 0);
   const std::optional<std::int64_t> memory = size_of(args, "memory", "16GiB"), link = size_of(args, "link", "5GB");
@@ -148,6 +152,15 @@ ExitCode run(Args& args) {
   if (machine_file) {
     if (gflops > 0 || link) throw UsageError("--machine says what --gflops and --link say; leave one of them out");
     machine = plan::load_machine(*machine_file);
+  }
+  const std::optional<std::string> network = args.value("topology");
+  if (network) {
+    if (!machine_file) throw UsageError("--topology needs --machine, which says what hangs from the network's hosts");
+    const comm::Fabric fabric = comm::read_fabric(comm::read_fabric_text(*network), *network);
+    plan::use_fabric(machine, fabric);
+    if (!ranks_text && nodes == 0) nodes = static_cast<int>(fabric.hosts.size());
+    if (nodes > static_cast<int>(fabric.hosts.size()))
+      throw UsageError("--nodes={} are more than the {} hosts of {}", nodes, fabric.hosts.size(), *network);
   }
   if (nodes > 0) {
     if (ranks_text) throw UsageError("--nodes and --ranks say the same; leave one of them out");
@@ -194,7 +207,8 @@ Command plan_command() {
   return {.name = "plan",
           .summary = "print mesh, stages, schedule, memory and predicted time of a job",
           .usage = kUsage,
-          .options_with_value = {"ranks", "nodes", "machine", "precision", "gflops", "link", "memory", "per-node"},
+          .options_with_value = {"ranks", "nodes", "machine", "topology", "precision", "gflops", "link", "memory",
+                                 "per-node"},
           .run = run,
           .takes_config = true};
 }

@@ -182,6 +182,7 @@ Machine parse_machine(std::string_view content, const std::string& file) {
     throw ConfigError("{}: memory.reserved leaves nothing of memory.bytes; lower it", file);
   m.ranks_per_node = static_cast<int>(levels.at("node").ranks);
   m.links = links_of(levels, sections, file);
+  m.wire_efficiency = levels.at("leaf").efficiency;
   return m;
 }
 

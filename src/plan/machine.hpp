@@ -35,6 +35,8 @@ struct Machine {
   int cores = 0;           ///< of a node, shared by its ranks; 0: every rank has a device of its own
   comm::TreeLinks links{{.ranks = 0, .latency = 2e-6, .rate = 5e9}};
 
+  double wire_efficiency = 1;  ///< share of a cable's rate that messages reach, for networks known by their cables
+
   // What the software that runs there does.
   double hide_gradients = 1;   ///< share of the last backward pass behind which gradients travel
   double hide_parameters = 0;  ///< share of a forward pass behind which ZeRO's parameters travel

@@ -44,6 +44,18 @@ plan 0 "$repo/configs/gpt3-13b.ini" --model.vocab=50257 --ranks 16384 --train.ba
   --machine "$repo/configs/machines/h100-roce.ini"
 says '"not_runnable":"bf16'
 [ $(($(date +%s) - began)) -le 10 ] || fail "16,384 ranks took longer than 10 s"
+# A known network in place of the machine's.
+{
+  echo "switch leaf0 hosts=n[0-3] rate=400GB"
+  echo "switch leaf1 hosts=n[4-7] rate=400GB"
+  echo "switch top switches=leaf[0-1] rate=400GB"
+} > "$scratch/network"
+plan 0 "$repo/configs/gpt2-124m.ini" --machine "$repo/configs/machines/h100-roce.ini" --topology "$scratch/network"
+says "64 ranks priced for H100-80GB RoCE cluster on"
+plan 64 "$repo/configs/gpt2-124m.ini" --topology "$scratch/network"
+plan 64 "$repo/configs/gpt2-124m.ini" --nodes 9 --machine "$repo/configs/machines/h100-roce.ini" --topology "$scratch/network"
+echo "switch" > "$scratch/network"
+plan 65 "$repo/configs/gpt2-124m.ini" --machine "$repo/configs/machines/h100-roce.ini" --topology "$scratch/network"
 plan 64 "$repo/configs/gpt2-124m.ini" --nodes 2
 plan 64 "$repo/configs/gpt2-124m.ini" --nodes 2 --ranks 4 --machine "$repo/configs/machines/h100-roce.ini"
 plan 64 "$repo/configs/gpt2-124m.ini" --precision fp8
