@@ -13,7 +13,10 @@
 namespace banyan::plan {
 namespace {
 
-double peak_of(const SearchResult& r, const Division& d) { return rank_speed(r.machine, d.precision, r.ranks).flops; }
+/// Of a rank, or its share of the cores it takes turns on.
+double peak_of(const SearchResult& r, const Division& d) {
+  return rank_speed(r.machine, d.precision, r.ranks).flops / core_turns(r.machine, r.ranks);
+}
 
 std::string_view name_of(Recompute r) {
   return r == Recompute::kNone ? "none" : r == Recompute::kAttention ? "attention" : "block";

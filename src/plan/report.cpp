@@ -68,7 +68,8 @@ std::string memory_lines(const Layout& l, const config::Config& config) {
 }
 
 std::string cost_lines(const StepCost& c, const Machine& machine) {
-  std::string s = fmt::format("\nprediction for {}FLOP/s a rank and {}/s between ranks ({})\n", count(machine.fp32),
+  std::string s = fmt::format("\nprediction for {}FLOP/s a rank, {}/s through memory and {}/s between ranks ({})\n",
+                              count(machine.fp32), format_bytes(machine.memory_rate),
                               format_bytes(machine.links.front().rate), machine.name);
   s += fmt::format("  step             {}  ({} tokens/s)\n", format_seconds(c.step), count(c.tokens_per_second));
   s += fmt::format("  pipeline         {}  (bubble {:.1f} %)\n", format_seconds(c.pipeline), 100 * c.bubble_share);

@@ -137,7 +137,8 @@ StepPrice step_price(const model::ModelShape& shape, const Division& d, std::int
   }
   p.step = pipeline + p.crowding + p.gradients + p.gathering + p.update;
 
-  p.bubble_share = std::max(0.0, 1 - per_rank * p.stages / stages / (pipeline + p.crowding));
+  const double busy = per_rank * p.stages / stages * core_turns(machine, d.mesh.size());
+  p.bubble_share = std::max(0.0, 1 - busy / (pipeline + p.crowding));
   p.tensor =
       per_rank * p.blocks * (block.tensor.total() + (d.recompute == Recompute::kBlock ? block.tensor.forward : 0));
   p.context =

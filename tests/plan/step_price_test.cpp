@@ -94,6 +94,20 @@ TEST(StepPrice, ModelChunksShrinkTheBubbleAndRecomputationCountsAsHardwareWork) 
   EXPECT_GT(again.hardware_flops, 1.2 * again.model_flops);
 }
 
+TEST(StepPrice, RanksThatShareCoresGainNothingFromMoreOfThem) {
+  const model::ModelShape shape = make_model_shape(gpt2_124m(), 0);
+  const Machine two{.fp32 = 1e11, .cores = 2};
+  Division d;
+  d.mesh.data = 2;
+  const StepPrice own = step_price(shape, d, 16, two);
+  d.mesh.data = 8;
+  const StepPrice shared = step_price(shape, d, 16, two);
+  EXPECT_GT(shared.crowding, 0);
+  EXPECT_GT(shared.step, own.step);
+  EXPECT_LT(shared.step, 1.2 * own.step);
+  EXPECT_NEAR(shared.bubble_share, 0, 0.01);
+}
+
 TEST(StepPrice, SpreadingTheOptimizerSavesItsTime) {
   const model::ModelShape shape = make_model_shape(gpt2_124m(), 0);
   Division d;
