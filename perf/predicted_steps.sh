@@ -22,7 +22,7 @@ echo "# all keys are on the command line" > "$scratch/config.ini"
 printf '%-38s %5s  %12s %12s %8s  %s\n' layout ranks 'predicted ms' 'measured ms' error others
 
 # busy: seconds that all cores together have been busy.
-busy() { awk -v hz="$(getconf CLK_TCK)" '$1 == "cpu" { print ($2 + $3 + $4 + $7 + $8) / hz }' /proc/stat; }
+busy() { awk -v hz="$(getconf CLK_TCK)" '$1 == "cpu" { printf "%.2f", ($2 + $3 + $4 + $7 + $8) / hz }' /proc/stat; }
 
 # train RANKS OPTION...: one run; its row goes to $scratch/row, the share of the cores that others took with it.
 train() {
@@ -36,7 +36,7 @@ train() {
     --train.batch=16 --parallel.microbatch=2 --train.steps="$steps" --checkpoint.every_steps=0 --checkpoint.view=false \
     "$@" > "$scratch/log" 2>&1 || { cat "$scratch/log" >&2; exit 1; }
   times > "$scratch/times.after"
-  others=$(awk -v begin="$begin" -v end="$(date +%s.%N)" -v before="$busy_before" -v after="$(busy)" -v cores="$(nproc)" '
+  others=$(awk -v begin="$begin" -v end="$(date +%s.%N)" -v before="$busy_before" -v after="$(busy)" -v cores="$(getconf _NPROCESSORS_ONLN)" '
     FNR == 2 { s = 0; for (i = 1; i <= 2; ++i) { split($i, t, "[ms]"); s += 60 * t[1] + t[2] } own = s - own }
     END { share = (after - before - own) / (cores * (end - begin)); printf "%.0f", 100 * (share > 0 ? share : 0) }
   ' "$scratch/times.before" "$scratch/times.after")
