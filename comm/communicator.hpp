@@ -142,6 +142,9 @@ class World {
   virtual std::string transport_name() const = 0;
   /// Whether ranks of one node share memory for collectives.
   virtual bool shares_memory() const = 0;
+  /// Other numbers of leaves, by world rank, from who knows the network better than the environment.  Called by all ranks
+  /// with the same numbers, before they are asked for.
+  virtual void set_leaves(const std::vector<int>& leaves) = 0;
   /// Deadlines and injected functions for communicators made from now on.  Called by all ranks at the same point, while
   /// nothing is in flight.
   virtual void configure(const WorldOptions& options, ReduceFunction reduce, CopyFunction copy) = 0;

@@ -74,6 +74,11 @@ std::unique_ptr<Communicator> WorldBase::group(std::vector<int> world_ranks, int
   return std::make_unique<Group>(*engine_, std::move(group), std::move(world_ranks), id, std::move(name));
 }
 
+void WorldBase::set_leaves(const std::vector<int>& leaves) {
+  if (leaves.size() != places_.size()) throw BugError("{} leaves of {} ranks", leaves.size(), places_.size());
+  for (std::size_t r = 0; r < leaves.size(); ++r) places_[r].leaf = leaves[r];
+}
+
 void WorldBase::beat(std::string_view where) noexcept {
   const std::lock_guard lock(engine_->mutex());
   try {

@@ -29,6 +29,7 @@ class WorldBase : public World {
   int local_size() const override { return local_size_; }
   std::string transport_name() const override { return engine_->transport().name(); }
   bool shares_memory() const override { return options_.shared_memory && memory_ != nullptr; }
+  void set_leaves(const std::vector<int>& leaves) override;
   void configure(const WorldOptions& options, ReduceFunction reduce, CopyFunction copy) override;
   std::unique_ptr<Communicator> group(std::vector<int> world_ranks, int id, std::string name) override;
   void beat(std::string_view where) noexcept override;
@@ -68,7 +69,7 @@ class WorldBase : public World {
   const std::unique_ptr<Transport> transport_;
   std::unique_ptr<CheckedTransport> checked_;  ///< over the chosen one, with comm.checksum = on
   const std::unique_ptr<Lifeline> lifeline_;
-  const std::vector<Place> places_;
+  std::vector<Place> places_;
   std::vector<std::string> peer_names_;
   int local_rank_ = 0, local_size_ = 0;
   std::unique_ptr<Engine> engine_;

@@ -11,6 +11,7 @@
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
 #include "src/job/memory_check.hpp"
+#include "src/job/placement.hpp"
 #include "src/job/plans.hpp"
 #include "src/parallel/placement.hpp"
 #include "src/plan/memory.hpp"
@@ -83,7 +84,11 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
       next_group_(kFirstTeamId) {
   std::vector<int> ranks(static_cast<std::size_t>(world.size()));
   for (int r = 0; r < world.size(); ++r) ranks[static_cast<std::size_t>(r)] = r;
-  isa = lowest_common_isa(*world.group(ranks, 0, "world"));
+  {
+    const auto all = world.group(ranks, 0, "world");
+    isa = lowest_common_isa(*all);
+    learn_topology(world, *all, config);
+  }
   threads = config.run.threads > 0 ? static_cast<int>(config.run.threads) : default_threads(world);
   backend = kernels::make_cpu_backend({.threads = threads, .max_isa = isa});
   kernels::Backend* b = backend.get();
@@ -109,7 +114,8 @@ std::unique_ptr<Team> Job::assemble(std::int64_t vocab, Purpose purpose) {
 std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std::int64_t vocab, Purpose purpose) {
   plan::Layout layout = plan::make_layout(other, ranks, vocab, use_for(purpose));
   const parallel::Fabric fabric = fabric_of(world, ranks);
-  parallel::Mesh mesh(layout.mesh, parallel::place(layout.mesh, fabric));
+  const plan::PlacementChoice placement = choose_placement(*this, layout, fabric);
+  parallel::Mesh mesh(layout.mesh, placement.chosen.process_of);
   const int first_id = next_group_;
   next_group_ += kGroupIds;
   if (root()) {
@@ -140,6 +146,7 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std:
   if (tied && (team->first_stage() || team->last_stage()))
     team->tied = group(world, {column.front(), column.back()}, first_id + kTied, plan::kTiedGroup);
   use_default_plans(*this, mesh, tied, team.get());
+  team->placement = placement.reason;
   team->backend = backend.get();
   team->stage = model::Stage::make(team->layout.stage_spec(at), *backend, team->tensor.get());
   return team;

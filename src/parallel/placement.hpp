@@ -1,7 +1,7 @@
 // Placement: which process holds which coordinate of the mesh.  A pure function of the mesh and of what is known about
-// the fabric, so that it can be printed, priced and tested without a process.  Today it keeps the order of the world
+// the fabric, so that it can be printed, priced and tested without a process.  place() keeps the order of the world
 // ranks (mpirun and srun fill node after node, and tensor runs fastest, so tensor groups stay inside a node whenever
-// they divide it); knowledge of switches will enter here and nowhere else.
+// they divide it); src/plan/placement_choice knows other orders and what each costs.
 #pragma once
 
 #include <string>

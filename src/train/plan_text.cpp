@@ -10,7 +10,8 @@ std::string plan_text(const job::Team& team, const job::Job& job, const plan::Ma
   config::Config config = job.config;
   config.run.threads = job.threads;  // what 0 came to; the kernels' memory depends on it
   std::string s = plan::report(team.layout, config, machine);
-  s += fmt::format("\nbackend {}\ntransport {}\nplacement\n", job.backend->describe(), job.world.transport_name());
+  s += fmt::format("\nbackend {}\ntransport {}\nplacement: {}\n", job.backend->describe(), job.world.transport_name(),
+                   team.placement);
   for (int i = 0; i < team.layout.mesh.size(); ++i) {
     const parallel::Coordinate c = team.mesh.coordinate(i);
     const int rank = team.mesh.process(c);

@@ -1,0 +1,137 @@
+#include "src/plan/placement_choice.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <set>
+
+#include "src/base/error.hpp"
+#include "tests/plan/test_config.hpp"
+
+namespace banyan::plan {
+namespace {
+
+Layout layout_of(int tensor, int data, int pipeline) {
+  config::Config c = gpt2_124m();
+  c.parallel.tensor = tensor;
+  c.parallel.pipeline = pipeline;
+  return make_layout(c, tensor * data * pipeline, 0);
+}
+
+/// Nodes of `per_node` ranks in the order given; `leaves[n]` is the leaf of node n.
+parallel::Fabric fabric(const std::vector<int>& leaves, int per_node) {
+  parallel::Fabric f;
+  for (std::size_t n = 0; n < leaves.size(); ++n)
+    for (int i = 0; i < per_node; ++i) f.places.push_back({static_cast<int>(n), i, leaves[n]});
+  return f;
+}
+
+const comm::Links kLinks{};  // two to one above the leaves
+
+TEST(PlacementChoice, LeavesAGoodOrderAlone) {
+  const Layout layout = layout_of(2, 4, 1);
+  const PlacementChoice choice = choose_placement(layout, fabric({0, 0, 1, 1}, 2), kLinks);
+  EXPECT_EQ(choice.chosen.process_of, (std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7}));
+  EXPECT_EQ(choice.reason, "the order of the ranks is as good as any");
+}
+
+TEST(PlacementChoice, OneNodeHasNothingToChoose) {
+  const PlacementChoice choice = choose_placement(layout_of(2, 2, 2), fabric({0}, 8), kLinks);
+  EXPECT_EQ(choice.chosen.name, "ranks as given");
+}
+
+// A tensor group per leaf although hosts alternate between the leaves.
+TEST(PlacementChoice, PutsTensorGroupsBelowOneLeaf) {
+  const Layout layout = layout_of(4, 2, 1);
+  const parallel::Fabric f = fabric({0, 1, 0, 1, 0, 1, 0, 1}, 1);
+  const PlacementChoice choice = choose_placement(layout, f, kLinks);
+  for (int group = 0; group < 2; ++group) {
+    std::set<int> leaves;
+    for (int t = 0; t < 4; ++t)
+      leaves.insert(
+          f.places[static_cast<std::size_t>(choice.chosen.process_of[static_cast<std::size_t>(4 * group + t)])].leaf);
+    EXPECT_EQ(leaves.size(), 1u);
+  }
+  EXPECT_EQ(choice.reason.find("nodes "), 0u) << choice.reason;
+  EXPECT_LT(choice.chosen.seconds(), kWorthMoving * placements(layout, f, kLinks)[0].seconds());
+}
+
+// Gradients are more than what goes along the pipeline: data groups stay below a leaf, stages are apart.
+TEST(PlacementChoice, PutsTheDearerAxisBelowOneLeaf) {
+  const Layout layout = layout_of(1, 2, 2);
+  const Demand demand = demand_of(layout);
+  const parallel::Fabric f = fabric({0, 1, 0, 1}, 1);
+  const auto& order = choose_placement(layout, f, kLinks).chosen.process_of;
+  const auto leaf = [&](std::size_t i) { return f.places[static_cast<std::size_t>(order[i])].leaf; };
+  ASSERT_GT(demand.data[0], demand.pipeline + demand.tied);
+  EXPECT_EQ(leaf(0), leaf(1));  // logical 0 and 1: data ranks of the first stage
+  EXPECT_NE(leaf(0), leaf(2));
+}
+
+TEST(PlacementChoice, NeverWorseThanTheOrderGivenAndAlwaysAPermutation) {
+  std::mt19937 random(3);
+  const std::vector<std::array<int, 3>> meshes{{1, 8, 1}, {2, 2, 2}, {4, 1, 2}, {1, 2, 4}, {2, 4, 1}, {1, 1, 8}};
+  for (int round = 0; round < 200; ++round) {
+    const auto& m = meshes[random() % meshes.size()];
+    const Layout layout = layout_of(m[0], m[1], m[2]);
+    const int per_node = 1 << random() % 3;
+    std::vector<int> leaves;
+    for (int n = 0; n < 8 / per_node; ++n) leaves.push_back(static_cast<int>(random() % 3));
+    std::map<int, int> seen;  // leaves are numbered as they appear
+    for (int& l : leaves) l = seen.emplace(l, static_cast<int>(seen.size())).first->second;
+    const parallel::Fabric f = fabric(leaves, per_node);
+    const auto all = placements(layout, f, kLinks);
+    const PlacementChoice choice = choose_placement(layout, f, kLinks);
+    EXPECT_LE(choice.chosen.seconds(), all[0].seconds());
+    for (const PlacementPrice& p : all) {
+      std::vector<int> sorted = p.process_of;
+      std::sort(sorted.begin(), sorted.end());
+      for (int r = 0; r < 8; ++r) EXPECT_EQ(sorted[static_cast<std::size_t>(r)], r) << p.name;
+    }
+    EXPECT_EQ(choose_placement(layout, f, kLinks).chosen.process_of, choice.chosen.process_of);
+  }
+}
+
+// Spares are the last ranks of the order, whatever it is.
+TEST(PlacementChoice, LeavesSparesOut) {
+  config::Config c = gpt2_124m();
+  c.parallel.tensor = 2;
+  c.parallel.pipeline = 2;
+  const Layout layout = make_layout(c, 6, 0);
+  const auto order = choose_placement(layout, fabric({0, 1, 0, 1, 0, 1}, 1), kLinks).chosen.process_of;
+  EXPECT_EQ(std::set<int>(order.begin(), order.end()).size(), 4u);
+}
+
+TEST(PlacementChoice, OfSixteenThousandRanks) {
+  config::Config c = gpt2_124m();
+  c.parallel.tensor = 4;
+  c.parallel.pipeline = 4;
+  c.train.batch = 8 * 1024;
+  const Layout layout = make_layout(c, 16384, 0);
+  std::mt19937 random(5);
+  std::vector<int> leaves(2048);
+  for (std::size_t n = 0; n < leaves.size(); ++n) leaves[n] = static_cast<int>(n < 100 ? n : random() % 100);
+  const PlacementChoice choice = choose_placement(layout, fabric(leaves, 8), kLinks);
+  EXPECT_EQ(choice.chosen.process_of.size(), 16384u);
+}
+
+TEST(PlacementChoice, PinnedRanksAreChecked) {
+  EXPECT_EQ(read_pinned("# mine\n3 1\n2,0\n", "f", 4, 4), (std::vector<int>{3, 1, 2, 0}));
+  const auto error = [](const char* text) -> std::string {
+    try {
+      read_pinned(text, "f", 4, 4);
+    } catch (const ConfigError& e) {
+      return e.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(error("0 1\n2 x\n"), "f:2: 'x' is not a rank from 0 to 3");
+  EXPECT_EQ(error("0 1 2 4"), "f:1: '4' is not a rank from 0 to 3");
+  EXPECT_EQ(error("0 1 2 99999999999"), "f:1: '99999999999' is not a rank from 0 to 3");
+  EXPECT_EQ(error("0 1\n2 1"), "f:2: rank 1 is there twice");
+  EXPECT_EQ(error("0 1 2").find("f: 3 ranks, but the mesh has 4; "), 0u);
+}
+
+}  // namespace
+}  // namespace banyan::plan
