@@ -209,7 +209,8 @@ GroupTree tree_of(const Fabric& f, const std::vector<std::string>& hosts) {
     std::map<int, int> places;
     std::vector<int> of;
     for (const std::string& name : hosts) {
-      const auto found = numbers.find(name);
+      auto found = numbers.find(name);
+      if (found == numbers.end()) found = numbers.find(std::string_view(name).substr(0, name.find('.')));
       if (found == numbers.end())
         throw DataError("{}: host {} is not in it; it is out of date, or the job runs on another cluster", f.source,
                         name);

@@ -50,8 +50,8 @@ struct UpLinks {
 };
 UpLinks up_links(const Fabric& fabric);
 
-/// Where ranks sit: `hosts[r]` is the host of rank r.  Level 0 of the result are hosts, level 1 leaves, and so on up to
-/// the top.  DataError naming the first host that the fabric does not have.
+/// Where ranks sit: `hosts[r]` is the host of rank r, with or without its domain.  Level 0 of the result are hosts,
+/// level 1 leaves, and so on up to the top.  DataError naming the first host that the fabric does not have.
 GroupTree tree_of(const Fabric& fabric, const std::vector<std::string>& hosts);
 
 /// Equal up to the names of switches: the same hosts below the same nesting of switches.

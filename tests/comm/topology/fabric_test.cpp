@@ -47,6 +47,7 @@ TEST(Fabric, GivesTheTreeOfRanks) {
   EXPECT_EQ(tree.levels[0], (std::vector<int>{0, 0, 1, 2, 3}));
   EXPECT_EQ(tree.levels[1], (std::vector<int>{0, 0, 1, 0, 1}));
   EXPECT_EQ(tree.levels[2], (std::vector<int>{0, 0, 0, 0, 0}));
+  EXPECT_EQ(tree_of(f, {"n3.site.org", "n1", "n3"}).levels[0], (std::vector<int>{0, 1, 0}));
   EXPECT_THROW(tree_of(f, {"n9"}), DataError);
 }
 
