@@ -123,19 +123,6 @@ void note_shape(Fabric& f, const UpLinks& up) {
     }
 }
 
-/// The switches above each host, from the leaf to the top.
-std::vector<std::vector<int>> ways_up(const Fabric& f) {
-  const UpLinks up = up_links(f);
-  std::vector<std::vector<int>> ways(f.hosts.size());
-  for (std::size_t h = 0; h < f.hosts.size(); ++h)
-    for (int link = up.of_host[h]; link >= 0;) {
-      const int s = f.links[at(link)].upper;
-      ways[h].push_back(s);
-      link = up.of_switch[at(s)];
-    }
-  return ways;
-}
-
 /// For each switch with hosts below it, their names in order: what a tree is but for names of switches.  Chains of
 /// switches with the same hosts count once.
 std::set<std::vector<std::string>> groups(const Fabric& f, const std::unordered_set<std::string>& only) {
@@ -162,11 +149,6 @@ std::unordered_set<std::string> shared_hosts(const Fabric& a, const Fabric& b) {
 
 }  // namespace
 
-int Fabric::host(const std::string& name) const {
-  const auto found = std::find(hosts.begin(), hosts.end(), name);
-  return found == hosts.end() ? -1 : static_cast<int>(found - hosts.begin());
-}
-
 UpLinks up_links(const Fabric& f) {
   UpLinks up{std::vector<int>(f.hosts.size(), -1), std::vector<int>(f.switches.size(), -1)};
   for (std::size_t i = 0; i < f.links.size(); ++i) {
@@ -186,16 +168,22 @@ void settle(Fabric& f) {
   if (f.hosts.empty()) throw DataError("{}: there is no host in it", f.source);
   check_names(f);
   check_links(f);
-  set_levels(f, up_links(f));
-  sort_by_tree(f, up_links(f));
-  note_shape(f, up_links(f));
+  const UpLinks up = up_links(f);
+  set_levels(f, up);
+  sort_by_tree(f, up);
+  note_shape(f, up_links(f));  // numbered anew
 }
 
-std::vector<int> leaves_of(const Fabric& f) {
-  std::vector<int> leaves(f.hosts.size(), -1);
-  for (const Link& l : f.links)
-    if (l.below == Link::Below::kHost) leaves[at(l.lower)] = l.upper;
-  return leaves;
+std::vector<std::vector<int>> ways_up(const Fabric& f) {
+  const UpLinks up = up_links(f);
+  std::vector<std::vector<int>> ways(f.hosts.size());
+  for (std::size_t h = 0; h < f.hosts.size(); ++h)
+    for (int link = up.of_host[h]; link >= 0;) {
+      const int s = f.links[at(link)].upper;
+      ways[h].push_back(s);
+      link = up.of_switch[at(s)];
+    }
+  return ways;
 }
 
 GroupTree tree_of(const Fabric& f, const std::vector<std::string>& hosts) {

@@ -31,8 +31,6 @@ struct Fabric {
   std::vector<Switch> switches;
   std::vector<Link> links;
   std::vector<std::string> notes;  ///< what its reader should be told
-
-  int host(const std::string& name) const;  ///< number, -1: not there; linear
 };
 
 /// Checks that it is a tree or several (every host and switch has one switch above it at most, none above itself, names
@@ -41,8 +39,8 @@ struct Fabric {
 /// trees, or leaves at unlike depths.
 void settle(Fabric& fabric);
 
-/// Number of the switch above each host, -1: none.  Settled fabrics.
-std::vector<int> leaves_of(const Fabric& fabric);
+/// Numbers of the switches above each host, from the leaf to the top.  Settled fabrics.
+std::vector<std::vector<int>> ways_up(const Fabric& fabric);
 
 /// Numbers of the link above each switch and above each host, -1: none.
 struct UpLinks {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "comm/topology/host_list.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::comm {
@@ -48,6 +49,21 @@ int FabricBuilder::host(std::string_view name) {
 void FabricBuilder::link(Link link) {
   if (link.below == Link::Below::kHost) above_[static_cast<std::size_t>(link.lower)] = 1;
   fabric_.links.push_back(std::move(link));
+}
+
+void FabricBuilder::link_host(std::string_view name, Link way, int line) {
+  way.below = Link::Below::kHost;
+  way.lower = host(name);
+  if (has_above(way.lower)) fail(line, fmt::format("host {} hangs from another switch, too", name));
+  link(std::move(way));
+}
+
+std::vector<std::string> FabricBuilder::expand(std::string_view list, int line) const {
+  try {
+    return expand_host_list(list);
+  } catch (const DataError& e) {
+    fail(line, e.what());
+  }
 }
 
 Fabric FabricBuilder::finish() {

@@ -22,7 +22,10 @@ class FabricBuilder {
   int host(std::string_view name);
   bool has_above(int host) const { return above_[static_cast<std::size_t>(host)]; }
   void link(Link link);
-  void note(std::string text) { fabric_.notes.push_back(std::move(text)); }
+  /// Hangs a host from way.upper.  DataError when it hangs from another switch already.
+  void link_host(std::string_view name, Link way, int line);
+  /// A host list (comm/topology/host_list.hpp) of that line.
+  std::vector<std::string> expand(std::string_view list, int line) const;
   [[noreturn]] void fail(int line, const std::string& what) const;
 
   /// The fabric, settled.  DataError when a switch was spoken of that nobody defined.
@@ -42,12 +45,11 @@ struct Word {
 };
 std::vector<Word> words_of(std::string_view line);
 
-/// Calls `take(line, number)` for every line that is not empty, lines that end in a backslash joined with the next.
-/// DataError for a file larger than `most_bytes`, for bytes that no text has, and for lines of more than 16 MiB.
-template <class Take>
-void for_each_line(std::string_view text, const std::string& source, Take&& take);
+/// DataError for more than 256 MiB and for a zero byte, which no text has.
 void check_text(std::string_view text, const std::string& source);
 
+/// Calls `take(line, number)` for every line that is not empty, lines that end in a backslash joined with the next.
+/// DataError as check_text has it.
 template <class Take>
 void for_each_line(std::string_view text, const std::string& source, Take&& take) {
   check_text(text, source);

@@ -48,14 +48,8 @@ class Parser {
       else
         builder_.fail(line, fmt::format("'{}' is not known; use hosts, switches, cables, rate or reason", w.key));
     }
-    for (const std::string& host : expand(hosts, line)) {
-      const int h = builder_.host(host);
-      if (builder_.has_above(h)) builder_.fail(line, fmt::format("host {} hangs from another switch, too", host));
-      way.below = Link::Below::kHost;
-      way.lower = h;
-      builder_.link(way);
-    }
-    for (const std::string& lower : expand(switches, line)) {
+    for (const std::string& host : builder_.expand(hosts, line)) builder_.link_host(host, way, line);
+    for (const std::string& lower : builder_.expand(switches, line)) {
       way.below = Link::Below::kSwitch;
       way.lower = builder_.any_switch(lower, line);
       builder_.link(way);
@@ -76,13 +70,6 @@ class Parser {
     if (!bytes || *bytes <= 0)
       builder_.fail(line, fmt::format("rate={} is not a size above 0, such as 12.5GB (a second)", text));
     return static_cast<double>(*bytes);
-  }
-  std::vector<std::string> expand(std::string_view list, int line) const {
-    try {
-      return expand_host_list(list);
-    } catch (const DataError& e) {
-      builder_.fail(line, e.what());
-    }
   }
 
   FabricBuilder builder_;

@@ -7,7 +7,6 @@
 #include <map>
 
 #include "comm/topology/fabric_builder.hpp"
-#include "comm/topology/host_list.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::comm {
@@ -55,7 +54,7 @@ class Parser {
     if (const auto name = entry.get("blockname"); !name.empty()) return take_switch(entry, name, line);
     if (const auto names = entry.get("aggregatedblock"); !names.empty()) {
       const int s = builder_.define_switch(names, line);
-      uppers_.push_back({s, line, expand(names, line), {}});
+      uppers_.push_back({s, line, builder_.expand(names, line), {}});
       return;
     }
     if (!entry.get("blocksizes").empty()) return;  // how jobs may be cut, not where hosts are
@@ -78,27 +77,16 @@ class Parser {
     int number, line;
     std::vector<std::string> switches, hosts;
   };
-  std::vector<std::string> expand(std::string_view list, int line) const {
-    try {
-      return expand_host_list(list);
-    } catch (const DataError& e) {
-      builder_.fail(line, e.what());
-    }
-  }
   void take_switch(const Entry& entry, std::string_view name, int line) {
     const int s = builder_.define_switch(name, line);
-    auto hosts = expand(entry.get("nodes"), line);
-    auto switches = expand(entry.get("switches"), line);
+    auto hosts = builder_.expand(entry.get("nodes"), line);
+    auto switches = builder_.expand(entry.get("switches"), line);
     if (hosts.empty() && switches.empty()) builder_.fail(line, fmt::format("{} has neither Nodes nor Switches", name));
     if (!switches.empty()) {
       uppers_.push_back({s, line, std::move(switches), std::move(hosts)});
       return;
     }
-    for (const std::string& host : hosts) {
-      const int h = builder_.host(host);
-      if (builder_.has_above(h)) builder_.fail(line, fmt::format("host {} hangs from another switch, too", host));
-      builder_.link({.lower = h, .upper = s});
-    }
+    for (const std::string& host : hosts) builder_.link_host(host, {.upper = s}, line);
   }
 
   FabricBuilder builder_;

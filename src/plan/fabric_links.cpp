@@ -22,15 +22,9 @@ void note_rate(Level& level, double rate) {
 void use_fabric(Machine& machine, const comm::Fabric& fabric) {
   if (fabric.switches.empty())
     throw ConfigError("the network of {} has no switches; leave --topology out for a single node", fabric.source);
-  const std::vector<int> leaves = comm::leaves_of(fabric);
-  const comm::UpLinks up = comm::up_links(fabric);
   std::vector<double> below(fabric.switches.size(), 0);
-  const auto above = [&](std::size_t s) {
-    const int link = up.of_switch[s];
-    return link < 0 ? -1 : fabric.links[static_cast<std::size_t>(link)].upper;
-  };
-  for (int leaf : leaves)
-    for (int s = leaf; s >= 0; s = above(static_cast<std::size_t>(s))) ++below[static_cast<std::size_t>(s)];
+  for (const std::vector<int>& way : comm::ways_up(fabric))
+    for (int s : way) ++below[static_cast<std::size_t>(s)];
 
   int top = 1;
   for (const comm::Switch& s : fabric.switches) top = std::max(top, s.level);
