@@ -10,16 +10,19 @@ std::int64_t parameter_count(const ModelShape& shape) {
   return count;
 }
 
-double flops_per_token(const ModelShape& s) {
-  const double width = static_cast<double>(s.width), layers = static_cast<double>(s.layers);
+double block_weights(const ModelShape& s) {
   const double query = static_cast<double>(s.heads * s.head_size());
   const double key_value = static_cast<double>(s.kv_heads * s.head_size());
   const double mlp_matrices = s.mlp == Mlp::kSwiglu ? 3 : 2;
-  const double block_weights = width * (2 * query + 2 * key_value + mlp_matrices * static_cast<double>(s.ffn));
-  const double head_weights = width * static_cast<double>(s.vocab);
+  return static_cast<double>(s.width) * (2 * query + 2 * key_value + mlp_matrices * static_cast<double>(s.ffn));
+}
+
+double flops_per_token(const ModelShape& s) {
+  const double layers = static_cast<double>(s.layers), query = static_cast<double>(s.heads * s.head_size());
+  const double head_weights = static_cast<double>(s.width) * static_cast<double>(s.vocab);
   // Scores and weighted sum: two products of context x head_size per head and token, forward once and backward twice.
   const double attention = 12 * layers * query * static_cast<double>(s.context);
-  return 6 * (layers * block_weights + head_weights) + attention;
+  return 6 * (layers * block_weights(s) + head_weights) + attention;
 }
 
 }  // namespace banyan::model

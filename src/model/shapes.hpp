@@ -23,6 +23,8 @@ struct ModelShape {
 
 /// Number of parameters; tied ones once.
 std::int64_t parameter_count(const ModelShape& shape);
+/// Weights of the matrices of one block.
+double block_weights(const ModelShape& shape);
 /// Model FLOP of one token, forward and backward (6 per weight of every matrix product, plus attention over a full
 /// context); never counts recomputation.  Source: Narayanan et al., SC'21, appendix "Floating-point operations".
 double flops_per_token(const ModelShape& shape);

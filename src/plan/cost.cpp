@@ -9,20 +9,9 @@
 #include "src/plan/step_price.hpp"
 
 namespace banyan::plan {
-namespace {
-
-/// Weights of the matrices of a block.
-double block_weights(const model::ModelShape& s) {
-  const double query = static_cast<double>(s.heads * s.head_size());
-  const double key_value = static_cast<double>(s.kv_heads * s.head_size());
-  const double matrices = s.mlp == model::Mlp::kSwiglu ? 3 : 2;
-  return static_cast<double>(s.width) * (2 * query + 2 * key_value + matrices * static_cast<double>(s.ffn));
-}
-
-}  // namespace
 
 PassFlops block_flops(const model::ModelShape& s, bool recompute) {
-  const double linear = 2 * block_weights(s);
+  const double linear = 2 * model::block_weights(s);
   // Scores and weighted sum under the causal mask, which leaves half of context x context; backward makes five products
   // of that size where forward makes two.
   const double attention = 2.0 * static_cast<double>(s.heads * s.head_size()) * static_cast<double>(s.context);

@@ -11,7 +11,7 @@ ParameterCounts parameter_counts(const model::ModelShape& s) {
   const bool swiglu = s.mlp == model::Mlp::kSwiglu;
   const double norm = width * (s.norm == model::Norm::kLayer ? 2 : 1);
   ParameterCounts c;
-  c.block = width * (2 * query + 2 * key_value + (swiglu ? 3 : 2) * ffn) + 2 * norm;
+  c.block = model::block_weights(s) + 2 * norm;
   if (s.bias) c.block += query + 2 * key_value + width + (swiglu ? 2 : 1) * ffn + width;
   c.embedding = static_cast<double>(s.vocab) * width;
   if (s.position == model::Position::kLearned) c.embedding += static_cast<double>(s.context) * width;
