@@ -13,8 +13,8 @@
 #include "src/app/command_config.hpp"
 #include "src/base/error.hpp"
 #include "src/base/process_memory.hpp"
-#include "src/base/section.hpp"
 #include "src/base/units.hpp"
+#include "src/job/rates.hpp"
 #include "src/parallel/placement.hpp"
 #include "src/plan/collectives.hpp"
 #include "src/plan/fabric_links.hpp"
@@ -62,30 +62,14 @@ std::int64_t dataset_vocab(const config::Config& config) {
   return io::Dataset::open(options).vocab();
 }
 
-/// FLOP/s of a matrix product of the model's own shape: the best of a few, since a busy machine only ever slows it.
+/// FLOP/s of a matrix product of the model's own shape.
 double measured_flops(const config::Config& config, const model::ModelShape& model) {
   const std::unique_ptr<kernels::Backend> backend =
       kernels::make_cpu_backend({.threads = static_cast<int>(config.run.threads), .max_isa = ""});
   const std::int64_t rows = std::min<std::int64_t>(512, config.parallel.microbatch * model.context);
   const std::int64_t in = std::min<std::int64_t>(2048, model.width);
   const std::int64_t out = std::min<std::int64_t>(2048, std::max<std::int64_t>(1, model.ffn / config.parallel.tensor));
-  std::vector<float> a(static_cast<std::size_t>(rows * in), 0.5f), b(static_cast<std::size_t>(out * in), 0.25f),
-      c(static_cast<std::size_t>(rows * out));
-  const kernels::Gemm gemm{.c = View(c.data(), {rows, out}),
-                           .a = ConstView(a.data(), {rows, in}),
-                           .b = ConstView(b.data(), {out, in}),
-                           .transpose_b = true,
-                           .bias = {}};
-  double best = 0;
-  const Clock::time_point begun = Clock::now();
-  for (int i = 0; i < 3 || Seconds(Clock::now() - begun) < Seconds(0.3); ++i) {
-    const Clock::time_point start = Clock::now();
-    backend->gemm({}, gemm);
-    backend->synchronize({});
-    const double seconds = Seconds(Clock::now() - start).count();
-    best = std::max(best, 2.0 * static_cast<double>(rows * in * out) / std::max(1e-9, seconds));
-  }
-  return best;
+  return job::product_rate(*backend, rows, out, in);
 }
 
 /// What a job on nodes of `per_node` ranks chooses before it has measured anything.

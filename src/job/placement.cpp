@@ -1,11 +1,13 @@
 #include "src/job/placement.hpp"
 
 #include <filesystem>
+#include <utility>
 
 #include "comm/topology/read_fabric.hpp"
 #include "io/atomic_file.hpp"
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
+#include "src/plan/placement_choice.hpp"
 
 namespace banyan::job {
 namespace {
@@ -42,26 +44,22 @@ void learn_topology(comm::World& world, comm::Communicator& everyone, const conf
   world.set_leaves(leaves);
 }
 
-plan::PlacementChoice choose_placement(const Job& job, const plan::Layout& layout, const parallel::Fabric& fabric) {
+Placement choose_placement(const Job& job, const plan::Layout& layout, const parallel::Fabric& fabric) {
   const std::string& wish = job.config.topology.placement;
   // What is left out of a job on purpose, such as the one rank that a mesh is compared with, has no order to choose.
   const bool whole = fabric.size() == job.world.size();
+  std::vector<int> given = parallel::place(layout.mesh, fabric);
   if (wish == "auto" && whole) {
     plan::PlacementChoice choice = plan::choose_placement(layout, fabric, {});
-    if (job.root() && choice.chosen.process_of != parallel::place(layout.mesh, fabric))
-      log::info("placement: {}", choice.reason);
-    return choice;
+    if (job.root() && choice.chosen.process_of != given) log::info("placement: {}", choice.reason);
+    return {std::move(choice.chosen.process_of), std::move(choice.reason)};
   }
-  const auto price = [&](std::vector<int> process_of, std::string name) {
-    return plan::price_placement(layout, plan::demand_of(layout), fabric, {}, std::move(process_of), std::move(name));
-  };
-  if (wish == "identity" || !whole)
-    return {price(parallel::place(layout.mesh, fabric), "ranks as given"), "the order of the ranks, as asked for"};
+  if (wish == "identity" || !whole) return {std::move(given), "the order of the ranks, as asked for"};
   if (!wish.starts_with(kPinned))
     throw ConfigError("topology.placement = {} is not known; use auto, identity or pinned:FILE", wish);
   const std::string file = wish.substr(kPinned.size());
   const std::string text = read_for_all(*job.everyone, file, "topology.placement");
-  return {price(plan::read_pinned(text, file, layout.mesh.size(), fabric.size()), "pinned"), "as " + file + " says"};
+  return {plan::read_pinned(text, file, layout.mesh.size(), fabric.size()), "as " + file + " says"};
 }
 
 }  // namespace banyan::job

@@ -2,8 +2,10 @@
 // of the mesh.  The choices are src/plan's; this asks for them and tells people.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "src/job/setup.hpp"
-#include "src/plan/placement_choice.hpp"
 
 namespace banyan::job {
 
@@ -11,7 +13,11 @@ namespace banyan::job {
 /// ConfigError for a file that cannot be read, DataError for one that is wrong or does not have a host of the job.
 void learn_topology(comm::World& world, comm::Communicator& everyone, const config::Config& config);
 
+struct Placement {
+  std::vector<int> process_of;  ///< world rank of every logical rank
+  std::string reason;           ///< one sentence for people
+};
 /// topology.placement.  Called by all ranks; the same answer on all.
-plan::PlacementChoice choose_placement(const Job& job, const plan::Layout& layout, const parallel::Fabric& fabric);
+Placement choose_placement(const Job& job, const plan::Layout& layout, const parallel::Fabric& fabric);
 
 }  // namespace banyan::job

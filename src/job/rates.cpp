@@ -30,23 +30,6 @@ double best_seconds(const std::function<void()>& call) {
   return std::max(best, 1e-9);
 }
 
-/// FLOP/s of the largest product of a block on one tensor rank.
-double product_rate(kernels::Backend& backend, const model::ModelShape& s, std::int64_t rows, int tensor) {
-  const std::int64_t out = std::max<std::int64_t>(1, s.ffn / tensor), in = s.width;
-  std::vector<float> a(static_cast<std::size_t>(rows * in), 0.5f), b(static_cast<std::size_t>(out * in), 0.25f),
-      c(static_cast<std::size_t>(rows * out));
-  const kernels::Gemm gemm{.c = View(c.data(), {rows, out}),
-                           .a = ConstView(a.data(), {rows, in}),
-                           .b = ConstView(b.data(), {out, in}),
-                           .transpose_b = true,
-                           .bias = {}};
-  const double seconds = best_seconds([&] {
-    backend.gemm({}, gemm);
-    backend.synchronize({});
-  });
-  return 2.0 * static_cast<double>(rows * out * in) / seconds;
-}
-
 /// Seconds of one block in the middle of a model, both directions, on one rank without tensor partners.
 double block_seconds(kernels::Backend& backend, const model::ModelShape& shape, std::int64_t sequences) {
   model::StageSpec spec;
@@ -87,6 +70,21 @@ model::ModelShape measured_shape(const model::ModelShape& shape) {
 
 }  // namespace
 
+double product_rate(kernels::Backend& backend, std::int64_t rows, std::int64_t out, std::int64_t in) {
+  std::vector<float> a(static_cast<std::size_t>(rows * in), 0.5f), b(static_cast<std::size_t>(out * in), 0.25f),
+      c(static_cast<std::size_t>(rows * out));
+  const kernels::Gemm gemm{.c = View(c.data(), {rows, out}),
+                           .a = ConstView(a.data(), {rows, in}),
+                           .b = ConstView(b.data(), {out, in}),
+                           .transpose_b = true,
+                           .bias = {}};
+  const double seconds = best_seconds([&] {
+    backend.gemm({}, gemm);
+    backend.synchronize({});
+  });
+  return 2.0 * static_cast<double>(rows * out * in) / seconds;
+}
+
 void use_links(plan::Machine& m, const comm::Links& links) {
   const double ranks = m.ranks_per_node;
   m.links = {{.ranks = ranks, .latency = links.node.latency, .rate = links.node.rate},
@@ -98,7 +96,9 @@ plan::Machine measure_machine(kernels::Backend& backend, const plan::Layout& lay
   m.name = "this machine, measured";
   const model::ModelShape shape = measured_shape(layout.model);
   const std::int64_t sequences = std::clamp<std::int64_t>(kMeasuredRows / shape.context, 1, layout.sequences);
-  m.fp32 = product_rate(backend, shape, sequences * shape.context, layout.mesh.tensor);
+  // The largest product of a block on one tensor rank, and whole.
+  const std::int64_t rows = sequences * shape.context, tensor = layout.mesh.tensor;
+  m.fp32 = product_rate(backend, rows, std::max<std::int64_t>(1, shape.ffn / tensor), shape.width);
   m.attention_efficiency = kAttentionShare;
   m.ranks_per_node = places.node_ranks;
   use_links(m, {});
@@ -108,7 +108,7 @@ plan::Machine measure_machine(kernels::Backend& backend, const plan::Layout& lay
   alone.microbatch = sequences;
   const double seconds = block_seconds(backend, shape, sequences);
   plan::Machine endless = m;
-  endless.fp32 = product_rate(backend, shape, sequences * shape.context, 1);
+  if (tensor > 1) endless.fp32 = product_rate(backend, rows, shape.ffn, shape.width);
   endless.memory_rate = 1e18;
   const plan::BlockPrice arithmetic = plan::block_price(shape, alone, endless);
   plan::Machine unit = endless;

@@ -114,8 +114,8 @@ std::unique_ptr<Team> Job::assemble(std::int64_t vocab, Purpose purpose) {
 std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std::int64_t vocab, Purpose purpose) {
   plan::Layout layout = plan::make_layout(other, ranks, vocab, use_for(purpose));
   const parallel::Fabric fabric = fabric_of(world, ranks);
-  const plan::PlacementChoice placement = choose_placement(*this, layout, fabric);
-  parallel::Mesh mesh(layout.mesh, placement.chosen.process_of);
+  Placement placement = choose_placement(*this, layout, fabric);
+  parallel::Mesh mesh(layout.mesh, std::move(placement.process_of));
   const int first_id = next_group_;
   next_group_ += kGroupIds;
   if (root()) {
@@ -146,7 +146,7 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std:
   if (tied && (team->first_stage() || team->last_stage()))
     team->tied = group(world, {column.front(), column.back()}, first_id + kTied, plan::kTiedGroup);
   use_default_plans(*this, mesh, tied, team.get());
-  team->placement = placement.reason;
+  team->placement = std::move(placement.reason);
   team->backend = backend.get();
   team->stage = model::Stage::make(team->layout.stage_spec(at), *backend, team->tensor.get());
   return team;
