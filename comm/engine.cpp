@@ -220,22 +220,25 @@ bool Engine::look(Operation& operation) {
   return false;
 }
 
-bool Engine::gets_ahead(const Operation& operation, Seconds limit) const {
+int Engine::suspect(const Operation& operation) const {
   const int peer = operation.waits_for();
-  const int guilty = peer >= 0 ? lifeline_.suspect(peer) : -1;
-  const Beat* beat = guilty >= 0 ? lifeline_.last_beat(guilty) : nullptr;
+  return peer >= 0 ? lifeline_.suspect(peer) : -1;
+}
+
+bool Engine::gets_ahead(const Operation& operation, Seconds limit) const {
+  const Beat* beat = lifeline_.last_beat(suspect(operation));
   return beat && Seconds(Clock::now() - beat->when) < limit / 2;
 }
 
 void Engine::blame(const Operation& operation, Seconds limit) {
   const int peer = operation.waits_for();
-  const int guilty = peer >= 0 ? lifeline_.suspect(peer) : -1;
+  const int guilty = suspect(operation);
   const std::string trail = Section::trail(), what = operation.what();
   std::string why =
       fmt::format("no answer from {} for {:.1f} s while waiting for {}", guilty >= 0 ? peer_name(guilty) : "the peers",
                   limit.count(), trail.starts_with(what) ? trail : what);
   if (guilty != peer) why += fmt::format(" of {}, which waits for it in turn", peer_name(peer));
-  const Beat* beat = guilty >= 0 ? lifeline_.last_beat(guilty) : nullptr;
+  const Beat* beat = lifeline_.last_beat(guilty);
   const std::string heard = beat ? "; " + last_heard(*beat) : "";
   why += heard;
   if (guilty >= 0)

@@ -135,6 +135,8 @@ class Engine {
   /// Sleeps until the transport has something, a moment at most; false where it cannot tell.
   bool nap();
   /// Ends a wait in vain: finds who is to blame and throws.
+  /// The rank to blame when an operation waits in vain; -1: none in particular.
+  int suspect(const Operation& operation) const;
   /// Whether the rank to blame for a silence is known to get ahead with its work.
   bool gets_ahead(const Operation& operation, Seconds limit) const;
   [[noreturn]] void blame(const Operation& operation, Seconds limit);

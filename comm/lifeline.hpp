@@ -32,7 +32,7 @@ class Lifeline {
   virtual int suspect(int waited) const { return waited; }
   /// This rank finished a piece of work and is at `where` now.  Never blocks; may be called often.
   virtual void beat(std::string_view /*where*/) {}
-  /// What was last heard of a rank's work; nullptr for nothing.
+  /// What was last heard of a rank's work; nullptr for nothing, and for -1.
   virtual const Beat* last_beat(int /*rank*/) const { return nullptr; }
   /// This process ends in good order; nobody is to wonder.
   virtual void leave() = 0;

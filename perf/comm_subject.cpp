@@ -46,12 +46,11 @@ void exchange(comm::Communicator& c, Case& k) {
 }  // namespace
 
 void call_banyan(comm::Communicator& c, Case& k) {
-  // A ping-pong is not to wait for what it does not need.
-  if (k.traffic() == Traffic::kLatency) return exchange(c, k);
-  const std::vector<std::int64_t> parts(static_cast<std::size_t>(k.ranks()), k.part());
+  // Made where it is needed: a ping-pong is not to wait for it.
+  const auto parts = [&k] { return std::vector<std::int64_t>(static_cast<std::size_t>(k.ranks()), k.part()); };
   switch (k.traffic()) {
     case Traffic::kLatency:
-      return;
+      return exchange(c, k);
     case Traffic::kBandwidth:
       return stream(c, k);
     case Traffic::kBarrier:
@@ -61,13 +60,15 @@ void call_banyan(comm::Communicator& c, Case& k) {
     case Traffic::kAllReduce:
       return c.all_reduce({}, view(k.data()), comm::ReduceOp::kSum, "bench").wait();
     case Traffic::kReduceScatter:
-      return c.reduce_scatter({}, view(k.room()), view(k.data()), parts, comm::ReduceOp::kSum, "bench").wait();
+      return c.reduce_scatter({}, view(k.room()), view(k.data()), parts(), comm::ReduceOp::kSum, "bench").wait();
     case Traffic::kAllGather: {
       const View own = view(k.data()).rows(k.rank() * k.part(), (k.rank() + 1) * k.part());
-      return c.all_gather({}, view(k.data()), own, parts, "bench").wait();
+      return c.all_gather({}, view(k.data()), own, parts(), "bench").wait();
     }
-    case Traffic::kAllToAll:
-      return c.all_to_all_v({}, view(k.room()), parts, view(k.data()), parts, "bench").wait();
+    case Traffic::kAllToAll: {
+      const std::vector<std::int64_t> all = parts();
+      return c.all_to_all_v({}, view(k.room()), all, view(k.data()), all, "bench").wait();
+    }
   }
 }
 
