@@ -40,6 +40,8 @@ test=(
   mpich                          # its mpiexec
   ucx-utils                      # ucx_perftest: the limit bench comm is held against
   iproute2                       # hosts and switches of the cluster in a box
+  slurm-wlm                      # a batch system with that cluster: sbatch, srun, scontrol
+  munge                          # who is who to Slurm
 )
 
 list=false groups=()

@@ -1,10 +1,14 @@
-// banyan topo FILE: the fabric that a file describes, as a tree, a picture, JSON or in Banyan's own format.
+// banyan topo: the fabric that a file describes, or that the ranks of a job find, as a tree, a picture, JSON or in
+// Banyan's own format.
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "comm/topology/contact.hpp"
 #include "comm/topology/fabric_file.hpp"
 #include "comm/topology/fabric_text.hpp"
 #include "comm/topology/read_fabric.hpp"
@@ -12,18 +16,23 @@
 #include "src/app/command.hpp"
 #include "src/base/error.hpp"
 #include "src/base/json.hpp"
+#include "src/job/run_job.hpp"
 
 namespace banyan::app {
 namespace {
 
 constexpr std::string_view kUsage =
     R"(banyan topo FILE [--format FORMAT] [--against FILE] [--write FILE] [--svg FILE] [--json]
+mpirun ... banyan topo --job CONFIG [--against FILE] [--write FILE] [--svg FILE] [--json] [--section.key=value ...]
 
 Shows the network of a cluster as FILE describes it: which hosts hang from which switch, what each way carries, how much
-less goes up than comes from below (the taper), ways that are degraded.  Needs no MPI and no cluster.
+less goes up than comes from below (the taper), ways that are degraded.  Needs no MPI and no cluster.  With --job, on all
+ranks of a job under mpirun or srun, shows the network as these find it (topology.source of CONFIG) and which ranks
+sit where.
 
   FILE            topology.conf of Slurm, what `scontrol show topology` prints, or Banyan's own format; - reads the
                   standard input: scontrol show topology | banyan topo -
+  --job CONFIG    finds the network as a job of that config would; --topology.source=probe measures it
   --format F      auto (looks at the first line, the default), slurm or fabric
   --against FILE  a second description: prints where the two disagree, and exits with 65 when they do
   --write FILE    writes the fabric in Banyan's own format
@@ -35,30 +44,73 @@ Banyan's own format has a line for each switch and for each kind of way up to it
 LIST is n[1-4,7],login; rate is what all cables of one way carry in one direction, a second: rate=12.5GB.
 )";
 
-ExitCode run(Args& args) {
-  const auto format = args.value("format"), against = args.value("against"), write = args.value("write"),
-             svg = args.value("svg");
-  const bool json = args.flag("json");
-  args.finish(1, 1, kUsage);
-  const auto read = [&](const std::string& file) {
-    return comm::read_fabric(comm::read_fabric_text(file), file == "-" ? "standard input" : file,
-                             format.value_or("auto"));
-  };
-  const comm::Fabric fabric = read(args.positional()[0]);
-  if (json)
+struct Wishes {
+  std::string format = "auto";
+  std::optional<std::string> against, write, svg;
+  bool json = false;
+};
+
+comm::Fabric read(const std::string& file, const Wishes& wishes) {
+  return comm::read_fabric(comm::read_fabric_text(file), file == "-" ? "standard input" : file, wishes.format);
+}
+
+/// Prints, draws, writes and compares.
+void show(const comm::Fabric& fabric, const Wishes& wishes, const std::string& more) {
+  if (wishes.json)
     fmt::print("{}\n", comm::to_json(fabric).dump(1));
   else
-    fmt::print("{}", comm::draw(fabric));
-  if (write) io::write_atomic(*write, comm::write_fabric_file(fabric));
-  if (svg) io::write_atomic(*svg, comm::draw_svg(fabric));
-  if (!against) return ExitCode::kFinished;
-  const comm::Fabric other = read(*against);
+    fmt::print("{}{}", comm::draw(fabric), more);
+  if (wishes.write) io::write_atomic(*wishes.write, comm::write_fabric_file(fabric));
+  if (wishes.svg) io::write_atomic(*wishes.svg, comm::draw_svg(fabric));
+  if (!wishes.against) return;
+  const comm::Fabric other = read(*wishes.against, wishes);
   if (comm::same_shape(fabric, other)) {
-    if (!json) fmt::print("{} says the same\n", other.source);
-    return ExitCode::kFinished;
+    if (!wishes.json) fmt::print("{} says the same\n", other.source);
+    return;
   }
   throw DataError("{} and {} disagree; one of them is out of date:\n  {}", fabric.source, other.source,
                   fmt::join(comm::differences(fabric, other), "\n  "));
+}
+
+std::string ranks_on_hosts(const comm::World& world) {
+  std::string text = "\n";
+  for (int speaker : comm::node_speakers(world)) {
+    std::vector<int> ranks;
+    for (int r = speaker; r < world.size(); ++r)
+      if (world.node(r) == world.node(speaker)) ranks.push_back(r);
+    text += fmt::format("{}: leaf {}, rank {}\n", world.host(speaker), world.leaf(speaker), fmt::join(ranks, " "));
+  }
+  return text;
+}
+
+ExitCode run_in_job(const std::string& config, const std::vector<std::string>& overrides, const Wishes& wishes) {
+  return job::run_job({.command = "topo", .config_path = config, .overrides = overrides}, [&](job::Job& job) {
+    if (!job.root()) return ExitCode::kFinished;
+    if (!job.network)
+      throw ConfigError(
+          "topology.source = {}: nobody tells which hosts hang from which switch; ask for probe, or name a file",
+          job.config.topology.source);
+    show(*job.network, wishes, ranks_on_hosts(job.world));
+    return ExitCode::kFinished;
+  });
+}
+
+ExitCode run(Args& args) {
+  Wishes wishes;
+  const auto format = args.value("format"), config = args.value("job");
+  if (format) wishes.format = *format;
+  wishes.against = args.value("against");
+  wishes.write = args.value("write");
+  wishes.svg = args.value("svg");
+  wishes.json = args.flag("json");
+  if (config) {
+    const std::vector<std::string> overrides = args.overrides();
+    args.finish(0, 0, kUsage);
+    return run_in_job(*config, overrides, wishes);
+  }
+  args.finish(1, 1, kUsage);
+  show(read(args.positional()[0], wishes), wishes, "");
+  return ExitCode::kFinished;
 }
 
 }  // namespace
@@ -67,7 +119,7 @@ Command topo_command() {
   return {.name = "topo",
           .summary = "the network of a cluster: which hosts hang from which switch",
           .usage = kUsage,
-          .options_with_value = {"format", "against", "write", "svg"},
+          .options_with_value = {"format", "against", "write", "svg", "job"},
           .run = run};
 }
 

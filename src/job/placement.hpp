@@ -1,5 +1,5 @@
-// What a job does about the network: learns which hosts hang from which switch, and decides which rank holds which part
-// of the mesh.  The choices are src/plan's; this asks for them and tells people.
+// Which rank of a job holds which part of the mesh (topology.placement).  The choice is src/plan's; this asks for it
+// and tells people.
 #pragma once
 
 #include <string>
@@ -8,10 +8,6 @@
 #include "src/job/setup.hpp"
 
 namespace banyan::job {
-
-/// topology.source: gives the World its leaves.  Called by all ranks, which `everyone` holds, with nothing in flight.
-/// ConfigError for a file that cannot be read, DataError for one that is wrong or does not have a host of the job.
-void learn_topology(comm::World& world, comm::Communicator& everyone, const config::Config& config);
 
 struct Placement {
   std::vector<int> process_of;  ///< world rank of every logical rank

@@ -13,6 +13,7 @@
 #include "src/job/memory_check.hpp"
 #include "src/job/placement.hpp"
 #include "src/job/plans.hpp"
+#include "src/job/topology.hpp"
 #include "src/parallel/placement.hpp"
 #include "src/plan/memory.hpp"
 
@@ -87,7 +88,6 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
   {
     const auto all = world.group(ranks, 0, "world");
     isa = lowest_common_isa(*all);
-    learn_topology(world, *all, config);
   }
   threads = config.run.threads > 0 ? static_cast<int>(config.run.threads) : default_threads(world);
   backend = kernels::make_cpu_backend({.threads = threads, .max_isa = isa});
@@ -102,6 +102,11 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
         b->reduce(q, out, x, y, static_cast<kernels::ReduceOp>(op));
       },
       [b](Queue q, View out, ConstView in) { b->copy(q, out, in); });
+  {
+    // Over the transport that will carry the training, should it come to measuring.
+    const auto all = world.group(ranks, 0, "world");
+    network = learn_topology(world, *all, config);
+  }
   everyone = world.group(std::move(ranks), 1, plan::kWorldGroup);
 }
 

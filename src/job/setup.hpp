@@ -10,10 +10,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "comm/topology/fabric.hpp"
 #include "kernels/backend.hpp"
 #include "src/base/queue.hpp"
 #include "src/config/config.hpp"
@@ -58,6 +60,7 @@ class Job {
   const config::Config config;                   ///< effective; equal on all ranks
   std::string config_text;                       ///< the same as INI, for the run directory and checkpoints
   std::unique_ptr<comm::Communicator> everyone;  ///< all ranks, spares included
+  std::optional<comm::Fabric> network;           ///< that the ranks sit on, where somebody tells
   std::unique_ptr<kernels::Backend> backend;     ///< threads: run.threads, or the node's cores / its ranks
   Queue queue;
   int threads = 1;  ///< of this rank

@@ -7,6 +7,8 @@
 #  1 Gbit/s / \    / \ 1 Gbit/s
 #         n1  n2  n3  n4                10.77.0.1 ... 10.77.0.4
 #
+# BOX_LEAVES='0 1 0 1' hangs them from other leaves, so that their names say nothing about where they are.
+#
 # A host is a network namespace with its own host name, SysV memory and /dev/shm, so that nothing between two hosts goes
 # by memory; files are shared. Switches are bridges in a namespace of their own: nothing appears in this machine's
 # network.
@@ -25,13 +27,19 @@
 # Names carry the process id and start time of the script that owns them. What a killed script leaves behind is removed
 # by the next box_up.
 box_host_rate=${BOX_HOST_RATE:-1000mbit} box_uplink_rate=${BOX_UPLINK_RATE:-400mbit}
-box_hosts='n1 n2 n3 n4'
+box_hosts='n1 n2 n3 n4' box_leaves=${BOX_LEAVES:-0 0 1 1}
 box_prefix=''
 box_tmp=${TMPDIR:-/tmp}  # a script may change TMPDIR afterwards
 
 box_skip() {
   echo "SKIPPED: no cluster in a box, because $*" >&2
   exit 77
+}
+
+box_leaf() {  # box_leaf n3: the leaf that a host hangs from
+  # shellcheck disable=SC2086
+  set -- $((${1#n} + 1)) $box_leaves
+  echo "leaf${!1}"
 }
 
 box_started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
@@ -94,10 +102,11 @@ box_build() {
   for host in $box_hosts; do
     i=$((i + 1))
     ip netns add "$box_prefix-$host" &&
-      box_cable "$box_prefix-$host" "$host" leaf$(((i - 1) / 2)) "$box_host_rate" &&
+      box_cable "$box_prefix-$host" "$host" "$(box_leaf "$host")" "$box_host_rate" &&
       ip -n "$box_prefix-$host" link set lo up && ip -n "$box_prefix-$host" address add 10.77.0.$i/24 dev eth0 &&
       ip -n "$box_prefix-$host" link set eth0 up || return 1
     echo "10.77.0.$i $host" >>"$BOX/hosts"
+    echo "$host $(box_leaf "$host")" >>"$BOX/leaves"
   done
   for host in $box_hosts; do
     # The process that keeps a host's namespaces; it dies with this script, whatever happens to it.
@@ -140,7 +149,7 @@ box_up() {
 host=$1 box=$(dirname "$0")
 shift
 # Slurm tells every task its switches like this.
-case $host in n1 | n2) leaf=leaf0 ;; *) leaf=leaf1 ;; esac
+leaf=$(sed -n "s/^$host //p" "$box/leaves")
 export SLURM_TOPOLOGY_ADDR=spine.$leaf.$host SLURM_TOPOLOGY_ADDR_PATTERN=switch.switch.node
 # What mpirun must know here: how to reach a host, that nothing goes by other networks, that more ranks than processors
 # share them, and that a session's files stay on their host.

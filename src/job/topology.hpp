@@ -1,0 +1,26 @@
+// What a job finds out about the network it runs on: which hosts hang from which switch (topology.source).
+#pragma once
+
+#include <optional>
+
+#include "comm/communicator.hpp"
+#include "comm/topology/fabric.hpp"
+#include "src/config/config.hpp"
+
+namespace banyan::job {
+
+/// Gives the World its leaves and returns the network they are from; nothing where nobody tells, or all hosts are to be
+/// taken for neighbours (flat): one leaf then.  Called by all ranks, which `everyone` holds, with nothing in flight;
+/// the answer is the same on all.
+///
+///   slurm     SLURM_TOPOLOGY_ADDR of all ranks           probe  messages between the hosts (comm/topology/probe.hpp)
+///   scontrol  what `scontrol show topology` prints       ib     what `ibnetdiscover` prints
+///   PATH      a file of a format that comm/topology/read_fabric.hpp knows
+///   auto      slurm, and scontrol where that one is silent; warnings say where the two disagree
+///
+/// ConfigError for a file or a program that is not there, DataError for what it says when it is wrong or lacks a host
+/// of the job; auto goes on with the next source then, and says so.
+std::optional<comm::Fabric> learn_topology(comm::World& world, comm::Communicator& everyone,
+                                           const config::Config& config);
+
+}  // namespace banyan::job

@@ -1,0 +1,59 @@
+#!/bin/bash
+# topology.sh BANYAN: with hosts whose names do not tell where they hang, the tree found from SLURM_TOPOLOGY_ADDR alone,
+# from scontrol alone and by measuring alone is the one that the box has; a source that is out of date is found out.
+set -u
+BOX_LEAVES='0 1 1 0'
+. "$(dirname "$0")/slurm.sh"
+banyan=$1
+fail() { echo "FAILED: $*" >&2; cat "$BOX"/*.out >&2; exit 1; }
+box_up
+slurm_up || fail "Slurm does not start"
+echo '[run]' >"$BOX/config.ini"
+printf 'switch %s\n' 'leaf_a hosts=n1,n4' 'leaf_b hosts=n2,n3' 'top switches=leaf_a,leaf_b' >"$BOX/truth"
+
+job() {  # job NAME RANKS OPTION...: what `banyan topo` says in a job of Slurm
+  local name=$1 ranks=$2
+  shift 2
+  slurm_on timeout 60 srun -N4 -n "$ranks" --overcommit --mpi=pmix "${wrapper[@]}" "$banyan" topo --job "$BOX/config.ini" "$@" \
+    >"$BOX/$name.out" 2>&1
+}
+wrapper=()
+for source in slurm scontrol probe auto; do
+  job $source 4 --topology.source=$source --write "$BOX/$source.fabric" --against "$BOX/truth" || fail "$source"
+  grep -q 'says the same' "$BOX/$source.out" || fail "$source found another tree"
+  grep -q warning "$BOX/$source.out" && fail "$source warned"
+done
+# Two ranks a host: hosts are asked, not ranks.
+job two 8 --topology.source=probe --against "$BOX/truth" || fail "probing with two ranks a host"
+for a in slurm scontrol probe; do
+  "$banyan" topo "$BOX/$a.fabric" --against "$BOX/scontrol.fabric" >"$BOX/same.out" 2>&1 || fail "$a and scontrol differ"
+done
+# What was measured is what the token buckets let through, 125 MB/s a host: within a third.
+awk -F'rate=' '/hosts=/ {n++; if ($2 < 83e6 || $2 > 140e6) bad = 1} END {exit n == 0 || bad}' \
+  "$BOX/probe.fabric" || { cat "$BOX/probe.fabric" >&2; fail "the rates of hosts"; }
+
+# A topology.conf that is out of date: the controller and the tasks agree on what is wrong, messages do not.
+job stale 4 --topology.source=probe --against "$BOX/truth" || fail "probing"
+sed -i 's/n1,n4/n1,n2/; s/n2,n3/n3,n4/' "$BOX/truth"
+job stale 4 --topology.source=probe --against "$BOX/truth" && fail "a wrong description was taken for right"
+grep -q 'disagree; one of them is out of date' "$BOX/stale.out" || fail "no word of what is wrong"
+
+# Tasks that say something else than the controller does: said aloud, and what the tasks say counts.
+cat >"$BOX/elsewhere" <<'WRAPPER'
+#!/bin/bash
+case $(hostname) in n1 | n2) leaf=leaf0 ;; *) leaf=leaf1 ;; esac
+SLURM_TOPOLOGY_ADDR=spine.$leaf.$(hostname) exec "$@"
+WRAPPER
+chmod +x "$BOX/elsewhere"
+wrapper=("$BOX/elsewhere")
+job auto 4 || fail "auto"
+grep -q 'warning: SLURM_TOPOLOGY_ADDR and .scontrol show topology. disagree' "$BOX/auto.out" || fail "no warning"
+grep -q '^n2: leaf 0' "$BOX/auto.out" || fail "not what the tasks say"
+
+# Tasks that say nothing: the controller is asked.
+printf '#!/bin/bash\nunset SLURM_TOPOLOGY_ADDR\nexec "$@"\n' >"$BOX/elsewhere"
+job auto 4 --against "$BOX/scontrol.fabric" || fail "auto without addresses"
+grep -q '^scontrol show topology' "$BOX/auto.out" || fail "not what the controller says"
+job slurm 4 --topology.source=slurm && fail "slurm without addresses went well"
+grep -q 'SLURM_TOPOLOGY_ADDR is' "$BOX/slurm.out" || fail "no word of what is missing"
+exit 0
