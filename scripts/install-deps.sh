@@ -42,6 +42,9 @@ test=(
   iproute2                       # hosts and switches of the cluster in a box
   slurm-wlm                      # a batch system with that cluster: sbatch, srun, scontrol
   munge                          # who is who to Slurm
+  ibsim-utils                    # an InfiniBand fabric of 1,024 hosts that exists in memory only
+  opensm                         # routes it
+  infiniband-diags               # ibnetdiscover and ibqueryerrors read it
 )
 
 list=false groups=()

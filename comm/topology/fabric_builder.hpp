@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "comm/topology/fabric.hpp"
@@ -26,6 +27,8 @@ class FabricBuilder {
   void link_host(std::string_view name, Link way, int line);
   /// A host list (comm/topology/host_list.hpp) of that line.
   std::vector<std::string> expand(std::string_view list, int line) const;
+  /// Something that the reader of the fabric should be told.
+  void note(std::string text) { fabric_.notes.push_back(std::move(text)); }
   [[noreturn]] void fail(int line, const std::string& what) const;
 
   /// The fabric, settled.  DataError when a switch was spoken of that nobody defined.

@@ -11,6 +11,7 @@
 
 #include "comm/topology/fabric_builder.hpp"
 #include "comm/topology/fabric_file.hpp"
+#include "comm/topology/infiniband.hpp"
 #include "comm/topology/slurm_topology.hpp"
 #include "src/base/error.hpp"
 
@@ -23,9 +24,12 @@ constexpr std::size_t kLargestFile = 256 << 20;
 std::string guess(std::string_view text) {
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
-    const auto words = words_of(text.substr(0, end));
+    const std::string_view line = text.substr(0, end);
+    const auto words = words_of(line);
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
     if (words.empty()) continue;
+    for (const std::string_view first : {"vendid=", "Switch\t", "Ca\t"})
+      if (line.starts_with(first)) return "ib";
     if (words[0].key == "switch" && !words[0].has_value) return "fabric";
     return words[0].has_value ? "slurm" : "";
   }
@@ -35,21 +39,30 @@ std::string guess(std::string_view text) {
 }  // namespace
 
 const std::vector<std::string>& fabric_formats() {
-  static const std::vector<std::string> formats{"auto", "fabric", "slurm"};
+  static const std::vector<std::string> formats{"auto", "fabric", "slurm", "ib"};
   return formats;
 }
 
-Fabric read_fabric(std::string_view text, const std::string& file, const std::string& format) {
+Fabric read_fabric(std::string_view text, const std::string& file, const std::string& format, std::string_view faults,
+                   const std::string& faults_file) {
   const auto& known = fabric_formats();
   if (std::find(known.begin(), known.end(), format) == known.end())
     throw UsageError("there is no format of topologies called {}; use {}", format, fmt::join(known, ", "));
   check_text(text, file);
   const std::string found = format == "auto" ? guess(text) : format;
+  if (!faults.empty() && found != "ib")
+    throw UsageError("{}: faults of cables can be told for what ibnetdiscover prints only", file);
   if (found == "slurm") return parse_slurm_topology(text, file);
   if (found == "fabric") return parse_fabric_file(text, file);
+  if (found == "ib") {
+    IbNetwork network = parse_ibnetdiscover(text, file);
+    if (!faults.empty()) mark_faulty(network, faults, faults_file);
+    return fold(network);
+  }
   throw DataError(
-      "{}: this is neither topology.conf nor what scontrol show topology prints (SwitchName=...), nor lines of "
-      "'switch NAME ...'",
+      "{}: this is neither topology.conf nor what scontrol show topology prints (SwitchName=...), nor what "
+      "ibnetdiscover "
+      "prints, nor lines of 'switch NAME ...'",
       file);
 }
 

@@ -22,7 +22,7 @@ namespace banyan::app {
 namespace {
 
 constexpr std::string_view kUsage =
-    R"(banyan topo FILE [--format FORMAT] [--against FILE] [--write FILE] [--svg FILE] [--json]
+    R"(banyan topo FILE [--format FORMAT] [--errors FILE] [--against FILE] [--write FILE] [--svg FILE] [--json]
 mpirun ... banyan topo --job CONFIG [--against FILE] [--write FILE] [--svg FILE] [--json] [--section.key=value ...]
 
 Shows the network of a cluster as FILE describes it: which hosts hang from which switch, what each way carries, how much
@@ -30,10 +30,12 @@ less goes up than comes from below (the taper), ways that are degraded.  Needs n
 ranks of a job under mpirun or srun, shows the network as these find it (topology.source of CONFIG) and which ranks
 sit where.
 
-  FILE            topology.conf of Slurm, what `scontrol show topology` prints, or Banyan's own format; - reads the
-                  standard input: scontrol show topology | banyan topo -
+  FILE            topology.conf of Slurm, what `scontrol show topology` or `ibnetdiscover` prints, or Banyan's own
+                  format; - reads the standard input: scontrol show topology | banyan topo -
   --job CONFIG    finds the network as a job of that config would; --topology.source=probe measures it
-  --format F      auto (looks at the first line, the default), slurm or fabric
+  --format F      auto (looks at the first line, the default), slurm, ib or fabric
+  --errors FILE   what `ibqueryerrors` prints: a cable with symbol errors, recoveries, downs or receive errors
+                  beyond its thresholds counts with half its rate
   --against FILE  a second description: prints where the two disagree, and exits with 65 when they do
   --write FILE    writes the fabric in Banyan's own format
   --svg FILE      draws it
@@ -46,7 +48,7 @@ LIST is n[1-4,7],login; rate is what all cables of one way carry in one directio
 
 struct Wishes {
   std::string format = "auto";
-  std::optional<std::string> against, write, svg;
+  std::optional<std::string> errors, against, write, svg;
   bool json = false;
 };
 
@@ -99,6 +101,7 @@ ExitCode run(Args& args) {
   Wishes wishes;
   const auto format = args.value("format"), config = args.value("job");
   if (format) wishes.format = *format;
+  wishes.errors = args.value("errors");
   wishes.against = args.value("against");
   wishes.write = args.value("write");
   wishes.svg = args.value("svg");
@@ -106,10 +109,18 @@ ExitCode run(Args& args) {
   if (config) {
     const std::vector<std::string> overrides = args.overrides();
     args.finish(0, 0, kUsage);
+    if (wishes.errors) throw UsageError("--errors goes with a FILE of ibnetdiscover, not with --job");
     return run_in_job(*config, overrides, wishes);
   }
   args.finish(1, 1, kUsage);
-  show(read(args.positional()[0], wishes), wishes, "");
+  const std::string& file = args.positional()[0];
+  if (!wishes.errors) {
+    show(read(file, wishes), wishes, "");
+  } else {
+    show(comm::read_fabric(comm::read_fabric_text(file), file, wishes.format, comm::read_fabric_text(*wishes.errors),
+                           *wishes.errors),
+         wishes, "");
+  }
   return ExitCode::kFinished;
 }
 
@@ -119,7 +130,7 @@ Command topo_command() {
   return {.name = "topo",
           .summary = "the network of a cluster: which hosts hang from which switch",
           .usage = kUsage,
-          .options_with_value = {"format", "against", "write", "svg", "job"},
+          .options_with_value = {"format", "against", "write", "svg", "job", "errors"},
           .run = run};
 }
 

@@ -18,7 +18,7 @@
 namespace banyan::job {
 namespace {
 
-constexpr Seconds kProgramDeadline{15};
+constexpr Seconds kProgramDeadline{60};
 constexpr std::size_t kLargestOutput = 64 << 20;
 
 class Finder {
@@ -30,6 +30,7 @@ class Finder {
   comm::Fabric named(const std::string& source) {
     if (source == "slurm") return comm::fabric_of_addresses(addresses());
     if (source == "scontrol") return from_program({"scontrol", "show", "topology"}, "slurm");
+    if (source == "ib") return from_program({"ibnetdiscover"}, "ib");
     if (source == "probe") return from_probing();
     return comm::read_fabric(read_for_all(everyone_, source, "topology.source"), source);
   }

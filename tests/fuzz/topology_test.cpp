@@ -12,6 +12,7 @@
 #include "comm/topology/slurm_topology.hpp"
 #include "src/base/error.hpp"
 #include "src/base/json.hpp"
+#include "tests/comm/topology/ib_wiring.hpp"
 
 namespace banyan::comm {
 namespace {
@@ -81,6 +82,51 @@ TEST(TopologyFuzz, EveryAddressHasAPlaceOrNone) {
     } catch (const DataError&) {
     }
   }
+}
+
+/// A few switches and hosts with cables between any two of them.
+Wiring random_wiring(std::mt19937& random) {
+  static constexpr const char* kNames[] = {"n1 mlx5_0",
+                                           "n2 mlx5_0",
+                                           "n1 mlx5_1",
+                                           "",
+                                           "a b",
+                                           "MT4123 Mellanox Technologies",
+                                           "Mellanox Technologies Aggregation Node"};
+  static constexpr const char* kSpeeds[] = {"4xHDR", "4xHDR", "4xHDR", "1xSDR", "4xNDR", "12xFDR10"};
+  Wiring w;
+  const int nodes = 2 + static_cast<int>(random() % 14);
+  const auto some = [&](const auto& from) { return from[random() % std::size(from)]; };
+  for (int i = 0; i < nodes; ++i)
+    w.node(random() % 2 == 0, random() % 3 ? fmt::format("x{}", random() % 20) : std::string(some(kNames)));
+  for (auto cables = random() % 24; cables > 0; --cables) {
+    const int a = static_cast<int>(random() % static_cast<unsigned>(nodes)),
+              b = static_cast<int>(random() % static_cast<unsigned>(nodes));
+    if (a != b) w.cable(a, b, some(kSpeeds));
+  }
+  return w;
+}
+
+TEST(TopologyFuzz, EveryWiringIsFoldedIntoATree) {
+  std::mt19937 random(13);
+  int folded = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const Wiring w = random_wiring(random);
+    try {
+      const Fabric f = w.fabric();
+      ++folded;
+      EXPECT_EQ(tree_of(f, f.hosts).levels.at(0).size(), f.hosts.size());
+      EXPECT_TRUE(same_shape(f, parse_fabric_file(write_fabric_file(f), "written"))) << w.text();
+    } catch (const DataError& e) {
+      EXPECT_NE(std::string(e.what()).find("no adapter of a host"), std::string::npos) << e.what() << '\n' << w.text();
+    }
+    try {
+      read_fabric(damage(w.text(), random), "f", "ib",
+                  damage("   GUID 0x101 port 3: [SymbolErrorCounter == 5]\n", random));
+    } catch (const DataError&) {
+    }
+  }
+  EXPECT_GT(folded, kRounds / 2);
 }
 
 }  // namespace
