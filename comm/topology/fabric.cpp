@@ -147,6 +147,22 @@ std::unordered_set<std::string> shared_hosts(const Fabric& a, const Fabric& b) {
   return both;
 }
 
+/// Numbers of hosts by name, with or without a domain.
+std::vector<int> numbers_of(const Fabric& f, const std::vector<std::string>& hosts) {
+  std::unordered_map<std::string_view, int> numbers;
+  for (std::size_t h = 0; h < f.hosts.size(); ++h) numbers.emplace(f.hosts[h], static_cast<int>(h));
+  std::vector<int> result;
+  for (const std::string& name : hosts) {
+    auto found = numbers.find(name);
+    if (found == numbers.end()) found = numbers.find(std::string_view(name).substr(0, name.find('.')));
+    if (found == numbers.end())
+      throw DataError("{}: host {} is not in it; it is out of date, or the job runs on another cluster", f.source,
+                      name);
+    result.push_back(found->second);
+  }
+  return result;
+}
+
 }  // namespace
 
 UpLinks up_links(const Fabric& f) {
@@ -187,8 +203,7 @@ std::vector<std::vector<int>> ways_up(const Fabric& f) {
 }
 
 GroupTree tree_of(const Fabric& f, const std::vector<std::string>& hosts) {
-  std::unordered_map<std::string_view, int> numbers;
-  for (std::size_t h = 0; h < f.hosts.size(); ++h) numbers.emplace(f.hosts[h], static_cast<int>(h));
+  const std::vector<int> numbers = numbers_of(f, hosts);
   const auto ways = ways_up(f);
   std::size_t height = 1;
   for (const auto& way : ways) height = std::max(height, way.size() + 1);
@@ -196,20 +211,29 @@ GroupTree tree_of(const Fabric& f, const std::vector<std::string>& hosts) {
   for (std::size_t level = 0; level < height; ++level) {
     std::map<int, int> places;
     std::vector<int> of;
-    for (const std::string& name : hosts) {
-      auto found = numbers.find(name);
-      if (found == numbers.end()) found = numbers.find(std::string_view(name).substr(0, name.find('.')));
-      if (found == numbers.end())
-        throw DataError("{}: host {} is not in it; it is out of date, or the job runs on another cluster", f.source,
-                        name);
+    for (int host : numbers) {
       // What has no switch so high above it stands for itself.
-      const auto& way = ways[at(found->second)];
-      const int place = level == 0 || way.empty() ? -1 - found->second : way[std::min(level, way.size()) - 1];
+      const auto& way = ways[at(host)];
+      const int place = level == 0 || way.empty() ? -1 - host : way[std::min(level, way.size()) - 1];
       of.push_back(places.emplace(place, static_cast<int>(places.size())).first->second);
     }
     tree.levels.push_back(std::move(of));
   }
   return tree;
+}
+
+std::vector<HostRates> rates_of(const Fabric& f, const std::vector<std::string>& hosts) {
+  const UpLinks up = up_links(f);
+  std::vector<HostRates> rates;
+  for (int host : numbers_of(f, hosts)) {
+    HostRates& r = rates.emplace_back();
+    const int way = up.of_host[at(host)];
+    if (way < 0) continue;
+    r.host = f.links[at(way)].rate;
+    const int above = up.of_switch[at(f.links[at(way)].upper)];
+    if (above >= 0) r.leaf = f.links[at(above)].rate;
+  }
+  return rates;
 }
 
 bool same_shape(const Fabric& a, const Fabric& b) {

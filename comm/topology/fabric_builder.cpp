@@ -40,6 +40,7 @@ int FabricBuilder::define_switch(std::string_view name, int line) {
 int FabricBuilder::host(std::string_view name) {
   const auto [at, fresh] = hosts_.emplace(std::string(name), static_cast<int>(fabric_.hosts.size()));
   if (fresh) {
+    if (fabric_.hosts.size() >= kMostHosts) fail(0, fmt::format("more than {} hosts", kMostHosts));
     fabric_.hosts.emplace_back(name);
     above_.push_back(0);
   }

@@ -9,9 +9,12 @@
 
 namespace banyan::comm {
 
+/// More hosts than that no cluster has; a list that is longer is a slip, or meant to harm.
+inline constexpr std::size_t kMostHosts = 1u << 18;
+
 /// All names, in the order written.  DataError with the position of what is wrong, or when there are more than `most`,
 /// which is found before they are made.
-std::vector<std::string> expand_host_list(std::string_view text, std::size_t most = 1u << 20);
+std::vector<std::string> expand_host_list(std::string_view text, std::size_t most = kMostHosts);
 
 /// The reverse: neighbours in the list that differ in their last number alone are folded.  Expanding it gives the names
 /// again, in the same order.

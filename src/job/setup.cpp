@@ -118,7 +118,8 @@ std::unique_ptr<Team> Job::assemble(std::int64_t vocab, Purpose purpose) {
 
 std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std::int64_t vocab, Purpose purpose) {
   plan::Layout layout = plan::make_layout(other, ranks, vocab, use_for(purpose));
-  const parallel::Fabric fabric = fabric_of(world, ranks);
+  parallel::Fabric fabric = fabric_of(world, ranks);
+  if (network) know_rates(fabric, *network, world);
   Placement placement = choose_placement(*this, layout, fabric);
   parallel::Mesh mesh(layout.mesh, std::move(placement.process_of));
   const int first_id = next_group_;

@@ -1,5 +1,6 @@
 #include "src/job/topology.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -144,6 +145,20 @@ std::optional<comm::Fabric> learn_topology(comm::World& world, comm::Communicato
   }
   world.set_leaves(leaves);
   return fabric;
+}
+
+void know_rates(parallel::Fabric& fabric, const comm::Fabric& network, const comm::World& world) {
+  std::vector<std::string> hosts;
+  for (int r = 0; r < fabric.size(); ++r) hosts.push_back(world.host(r));
+  const std::vector<comm::HostRates> rates = comm::rates_of(network, hosts);
+  const auto put = [](std::vector<double>& of, int place, double rate) {
+    of.resize(std::max(of.size(), static_cast<std::size_t>(place) + 1));
+    of[static_cast<std::size_t>(place)] = rate;
+  };
+  for (std::size_t r = 0; r < rates.size(); ++r) {
+    put(fabric.node_rate, fabric.places[r].node, rates[r].host);
+    put(fabric.leaf_rate, fabric.places[r].leaf, rates[r].leaf);
+  }
 }
 
 }  // namespace banyan::job

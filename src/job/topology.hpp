@@ -6,6 +6,7 @@
 #include "comm/communicator.hpp"
 #include "comm/topology/fabric.hpp"
 #include "src/config/config.hpp"
+#include "src/parallel/placement.hpp"
 
 namespace banyan::job {
 
@@ -22,5 +23,8 @@ namespace banyan::job {
 /// of the job; auto goes on with the next source then, and says so.
 std::optional<comm::Fabric> learn_topology(comm::World& world, comm::Communicator& everyone,
                                            const config::Config& config);
+
+/// Puts down what the ways up of nodes and leaves carry, as far as the network, which learn_topology gave, tells.
+void know_rates(parallel::Fabric& fabric, const comm::Fabric& network, const comm::World& world);
 
 }  // namespace banyan::job

@@ -19,6 +19,8 @@ struct Fabric {
     int leaf = 0;        ///< switch above the node
   };
   std::vector<Place> places;  ///< by world rank
+  /// By node and by leaf: what its way up carries, bytes/s one way; 0, or none for all of them, where nothing tells.
+  std::vector<double> node_rate{}, leaf_rate{};
   int size() const { return static_cast<int>(places.size()); }
 };
 

@@ -67,13 +67,19 @@ class Load {
     widen(x.node == y.node ? 1 : 2, x.leaf == y.leaf ? 1 : 2);
   }
   double seconds(double calls) const {
-    const double busiest_node = *std::max_element(node_.begin(), node_.end());
-    const double busiest_leaf = *std::max_element(leaf_.begin(), leaf_.end());
     return calls * links_.at(widest_).latency +
-           std::max({inside_ / links_.node.rate, busiest_node / links_.leaf.rate, busiest_leaf / links_.across.rate});
+           std::max({inside_ / links_.node.rate, slowest(node_, fabric_.node_rate, links_.leaf.rate),
+                     slowest(leaf_, fabric_.leaf_rate, links_.across.rate)});
   }
 
  private:
+  /// Seconds of the way that takes longest; those whose rate is not known carry what is usual.
+  static double slowest(const std::vector<double>& load, const std::vector<double>& rates, double usual) {
+    double most = 0;
+    for (std::size_t i = 0; i < load.size(); ++i)
+      most = std::max(most, load[i] / (i < rates.size() && rates[i] > 0 ? rates[i] : usual));
+    return most;
+  }
   void widen(std::size_t nodes, std::size_t leaves) {
     const auto d = leaves > 1 ? comm::Distance::kAcross : nodes > 1 ? comm::Distance::kLeaf : comm::Distance::kNode;
     widest_ = std::max(widest_, d);

@@ -3,7 +3,8 @@
 //
 // All traffic of an axis runs at the same time and shares the adapters of nodes and the up-links of leaves: what a
 // group of n places must at least carry in and out of each of them, 2 (n-1)/n of an all-reduce's bytes (R. Thakur et
-// al., IJHPCA 2005, section 4.4; hierarchical plans reach it), summed over groups; the busiest link counts.  Pure and
+// al., IJHPCA 2005, section 4.4; hierarchical plans reach it), summed over groups; the link that takes longest
+// counts.  A way up whose rate the fabric knows (a degraded one, say) carries that, others what is usual.  Pure and
 // deterministic.
 #pragma once
 

@@ -36,6 +36,26 @@ TEST(PlacementChoice, LeavesAGoodOrderAlone) {
   EXPECT_EQ(choice.reason, "the order of the ranks is as good as any");
 }
 
+// A way up that has lost most of its cables costs time, and decides about the order where intact ones do not.
+TEST(PlacementChoice, CountsWhatWaysUpCarry) {
+  const Layout layout = layout_of(4, 2, 1);
+  parallel::Fabric f = fabric({0, 1, 0, 1, 0, 1, 0, 1}, 1);
+  f.node_rate.assign(8, 1e10);
+  f.leaf_rate.assign(2, 1e12);
+  const auto given = [&] { return placements(layout, f, kLinks)[0].seconds(); };
+  const double intact = given();
+  EXPECT_NE(choose_placement(layout, f, kLinks).reason.find("the order of the ranks"), std::string::npos);
+  f.leaf_rate[1] = 1e9;
+  EXPECT_GT(given(), 5 * intact);
+  EXPECT_NE(choose_placement(layout, f, kLinks).chosen.name, "ranks as given")
+      << choose_placement(layout, f, kLinks).reason;
+  f.leaf_rate[1] = 0;  // nothing tells
+  EXPECT_GT(given(), intact);
+  f.leaf_rate[1] = 1e12;
+  f.node_rate[3] = 1e8;
+  EXPECT_GT(given(), 5 * intact);
+}
+
 TEST(PlacementChoice, OneNodeHasNothingToChoose) {
   const PlacementChoice choice = choose_placement(layout_of(2, 2, 2), fabric({0}, 8), kLinks);
   EXPECT_EQ(choice.chosen.name, "ranks as given");

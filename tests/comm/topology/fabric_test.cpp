@@ -53,6 +53,19 @@ TEST(Fabric, GivesTheTreeOfRanks) {
   EXPECT_THROW(tree_of(f, {"n9"}), DataError);
 }
 
+TEST(Fabric, GivesTheRatesOfWaysUp) {
+  const Fabric f = parse(
+      "switch spine switches=leaf1 rate=50MB\nswitch spine switches=leaf2\nswitch leaf1 hosts=n[1-2] rate=125MB\n"
+      "switch leaf2 hosts=n3 rate=60MB\n");
+  const std::vector<HostRates> rates = rates_of(f, {"n3", "n1.site.org"});
+  ASSERT_EQ(rates.size(), 2u);
+  EXPECT_EQ(rates[0].host, 60e6);
+  EXPECT_EQ(rates[0].leaf, 0) << "nothing tells";
+  EXPECT_EQ(rates[1].host, 125e6);
+  EXPECT_EQ(rates[1].leaf, 50e6);
+  EXPECT_THROW(rates_of(f, {"n9"}), DataError);
+}
+
 TEST(Fabric, WhatIsNoTreeIsRefused) {
   expect_error("switch a switches=b\nswitch b switches=a hosts=n1\n", "no top above n1");
   expect_error("switch a switches=a hosts=n1\n", "no top above n1");

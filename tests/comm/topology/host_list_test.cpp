@@ -43,8 +43,8 @@ TEST(HostList, SaysWhereItIsWrong) {
   expect("n1,,n2", "an empty name");
   expect("n1,", "nothing follows the last comma");
   expect(",n1", "an empty name");
-  expect("n[1-4000000000]", "more than 1048576 names");
-  expect("n[1-99999]m[1-99999]", "more than 1048576 names");
+  expect("n[1-4000000000]", "more than 262144 names");
+  expect("n[1-99999]m[1-99999]", "more than 262144 names");
   expect("n[1-9999999999999999999999]", "more than 18 digits");
   expect("a b", "a character that no host name has");
   expect(std::string(300, 'x').c_str(), "more than 256 characters");

@@ -70,7 +70,8 @@ TEST(SlurmTopology, Mistakes) {
   expect_error("SwitchName=s0 Nodes=n1 Nodes=n2\n", "Nodes is given twice");
   expect_error("SwitchName=s0 Nodes=n1\nSwitchName=s1 Nodes=n1\n",
                "topology.conf:2: host n1 hangs from another switch, too");
-  expect_error("SwitchName=s0 Nodes=n[1-9999999]\n", "more than 1048576 names");
+  expect_error("SwitchName=s0 Nodes=n[1-200000]\nSwitchName=s1 Nodes=m[1-200000]\n", "more than 262144 hosts");
+  expect_error("SwitchName=s0 Nodes=n[1-9999999]\n", "more than 262144 names");
 }
 
 TEST(SlurmTopology, AddressesAreCutAtDotsOutsideOfBrackets) {
