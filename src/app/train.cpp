@@ -13,7 +13,8 @@ Trains the model of CONFIG; under mpirun or srun on all their ranks, divided as 
 any rank stops all of them at the next step with a checkpoint and exit code 75; so does a file named `stop` in the run
 directory.
 
-Writes into the run directory: log.txt, metrics.jsonl (one line per step), config.ini, plan.txt, ckpt/, causes/.
+Writes into the run directory: log.txt, metrics.jsonl (one line per step), config.ini, plan.txt, plans.json,
+hostfile, ckpt/, causes/.
 )";
 
 ExitCode run(Args& args) {

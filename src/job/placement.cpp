@@ -6,6 +6,7 @@
 #include "src/base/log.hpp"
 #include "src/job/root_file.hpp"
 #include "src/plan/placement_choice.hpp"
+#include "src/plan/placement_table.hpp"
 
 namespace banyan::job {
 namespace {
@@ -18,18 +19,21 @@ Placement choose_placement(const Job& job, const plan::Layout& layout, const par
   const std::string& wish = job.config.topology.placement;
   // What is left out of a job on purpose, such as the one rank that a mesh is compared with, has no order to choose.
   const bool whole = fabric.size() == job.world.size();
-  std::vector<int> given = parallel::place(layout.mesh, fabric);
-  if (wish == "auto" && whole) {
+  Placement placement{parallel::place(layout.mesh, fabric), "the order of the ranks, as asked for"};
+  if (!whole) return placement;
+  if (wish == "auto") {
     plan::PlacementChoice choice = plan::choose_placement(layout, fabric, {});
-    if (job.root() && choice.chosen.process_of != given) log::info("placement: {}", choice.reason);
-    return {std::move(choice.chosen.process_of), std::move(choice.reason)};
-  }
-  if (wish == "identity" || !whole) return {std::move(given), "the order of the ranks, as asked for"};
-  if (!wish.starts_with(kPinned))
+    if (job.root() && choice.chosen.process_of != placement.process_of) log::info("placement: {}", choice.reason);
+    placement = {std::move(choice.chosen.process_of), std::move(choice.reason)};
+  } else if (wish.starts_with(kPinned)) {
+    const std::string file = wish.substr(kPinned.size());
+    const std::string text = read_for_all(*job.everyone, file, "topology.placement");
+    placement = {plan::read_pinned(text, file, layout.mesh.size(), fabric.size()), "as " + file + " says"};
+  } else if (wish != "identity") {
     throw ConfigError("topology.placement = {} is not known; use auto, identity or pinned:FILE", wish);
-  const std::string file = wish.substr(kPinned.size());
-  const std::string text = read_for_all(*job.everyone, file, "topology.placement");
-  return {plan::read_pinned(text, file, layout.mesh.size(), fabric.size()), "as " + file + " says"};
+  }
+  if (job.root()) placement.table = plan::placement_table(layout, fabric, {}, placement.process_of);
+  return placement;
 }
 
 }  // namespace banyan::job

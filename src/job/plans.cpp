@@ -9,6 +9,7 @@
 #include "io/atomic_file.hpp"
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
+#include "src/plan/placement_table.hpp"
 
 namespace banyan::job {
 namespace {
@@ -139,8 +140,11 @@ void settle_plans(Job& job, Team* team, const std::string& recorded) {
   use_book(job, team, book);
 }
 
-void write_plans(const Job& job, const std::string& plan) {
+void write_plans(const Job& job, const parallel::Mesh& mesh, const std::string& plan) {
   if (!job.root()) return;
+  std::vector<std::string> hosts;
+  for (int r = 0; r < job.world.size(); ++r) hosts.push_back(job.world.host(r));
+  io::write_atomic(job.run_dir / "hostfile", plan::host_file(mesh.all(), hosts));
   io::write_atomic(job.run_dir / kPlansFile, job.plans_text);
   io::write_atomic(job.run_dir / "plan.txt", plan);
 }

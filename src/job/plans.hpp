@@ -20,7 +20,8 @@ void use_default_plans(Job& job, const parallel::Mesh& mesh, bool tied, Team* te
 /// nothing is in flight; afterwards job.plans holds the book and write_plans may be called.
 void settle_plans(Job& job, Team* team, const std::string& recorded);
 
-/// Writes plans.json, and `plan` (the plan as people read it) as plan.txt.  Rank 0 writes.
-void write_plans(const Job& job, const std::string& plan);
+/// Writes plans.json, `plan` (the plan as people read it) as plan.txt and where ranks sit as hostfile
+/// (src/plan/placement_table.hpp).  Rank 0 writes.
+void write_plans(const Job& job, const parallel::Mesh& mesh, const std::string& plan);
 
 }  // namespace banyan::job

@@ -12,6 +12,7 @@ std::string plan_text(const job::Team& team, const job::Job& job, const plan::Ma
   std::string s = plan::report(team.layout, config, machine);
   s += fmt::format("\nbackend {}\ntransport {}\nplacement: {}\n", job.backend->describe(), job.world.transport_name(),
                    team.placement);
+  s += team.placement_table;
   for (int i = 0; i < team.layout.mesh.size(); ++i) {
     const parallel::Coordinate c = team.mesh.coordinate(i);
     const int rank = team.mesh.process(c);

@@ -11,11 +11,19 @@ slurm_up || fail "Slurm does not start"
 echo '[run]' >"$BOX/config.ini"
 printf 'switch %s\n' 'leaf_a hosts=n1,n4' 'leaf_b hosts=n2,n3' 'top switches=leaf_a,leaf_b' >"$BOX/truth"
 
+# Tasks that srun starts connect to each other in MPI_Init, all at the same moment; on a busy machine Open MPI 4.1.4 can die
+# of that (SIGSEGV in mca_btl_tcp, before MPI_Init is done).  Started again then, with a word about it.
 job() {  # job NAME RANKS OPTION...: what `banyan topo` says in a job of Slurm
-  local name=$1 ranks=$2
+  local name=$1 ranks=$2 attempt code
   shift 2
-  slurm_on timeout 60 srun -N4 -n "$ranks" --overcommit --mpi=pmix "${wrapper[@]}" "$banyan" topo --job "$BOX/config.ini" "$@" \
-    >"$BOX/$name.out" 2>&1
+  for attempt in 1 2 3; do
+    code=0
+    slurm_on timeout 60 srun -N4 -n "$ranks" --overcommit --mpi=pmix "${wrapper[@]}" "$banyan" topo \
+      --job "$BOX/config.ini" "$@" >"$BOX/$name.out" 2>&1 || code=$?
+    grep -q 'Segmentation fault' "$BOX/$name.out" && ! grep -q -e ' hosts, ' -e 'rank [0-9]* n' "$BOX/$name.out" || return $code
+    echo "attempt $attempt of $name: MPI_Init crashed" >&2
+  done
+  return $code
 }
 wrapper=()
 for source in slurm scontrol probe auto; do
@@ -28,8 +36,9 @@ job two 8 --topology.source=probe --against "$BOX/truth" || fail "probing with t
 for a in slurm scontrol probe; do
   "$banyan" topo "$BOX/$a.fabric" --against "$BOX/scontrol.fabric" >"$BOX/same.out" 2>&1 || fail "$a and scontrol differ"
 done
-# What was measured is what the token buckets let through, 125 MB/s a host: within a third.
-awk -F'rate=' '/hosts=/ {n++; if ($2 < 83e6 || $2 > 140e6) bad = 1} END {exit n == 0 || bad}' \
+# What was measured is what the token buckets let through, 125 MB/s a host; up to a quarter of a message comes out of a
+# bucket that had time to fill, and a busy machine gets less through.
+awk -F'rate=' '/hosts=/ {n++; if ($2 < 60e6 || $2 > 170e6) bad = 1} END {exit n == 0 || bad}' \
   "$BOX/probe.fabric" || { cat "$BOX/probe.fabric" >&2; fail "the rates of hosts"; }
 
 # A topology.conf that is out of date: the controller and the tasks agree on what is wrong, messages do not.
@@ -37,6 +46,17 @@ job stale 4 --topology.source=probe --against "$BOX/truth" || fail "probing"
 sed -i 's/n1,n4/n1,n2/; s/n2,n3/n3,n4/' "$BOX/truth"
 job stale 4 --topology.source=probe --against "$BOX/truth" && fail "a wrong description was taken for right"
 grep -q 'disagree; one of them is out of date' "$BOX/stale.out" || fail "no word of what is wrong"
+
+# A hostfile like the one in a run directory: the next launch numbers its ranks so.
+printf '%s\n' n3 n1 n4 n2 >"$BOX/hostfile"
+slurm_on env SLURM_HOSTFILE="$BOX/hostfile" timeout 60 srun -n 4 --distribution=arbitrary --overcommit --mpi=pmix "$banyan" \
+  topo --job "$BOX/config.ini" >"$BOX/hostfile.out" 2>&1 || fail "srun with a hostfile"
+box_on n1 mpirun --hostfile "$BOX/hostfile" --map-by seq --bind-to none "$banyan" topo --job "$BOX/config.ini" \
+  >"$BOX/seq.out" 2>&1 || fail "mpirun with a hostfile"
+for out in hostfile seq; do
+  [ "$(sed -n 's/^\(n[1-4]\): leaf.*rank \([0-9]\)$/\2\1/p' "$BOX/$out.out" | sort | tr -d '\n')" = 0n31n12n43n2 ] ||
+    fail "$out: ranks sit elsewhere"
+done
 
 # Tasks that say something else than the controller does: said aloud, and what the tasks say counts.
 cat >"$BOX/elsewhere" <<'WRAPPER'
