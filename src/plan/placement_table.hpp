@@ -19,7 +19,7 @@ std::string placement_table(const Layout& layout, const parallel::Fabric& fabric
                             const std::vector<int>& chosen);
 
 /// Host names, one a line, in logical order, spares last: what SLURM_HOSTFILE (srun --distribution=arbitrary) and
-/// `mpirun --hostfile FILE --map-by seq` take, so that the next launch numbers its ranks as `process_of` has them.
+/// `mpirun -n N --hostfile FILE --map-by seq` take, so that the next launch numbers its ranks as `process_of` has them.
 /// `hosts` by world rank.
 std::string host_file(const std::vector<int>& process_of, const std::vector<std::string>& hosts);
 

@@ -51,7 +51,7 @@ grep -q 'disagree; one of them is out of date' "$BOX/stale.out" || fail "no word
 printf '%s\n' n3 n1 n4 n2 >"$BOX/hostfile"
 slurm_on env SLURM_HOSTFILE="$BOX/hostfile" timeout 60 srun -n 4 --distribution=arbitrary --overcommit --mpi=pmix "$banyan" \
   topo --job "$BOX/config.ini" >"$BOX/hostfile.out" 2>&1 || fail "srun with a hostfile"
-box_on n1 mpirun --hostfile "$BOX/hostfile" --map-by seq --bind-to none "$banyan" topo --job "$BOX/config.ini" \
+box_on n1 mpirun -n 4 --hostfile "$BOX/hostfile" --map-by seq --bind-to none "$banyan" topo --job "$BOX/config.ini" \
   >"$BOX/seq.out" 2>&1 || fail "mpirun with a hostfile"
 for out in hostfile seq; do
   [ "$(sed -n 's/^\(n[1-4]\): leaf.*rank \([0-9]\)$/\2\1/p' "$BOX/$out.out" | sort | tr -d '\n')" = 0n31n12n43n2 ] ||
