@@ -38,11 +38,16 @@ class Finder {
 
   std::optional<comm::Fabric> best() {
     const std::vector<comm::SlurmAddress> told = addresses();
-    bool any = false;
-    for (const auto& a : told) any = any || !comm::switches_of_address(a.address, a.pattern).empty();
+    bool any = false, silent = true;
+    for (const auto& a : told) {
+      any = any || !comm::switches_of_address(a.address, a.pattern).empty();
+      silent = silent && a.address.empty();
+    }
+    // A host alone ("n7") is Slurm's word for that it knows of no switches.
+    if (!any && !silent) return std::nullopt;
     const auto env =
         any ? usable("SLURM_TOPOLOGY_ADDR", [&] { return comm::fabric_of_addresses(told); }) : std::nullopt;
-    // Without Slurm there is nobody to ask; with it, but without a word of switches, the controller may know more.
+    // Without Slurm there is nobody to ask; where tasks are told nothing, the controller may know more.
     const std::string in_slurm = comm::broadcast_string(everyone_, std::getenv("SLURM_JOB_ID") ? "y" : "", 0, kWhat);
     if (in_slurm.empty()) return env;
     const auto asked = usable("scontrol show topology", [&] {
@@ -75,6 +80,8 @@ class Finder {
       comm::Fabric fabric = make();
       tree(fabric);
       return fabric;
+    } catch (const CommError&) {
+      throw;
     } catch (const Error& e) {
       warn(fmt::format("{} is of no use here: {}", name, e.what()));
       return std::nullopt;

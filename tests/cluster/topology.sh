@@ -76,4 +76,10 @@ job auto 4 --against "$BOX/scontrol.fabric" || fail "auto without addresses"
 grep -q '^scontrol show topology' "$BOX/auto.out" || fail "not what the controller says"
 job slurm 4 --topology.source=slurm && fail "slurm without addresses went well"
 grep -q 'SLURM_TOPOLOGY_ADDR is' "$BOX/slurm.out" || fail "no word of what is missing"
+
+# Slurm without a topology plugin tells tasks their host alone: nobody is asked, nothing is warned of.
+printf '#!/bin/bash\nSLURM_TOPOLOGY_ADDR=$(hostname) SLURM_TOPOLOGY_ADDR_PATTERN=node exec "$@"\n' >"$BOX/elsewhere"
+job none 4 && fail "a network was found where nobody knows one"
+grep -q 'nobody tells which hosts hang from which switch' "$BOX/none.out" || fail "no word of what to do"
+grep -q warning "$BOX/none.out" && fail "warned without need"
 exit 0
