@@ -87,13 +87,15 @@ TEST_F(Log, OnATerminalALineClearsTheLiveLineFirst) {
   end_live_line();
   fflush(stdout);
   dup2(saved, STDOUT_FILENO);
-  char buffer[512] = {};
-  const ssize_t n = read(master, buffer, sizeof buffer - 1);
   close(saved);
   close(terminal);
+  // A terminal hands over in pieces what was written to it; when nobody has it open any more, an error ends them.
+  std::string text;
+  char piece[512];
+  for (ssize_t n = 0; (n = read(master, piece, sizeof piece)) > 0;) text.append(piece, static_cast<std::size_t>(n));
   close(master);
   EXPECT_TRUE(recognised);
-  EXPECT_EQ(std::string(buffer, static_cast<std::size_t>(n)),
+  EXPECT_EQ(text,
             "\r\x1b[2K50 %"
             "\r\x1b[2Ksaved\r\n"
             "\r\x1b[2K50 %"
