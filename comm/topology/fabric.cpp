@@ -15,8 +15,6 @@
 namespace banyan::comm {
 namespace {
 
-constexpr int kMostLevels = 16;
-
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
 void check_names(const Fabric& f) {

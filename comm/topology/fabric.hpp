@@ -25,6 +25,9 @@ struct Switch {
   int level = 0;  ///< 1: has hosts below (a leaf), 2: has leaves below, ...; set by settle
 };
 
+/// Switches above each other.
+inline constexpr int kMostLevels = 16;
+
 struct Fabric {
   std::string source;  ///< "topology.conf", ...
   std::vector<std::string> hosts;

@@ -206,10 +206,14 @@ void mark_faulty(IbNetwork& network, std::string_view text, const std::string& f
     cable_at[{c.a, c.a_port}] = &c;
     cable_at[{c.b, c.b_port}] = &c;
   }
+  bool known = false;
+  int nowhere = 0;
   for_each_line(text, file, [&](std::string_view line, int number) {
     Cursor c(line);
     c.blanks();
+    known = known || c.rest().starts_with("## Summary:");
     if (!c.take("GUID 0x")) return;
+    known = true;
     const auto fail = [&](const std::string& what) { throw DataError("{}:{}: {}", file, number, what); };
     std::uint64_t guid = 0;
     int port = 0;
@@ -225,10 +229,18 @@ void mark_faulty(IbNetwork& network, std::string_view text, const std::string& f
     if (node == by_guid.end()) fail(fmt::format("{} has no node {:#x}", network.source, guid));
     const auto cable = cable_at.find({node->second, port});
     if (cable == cable_at.end())
-      fail(fmt::format("{} has no cable at port {} of {}", network.source, port,
-                       network.nodes[static_cast<std::size_t>(node->second)].description));
-    cable->second->faulty = true;
+      ++nowhere;
+    else
+      cable->second->faulty = true;
   });
+  if (!known)
+    throw DataError(
+        "{}: this is not what ibqueryerrors prints: it has neither a line 'GUID 0x... port ...' nor its "
+        "'## Summary:'",
+        file);
+  if (nowhere > 0)
+    network.notes.push_back(
+        fmt::format("{} ports with errors have no cable and are left out; {} tells of them", nowhere, file));
 }
 
 }  // namespace banyan::comm

@@ -27,6 +27,7 @@ struct IbNetwork {
   std::string source;
   std::vector<IbNode> nodes;
   std::vector<IbCable> cables;
+  std::vector<std::string> notes;  ///< what its reader should be told
 };
 
 /// Every cable is told of by both its ends.  Nodes are told apart by their GUIDs.  DataError with file and line for
@@ -35,17 +36,19 @@ struct IbNetwork {
 IbNetwork parse_ibnetdiscover(std::string_view text, const std::string& file);
 
 /// Marks the cables for which `text`, what ibqueryerrors prints, has counters of damage: symbol errors, recoveries,
-/// downs, receive errors, integrity, overruns.  Counters of congestion do not count.  DataError with file and line for
-/// a node or a cable that the network does not have.
+/// downs, receive errors, integrity, overruns.  Counters of congestion do not count.  Ports that lead nowhere, as those
+/// whose cable was pulled, are left out with a note.  DataError for a text that ibqueryerrors did not print; with file
+/// and line for a node that the network does not have.
 void mark_faulty(IbNetwork& network, std::string_view text, const std::string& file);
 
 /// What is left of a faulty cable's rate.
 inline constexpr double kFaultyShare = 0.5;
 
-/// Adapters of a host, told by the first word of their description, become one host.  Switches that hosts hang from are
-/// leaves; those next above that have a leaf in common are one switch of the result, because a tree with many tops is
-/// wired like one with a thick top; and so on upwards.  Parallel cables add up.  A way with fewer cables or less rate
-/// than most of its level has a reason and counts with what it has.  Left out, with a note: cables inside a level,
+/// Adapters of a host, told by the first word of their description, become one host; where that word is localhost or
+/// names more adapters than a host has room for, each is a host of its own, with a note.  Switches that hosts hang from
+/// are leaves; those next above that have a leaf in common are one switch of the result, because a tree with many tops
+/// is wired like one with a thick top; and so on upwards.  Parallel cables add up.  A way with fewer cables or less
+/// rate than most of its level has a reason and counts with what it has.  Left out, with a note: cables inside a level,
 /// aggregation nodes of switches, routers, switches that lead to no host, hosts without a switch.
 Fabric fold(const IbNetwork& network);
 

@@ -17,6 +17,9 @@ namespace {
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
+/// A host has no more adapters, and hangs from no more leaves; pairs of leaves stay countable.
+constexpr std::size_t kMostAdapters = 32;
+
 /// Names go into files and host lists, where only some signs are safe.
 std::string plain(std::string_view name) {
   std::string result;
@@ -67,15 +70,25 @@ class Folder {
     unit_[at(std::max(a, b))] = std::min(a, b);
   }
 
-  /// host_of_[adapter]; adapters whose description says only who made them are hosts of their own.
+  static std::string_view first_word(const std::string& description) {
+    return std::string_view(description).substr(0, description.find(' '));
+  }
+
+  /// host_of_[adapter]; adapters whose description names their maker, localhost, or more adapters than a host has room
+  /// for are hosts of their own.
   void name_hosts() {
     host_of_.assign(n_.nodes.size(), -1);
+    std::unordered_map<std::string_view, std::size_t> adapters;
+    for (std::size_t i = 0; i < n_.nodes.size(); ++i)
+      if (is(static_cast<int>(i), IbNode::Kind::kAdapter)) ++adapters[first_word(n_.nodes[i].description)];
     std::unordered_map<std::string, int> numbers;
     for (std::size_t i = 0; i < n_.nodes.size(); ++i) {
       if (!is(static_cast<int>(i), IbNode::Kind::kAdapter)) continue;
       const std::string& d = n_.nodes[i].description;
-      const bool nameless = d.empty() || d.find("Mellanox Technologies") != std::string::npos;
-      const std::string name = nameless ? fmt::format("H-{:016x}", n_.nodes[i].guid) : plain(d.substr(0, d.find(' ')));
+      const std::string_view word = first_word(d);
+      const bool nameless = word.empty() || d.find("Mellanox Technologies") != std::string::npos ||
+                            word.substr(0, word.find('.')) == "localhost" || adapters[word] > kMostAdapters;
+      const std::string name = nameless ? fmt::format("H-{:016x}", n_.nodes[i].guid) : plain(word);
       nameless_ += nameless;
       const auto [found, fresh] = numbers.emplace(name, static_cast<int>(hosts_.size()));
       if (fresh) hosts_.push_back({name, {}});
@@ -116,6 +129,9 @@ class Folder {
     std::fill(level_.begin(), level_.end(), 0);
     for (int s : now) level_[at(s)] = 1;
     for (int level = 2; !now.empty(); ++level) {
+      if (level > kMostLevels + 1)
+        throw DataError("{}: {} would be of level {}, counted from the leaves; with more than {} this is no fat tree",
+                        n_.source, n_.nodes[at(now[0])].description, level - 1, kMostLevels);
       std::vector<int> next;
       for (int s : now)
         for (const IbCable* c : neighbours_[at(s)])
@@ -136,6 +152,11 @@ class Folder {
       for (const IbCable* c : cables)
         for (int end : {c->a, c->b})
           if (is_switch(end) && level_[at(end)] == 1) leaves.insert(end);
+      if (leaves.size() > kMostAdapters)
+        throw DataError(
+            "{}: host {} hangs from {} leaves, more than the {} that a host may; does its adapter's name "
+            "(node_desc) belong to several hosts?",
+            n_.source, name, leaves.size(), kMostAdapters);
       for (auto a = leaves.begin(); a != leaves.end(); ++a)
         for (auto b = std::next(a); b != leaves.end(); ++b) ++shared[{*a, *b}];
     }
@@ -217,6 +238,7 @@ class Folder {
     for (const auto& [name, u] : by_name) number[u] = builder_.define_switch(name, 0);
     link_hosts(number);
     link_switches(number);
+    for (const std::string& note : n_.notes) builder_.note(note);
     if (lost > 0) builder_.note(fmt::format("{} switches lead to no host and are left out", lost));
     if (nameless_ > 0)
       builder_.note(fmt::format(

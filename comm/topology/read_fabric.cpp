@@ -50,13 +50,13 @@ Fabric read_fabric(std::string_view text, const std::string& file, const std::st
     throw UsageError("there is no format of topologies called {}; use {}", format, fmt::join(known, ", "));
   check_text(text, file);
   const std::string found = format == "auto" ? guess(text) : format;
-  if (!faults.empty() && found != "ib")
+  if (!faults_file.empty() && found != "ib")
     throw UsageError("{}: faults of cables can be told for what ibnetdiscover prints only", file);
   if (found == "slurm") return parse_slurm_topology(text, file);
   if (found == "fabric") return parse_fabric_file(text, file);
   if (found == "ib") {
     IbNetwork network = parse_ibnetdiscover(text, file);
-    if (!faults.empty()) mark_faulty(network, faults, faults_file);
+    if (!faults_file.empty()) mark_faulty(network, faults, faults_file);
     return fold(network);
   }
   throw DataError(

@@ -106,6 +106,9 @@ sleep 0.5
 look cut
 topo cut.ib
 [ "$(capacity)" = '15 cables, 375 GB/s, DEGRADED: 15_of_16_cables' ] || { head topo.out; fail "a cut cable: $(capacity)"; }
+# Its counters are no reason to refuse the file once the cable is gone.
+topo cut.ib --errors errors.txt
+grep -q '1 ports with errors have no cable' topo.out || { tail topo.out; fail "errors of a cut cable"; }
 down
 
 net narrow >narrow.net

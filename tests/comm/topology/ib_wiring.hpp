@@ -47,7 +47,7 @@ class Wiring {
   }
   Fabric fabric(const std::string& errors = "") const {
     IbNetwork network = parse_ibnetdiscover(text(), "net");
-    mark_faulty(network, errors, "errors");
+    if (!errors.empty()) mark_faulty(network, errors, "errors");
     return fold(network);
   }
 

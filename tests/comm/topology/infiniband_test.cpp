@@ -7,6 +7,7 @@
 #include <map>
 
 #include "comm/topology/fabric_text.hpp"
+#include "comm/topology/read_fabric.hpp"
 #include "src/base/error.hpp"
 #include "tests/comm/topology/ib_wiring.hpp"
 
@@ -136,6 +137,52 @@ TEST(Infiniband, SaysWhatItLeavesOut) {
   EXPECT_EQ(f.hosts[2], "H-0000000000000abc");
   ASSERT_EQ(f.notes.size(), 3u);
   EXPECT_EQ(f.notes[0], "not a fat tree: 1 cables join switches of one level and are left out");
+}
+
+TEST(Infiniband, PortsWithoutCableSpoilNoErrorsAndOtherTextsAreRefused) {
+  Small net;
+  net.wire();
+  const std::string leaf = fmt::format("{:#x}", net.w.guid(net.leaf[0]));
+  const Fabric f = net.w.fabric("   GUID " + leaf + " port 20: [LinkDownedCounter == 3]\n   GUID " + leaf +
+                                " port 3: [SymbolErrorCounter == 500]\n");
+  EXPECT_DOUBLE_EQ(way_up(f, "leaf0").rate, 87.5e9);
+  ASSERT_EQ(f.notes.size(), 1u);
+  EXPECT_EQ(f.notes[0], "1 ports with errors have no cable and are left out; errors tells of them");
+  EXPECT_TRUE(net.w.fabric("\n## Summary: 6 nodes checked, 0 bad nodes found\n").notes.empty());
+  for (const char* other : {"", "root:x:0:0:root:/root:/bin/bash\n"})
+    EXPECT_NE(error_of([&] { read_fabric(net.w.text(), "net", "auto", other, "errors"); }).find("errors: this is not"),
+              std::string::npos);
+  EXPECT_THROW(read_fabric("switch a hosts=n[1-2]\n", "net", "auto", "", "errors"), UsageError);
+}
+
+TEST(Infiniband, AdaptersThatShareADefaultNameAreNotOneHost) {
+  Small net;
+  net.wire();
+  for (int leaf : net.leaf) net.w.cable(net.w.node(false, "localhost.localdomain mlx5_0"), leaf);
+  for (int i = 0; i < 34; ++i) net.w.cable(net.w.node(false, "worker HCA-1"), net.leaf[i % 2]);
+  const Fabric f = net.w.fabric();
+  EXPECT_EQ(f.hosts.size(), 4u + 2u + 34u);
+  ASSERT_EQ(f.notes.size(), 1u);
+  EXPECT_EQ(f.notes[0].substr(0, 12), "36 adapters ");
+}
+
+TEST(Infiniband, BoundsWhatAHostAndADepthMayBe) {
+  Wiring wide;
+  const int many = wide.node(false, "n0 HCA-1");
+  for (int i = 0; i < 33; ++i) {
+    const int leaf = wide.node(true, fmt::format("leaf{}", i));
+    wide.cable(many, leaf);
+  }
+  EXPECT_NE(error_of([&] { wide.fabric(); }).find("net: host n0 hangs from 33 leaves"), std::string::npos);
+  Wiring deep;
+  int last = deep.node(true, "s0");
+  deep.cable(deep.node(false, "n0 HCA-1"), last);
+  for (int i = 1; i < 1000; ++i) {
+    const int next = deep.node(true, fmt::format("s{}", i));
+    deep.cable(last, next);
+    last = next;
+  }
+  EXPECT_NE(error_of([&] { deep.fabric(); }).find("net: s16 would be of level 17"), std::string::npos);
 }
 
 TEST(Infiniband, RefusesWhatIsDamaged) {

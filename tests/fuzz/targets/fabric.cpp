@@ -31,11 +31,11 @@ void read(std::string_view text) {
   const std::size_t cut = text.find("\n--\n");
   const std::string_view first = text.substr(0, cut);
   const std::string_view second = cut == std::string_view::npos ? std::string_view() : text.substr(cut + 4);
-  const comm::Fabric f =
-      format == "addresses"
-          ? comm::fabric_of_addresses({{"tux1", std::string(first), std::string(second)},
-                                       {"tux2", "s[4-7].s0.tux2", "switch.switch.node"}})
-          : comm::read_fabric(first, "input", format, format == "ib" ? second : std::string_view(), "errors");
+  const comm::Fabric f = format == "addresses"
+                             ? comm::fabric_of_addresses({{"tux1", std::string(first), std::string(second)},
+                                                          {"tux2", "s[4-7].s0.tux2", "switch.switch.node"}})
+                             : comm::read_fabric(first, "input", format, format == "ib" ? second : std::string_view(),
+                                                 format == "ib" && !second.empty() ? "errors" : "");
   if (f.hosts.size() > 2000) return;
   must(!comm::draw(f).empty() && !comm::draw_svg(f).empty());
   must(comm::tree_of(f, f.hosts).levels.at(0).size() == f.hosts.size());
