@@ -8,6 +8,7 @@
 #include <fstream>
 #include <regex>
 #include <sstream>
+#include <string>
 
 #include "src/base/error.hpp"
 #include "src/base/host.hpp"
