@@ -2,41 +2,26 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <numeric>
 #include <tuple>
+
+#include "comm/topology/disjoint_sets.hpp"
 
 namespace banyan::comm {
 namespace {
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
-class Sets {
- public:
-  explicit Sets(int things) : parent_(at(things)) { std::iota(parent_.begin(), parent_.end(), 0); }
-  int find(int i) {
-    while (parent_[at(i)] != i) i = parent_[at(i)] = parent_[at(parent_[at(i)])];
-    return i;
+/// Numbers of the sets that things are in, by first appearance.
+std::vector<int> numbers_of(DisjointSets& sets, int things) {
+  std::vector<int> number(at(things), -1), of;
+  int next = 0;
+  for (int i = 0; i < things; ++i) {
+    int& n = number[at(sets.find(i))];
+    if (n < 0) n = next++;
+    of.push_back(n);
   }
-  bool join(int a, int b) {
-    a = find(a);
-    b = find(b);
-    parent_[at(std::max(a, b))] = std::min(a, b);
-    return a != b;
-  }
-  std::vector<int> numbers() {
-    std::vector<int> number(parent_.size(), -1), of(parent_.size());
-    int next = 0;
-    for (std::size_t i = 0; i < parent_.size(); ++i) {
-      int& n = number[at(find(static_cast<int>(i)))];
-      if (n < 0) n = next++;
-      of[i] = n;
-    }
-    return of;
-  }
-
- private:
-  std::vector<int> parent_;
-};
+  return of;
+}
 
 /// Whether at least two clusters have company.
 bool divides(const std::vector<int>& cluster_of) {
@@ -52,12 +37,12 @@ Clusters cluster(int things, std::vector<Distant> pairs, double gap) {
     return std::tie(x.distance, x.a, x.b) < std::tie(y.distance, y.a, y.b);
   });
   Clusters result;
-  Sets sets(things);
+  DisjointSets sets(at(things));
   double longest = 0;
   for (const Distant& p : pairs) {
     if (sets.find(p.a) == sets.find(p.b)) continue;
     if (longest > 0 && p.distance >= gap * longest) {
-      std::vector<int> level = sets.numbers();
+      std::vector<int> level = numbers_of(sets, things);
       if (divides(level)) {
         result.levels.push_back(std::move(level));
         result.gaps.push_back(p.distance / longest);

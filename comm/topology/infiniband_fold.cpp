@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "comm/topology/disjoint_sets.hpp"
 #include "comm/topology/fabric_builder.hpp"
 #include "comm/topology/infiniband.hpp"
 #include "src/base/error.hpp"
@@ -32,8 +33,7 @@ std::string plain(std::string_view name) {
 class Folder {
  public:
   explicit Folder(const IbNetwork& network)
-      : n_(network), level_(n_.nodes.size(), 0), unit_(n_.nodes.size()), builder_(n_.source) {
-    std::iota(unit_.begin(), unit_.end(), 0);
+      : n_(network), level_(n_.nodes.size(), 0), units_(n_.nodes.size()), builder_(n_.source) {
     neighbours_.resize(n_.nodes.size());
     for (const IbCable& c : n_.cables) {
       if (is(c.a, IbNode::Kind::kOther) || is(c.b, IbNode::Kind::kOther)) continue;
@@ -60,24 +60,14 @@ class Folder {
   bool is(int node, IbNode::Kind kind) const { return n_.nodes[at(node)].kind == kind; }
   bool is_switch(int node) const { return is(node, IbNode::Kind::kSwitch); }
   static int other(const IbCable& c, int node) { return c.a == node ? c.b : c.a; }
-  int unit(int node) {
-    while (unit_[at(node)] != node) node = unit_[at(node)] = unit_[at(unit_[at(node)])];
-    return node;
-  }
-  void join(int a, int b) {
-    a = unit(a);
-    b = unit(b);
-    unit_[at(std::max(a, b))] = std::min(a, b);
-  }
 
   static std::string_view first_word(const std::string& description) {
     return std::string_view(description).substr(0, description.find(' '));
   }
 
-  /// host_of_[adapter]; adapters whose description names their maker, localhost, or more adapters than a host has room
+  /// Adapters whose description names their maker, localhost, or more adapters than a host has room
   /// for are hosts of their own.
   void name_hosts() {
-    host_of_.assign(n_.nodes.size(), -1);
     std::unordered_map<std::string_view, std::size_t> adapters;
     for (std::size_t i = 0; i < n_.nodes.size(); ++i)
       if (is(static_cast<int>(i), IbNode::Kind::kAdapter)) ++adapters[first_word(n_.nodes[i].description)];
@@ -92,7 +82,6 @@ class Folder {
       nameless_ += nameless;
       const auto [found, fresh] = numbers.emplace(name, static_cast<int>(hosts_.size()));
       if (fresh) hosts_.push_back({name, {}});
-      host_of_[i] = found->second;
       for (const IbCable* c : neighbours_[i])
         if (const int s = other(*c, static_cast<int>(i)); is_switch(s)) {
           hosts_[at(found->second)].second.push_back(c);
@@ -116,12 +105,12 @@ class Folder {
       bool next_to_leaf = false;
       for (const IbCable* c : neighbours_[at(s)])
         if (const int o = other(*c, s); is_switch(o)) {
-          places.insert(unit(o));
+          places.insert(units_.find(o));
           next_to_leaf = next_to_leaf || level_[at(o)] == 1;
         }
       if (!next_to_leaf && places.size() < 2) leaves.push_back(s);
     }
-    std::iota(unit_.begin(), unit_.end(), 0);
+    units_.part();
     spread_from(leaves);
   }
 
@@ -162,7 +151,7 @@ class Folder {
     }
     for (const auto& [pair, count] : shared)
       if (count * 2 > std::min(hosts_at_[pair.first].size(), hosts_at_[pair.second].size()))
-        join(pair.first, pair.second);
+        units_.join(pair.first, pair.second);
   }
 
   void join_upwards() {
@@ -173,8 +162,8 @@ class Folder {
         for (const IbCable* c : neighbours_[s]) {
           const int o = other(*c, static_cast<int>(s));
           if (!is_switch(o) || level_[at(o)] != level + 1) continue;
-          const auto [found, fresh] = first_above.emplace(unit(static_cast<int>(s)), o);
-          if (!fresh) join(found->second, o);
+          const auto [found, fresh] = first_above.emplace(units_.find(static_cast<int>(s)), o);
+          if (!fresh) units_.join(found->second, o);
         }
       }
     }
@@ -215,7 +204,7 @@ class Folder {
     for (std::size_t s = 0; s < n_.nodes.size(); ++s)
       if (is_switch(static_cast<int>(s))) {
         if (level_[s] > 0)
-          members[unit(static_cast<int>(s))].push_back(static_cast<int>(s));
+          members[units_.find(static_cast<int>(s))].push_back(static_cast<int>(s));
         else
           ++lost;
       }
@@ -250,7 +239,7 @@ class Folder {
     for (std::size_t h = 0; h < hosts_.size(); ++h)
       for (const IbCable* c : hosts_[h].second)
         for (int end : {c->a, c->b})
-          if (is_switch(end) && level_[at(end)] > 0) add(ways[static_cast<int>(h)][unit(end)], *c);
+          if (is_switch(end) && level_[at(end)] > 0) add(ways[static_cast<int>(h)][units_.find(end)], *c);
     int twice = 0;
     std::map<int, std::pair<int, const Way*>> chosen;
     std::vector<const Way*> all;
@@ -295,7 +284,7 @@ class Folder {
       if (level_[at(low)] + 1 != level_[at(high)])
         ++inside;
       else
-        add(ways[unit(low)][unit(high)], c);
+        add(ways[units_.find(low)][units_.find(high)], c);
     }
     for (const auto& [u, above] : ways)
       for (const auto& [v, w] : above) like[level_[at(u)]].push_back(&w);
@@ -321,7 +310,8 @@ class Folder {
 
   const IbNetwork& n_;
   std::vector<std::vector<const IbCable*>> neighbours_;
-  std::vector<int> level_, unit_, host_of_;
+  std::vector<int> level_;
+  DisjointSets units_;                                                      // switches that are one place
   std::vector<std::pair<std::string, std::vector<const IbCable*>>> hosts_;  // name and cables
   std::map<int, std::set<int>> hosts_at_;                                   // by switch
   int levels_ = 0, nameless_ = 0;

@@ -61,8 +61,7 @@ Fabric read_fabric(std::string_view text, const std::string& file, const std::st
   }
   throw DataError(
       "{}: this is neither topology.conf nor what scontrol show topology prints (SwitchName=...), nor what "
-      "ibnetdiscover "
-      "prints, nor lines of 'switch NAME ...'",
+      "ibnetdiscover prints, nor lines of 'switch NAME ...'",
       file);
 }
 
