@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/measured.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::comm {
@@ -18,14 +19,6 @@ namespace {
 constexpr std::int64_t kLongBytes = 512 << 10;
 constexpr int kShortRounds = 12, kLongRounds = 3, kLocalRounds = 5;
 constexpr std::int64_t kLocalCount = 1 << 20;  // floats: more than most caches hold for a core
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-double seconds_since(Clock::time_point start) { return std::max(1e-9, Seconds(Clock::now() - start).count()); }
 
 /// Half a round trip of `view`, the median of some.
 double half_round_trip(Communicator& c, int peer, bool leads, View view, int rounds) {

@@ -1,13 +1,10 @@
 #include "comm/topology/contact.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cstdlib>
+#include <array>
 #include <memory>
-#include <string>
 
-#include "src/base/error.hpp"
+#include "comm/measured.hpp"
 
 namespace banyan::comm {
 namespace {
@@ -15,8 +12,6 @@ namespace {
 constexpr std::int64_t kLong = 1 << 20, kShort = 1;
 constexpr int kShortRounds = 24, kLongRounds = 2;
 constexpr const char* kWhat = "probing the network";
-
-double seconds_since(Clock::time_point start) { return std::max(1e-9, Seconds(Clock::now() - start).count()); }
 
 class Meter {
  public:
@@ -77,18 +72,17 @@ class Meter {
   }
   /// Both ends know all three figures; who leads tells them.
   std::vector<Contact> tell(const Round& round, const Contact& contact) {
-    const std::vector<std::string> all = all_gather_strings(
-        c_, fmt::format("{} {} {}", contact.latency, contact.forth, contact.back), "what probing measured");
+    constexpr std::int64_t kFigures = 3;
+    const std::array<double, kFigures> mine{contact.latency, contact.forth, contact.back};
+    const std::vector<std::int64_t> counts(static_cast<std::size_t>(c_.size()), kFigures);
+    std::vector<double> all(counts.size() * kFigures);
+    c_.all_gather({}, View(all.data(), {kFigures * c_.size()}), ConstView(mine.data(), {kFigures}), counts,
+                  "what probing measured")
+        .wait();
     std::vector<Contact> contacts;
     for (const auto& pair : round) {
-      const char* text = all[static_cast<std::size_t>(speaker(pair.first))].c_str();
-      Contact c;
-      for (double* value : {&c.latency, &c.forth, &c.back}) {
-        char* end = nullptr;
-        *value = std::strtod(text, &end);
-        text = end;
-      }
-      contacts.push_back(c);
+      const double* const told = &all[static_cast<std::size_t>(speaker(pair.first)) * kFigures];
+      contacts.push_back({told[0], told[1], told[2]});
     }
     return contacts;
   }

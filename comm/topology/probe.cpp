@@ -10,6 +10,7 @@
 #include <limits>
 #include <numeric>
 
+#include "comm/measured.hpp"
 #include "comm/topology/clusters.hpp"
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
@@ -22,12 +23,6 @@ namespace {
 constexpr double kSlow = 2;
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 class Prober {
  public:
@@ -107,16 +102,16 @@ class Prober {
 
   /// Every host meets every landmark.
   void meet_landmarks(const std::vector<int>& landmarks) {
+    std::vector<char> landmark(at(size_), 0);
+    for (int l : landmarks) landmark[at(l)] = 1;
     for (int shift = 0; shift < size_; ++shift) {
       Round round;
-      std::vector<char> busy(at(size_), 0);
-      for (int l : landmarks) busy[at(l)] = 1;
       // Landmark l meets host l + shift; a pair of landmarks meets when the lower one's turn comes, if both are free.
       std::vector<char> taken(at(size_), 0);
       for (int l : landmarks) {
         const int other = (l + shift) % size_;
         if (other == l || taken[at(l)] || taken[at(other)]) continue;
-        if (busy[at(other)] && other < l) continue;
+        if (landmark[at(other)] && other < l) continue;
         taken[at(l)] = taken[at(other)] = 1;
         round.emplace_back(l, other);
       }
@@ -191,10 +186,10 @@ class Prober {
       fabric_.links.push_back(
           {.below = Link::Below::kSwitch, .lower = s, .upper = top, .rate = first == 0 ? up_[at(s)] : 0});
     settle(fabric_);
-    tell(slow);
+    tell(slow, usual);
   }
 
-  void tell(const std::vector<std::string>& slow) {
+  void tell(const std::vector<std::string>& slow, double usual) {
     if (!clusters_.levels.empty())
       fabric_.source = fmt::format("probing by {} ({:.1f} times as {} outside a switch as below it)",
                                    by_rate_ ? "rates" : "latencies", clusters_.gaps[0], by_rate_ ? "slow" : "long");
@@ -202,7 +197,7 @@ class Prober {
       fabric_.source = "probing (neither rates nor latencies tell hosts apart)";
     if (!slow.empty())
       fabric_.notes.push_back(fmt::format("slow towards all others, half of the usual {}/s or less: {}",
-                                          format_bytes(median(best_)), fmt::join(slow, ", ")));
+                                          format_bytes(usual), fmt::join(slow, ", ")));
   }
 
   const std::vector<std::string>& hosts_;
