@@ -79,4 +79,10 @@ std::string broadcast_string(Communicator& c, const std::string& value, int root
   return result;
 }
 
+std::vector<std::string> hosts_of(const World& world) {
+  std::vector<std::string> hosts;
+  for (int r = 0; r < world.size(); ++r) hosts.push_back(world.host(r));
+  return hosts;
+}
+
 }  // namespace banyan::comm

@@ -142,8 +142,8 @@ class World {
   virtual std::string transport_name() const = 0;
   /// Whether ranks of one node share memory for collectives.
   virtual bool shares_memory() const = 0;
-  /// Other numbers of leaves, by world rank, from who knows the network better than the environment.  Called by all ranks
-  /// with the same numbers, before they are asked for.
+  /// Other numbers of leaves, by world rank, from who knows the network better than the environment.  Called by all
+  /// ranks with the same numbers, before they are asked for.
   virtual void set_leaves(const std::vector<int>& leaves) = 0;
   /// Deadlines and injected functions for communicators made from now on.  Called by all ranks at the same point, while
   /// nothing is in flight.
@@ -168,6 +168,9 @@ class World {
   /// Ends the process without waiting for anyone when leaving in an orderly way is impossible.
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };
+
+/// Host names by world rank.
+std::vector<std::string> hosts_of(const World& world);
 
 /// MPI_Init_thread and all that follows.  At most one per process.  The destructor meets all ranks and finalizes; after
 /// a failure, or while an exception unwinds, it does neither, because both could hang: the caller then ends with _exit.

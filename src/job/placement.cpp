@@ -6,7 +6,6 @@
 #include "src/base/log.hpp"
 #include "src/job/root_file.hpp"
 #include "src/plan/placement_choice.hpp"
-#include "src/plan/placement_table.hpp"
 
 namespace banyan::job {
 namespace {
@@ -32,7 +31,6 @@ Placement choose_placement(const Job& job, const plan::Layout& layout, const par
   } else if (wish != "identity") {
     throw ConfigError("topology.placement = {} is not known; use auto, identity or pinned:FILE", wish);
   }
-  if (job.root()) placement.table = plan::placement_table(layout, fabric, {}, placement.process_of);
   return placement;
 }
 

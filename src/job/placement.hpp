@@ -12,7 +12,6 @@ namespace banyan::job {
 struct Placement {
   std::vector<int> process_of;  ///< world rank of every logical rank
   std::string reason;           ///< one sentence for people
-  std::string table{};          ///< what others would cost, for people; rank 0 has it
 };
 /// topology.placement.  Called by all ranks; the same answer on all.
 Placement choose_placement(const Job& job, const plan::Layout& layout, const parallel::Fabric& fabric);

@@ -9,6 +9,7 @@
 #include "io/atomic_file.hpp"
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
+#include "src/job/topology.hpp"
 #include "src/plan/placement_table.hpp"
 
 namespace banyan::job {
@@ -21,7 +22,7 @@ constexpr std::uintmax_t kLargestFile = 64 << 20;
 
 plan::BookRequest request_of(const Job& job) {
   return {.axes = job.axes,
-          .fabric = fabric_of(job.world, job.world.size()),
+          .fabric = fabric_of(job.world, job.network, job.world.size()),
           .shared_memory = job.world.shares_memory(),
           .wishes = plan::wishes(job.config),
           .links = {}};
@@ -141,10 +142,7 @@ void settle_plans(Job& job, Team* team, const std::string& recorded) {
 }
 
 void write_plans(const Job& job, const parallel::Mesh& mesh, const std::string& plan) {
-  if (!job.root()) return;
-  std::vector<std::string> hosts;
-  for (int r = 0; r < job.world.size(); ++r) hosts.push_back(job.world.host(r));
-  io::write_atomic(job.run_dir / "hostfile", plan::host_file(mesh.all(), hosts));
+  io::write_atomic(job.run_dir / "hostfile", plan::host_file(mesh.all(), comm::hosts_of(job.world)));
   io::write_atomic(job.run_dir / kPlansFile, job.plans_text);
   io::write_atomic(job.run_dir / "plan.txt", plan);
 }

@@ -21,7 +21,7 @@ void use_default_plans(Job& job, const parallel::Mesh& mesh, bool tied, Team* te
 void settle_plans(Job& job, Team* team, const std::string& recorded);
 
 /// Writes plans.json, `plan` (the plan as people read it) as plan.txt and where ranks sit as hostfile
-/// (src/plan/placement_table.hpp).  Rank 0 writes.
+/// (src/plan/placement_table.hpp).  For rank 0 to call.
 void write_plans(const Job& job, const parallel::Mesh& mesh, const std::string& plan);
 
 }  // namespace banyan::job

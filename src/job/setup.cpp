@@ -66,16 +66,6 @@ std::string lowest_common_isa(comm::Communicator& everyone) {
 
 }  // namespace
 
-parallel::Fabric fabric_of(comm::World& world, int ranks) {
-  parallel::Fabric fabric;
-  std::vector<int> on_node(static_cast<std::size_t>(world.size()), 0);
-  for (int r = 0; r < ranks; ++r) {
-    const int node = world.node(r);
-    fabric.places.push_back({node, on_node[static_cast<std::size_t>(node)]++, world.leaf(r)});
-  }
-  return fabric;
-}
-
 Job::Job(comm::World& world_, std::string command_, config::Config config_, std::string config_text_)
     : world(world_),
       command(std::move(command_)),
@@ -118,8 +108,7 @@ std::unique_ptr<Team> Job::assemble(std::int64_t vocab, Purpose purpose) {
 
 std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std::int64_t vocab, Purpose purpose) {
   plan::Layout layout = plan::make_layout(other, ranks, vocab, use_for(purpose));
-  parallel::Fabric fabric = fabric_of(world, ranks);
-  if (network) know_rates(fabric, *network, world);
+  const parallel::Fabric fabric = fabric_of(world, network, ranks);
   Placement placement = choose_placement(*this, layout, fabric);
   parallel::Mesh mesh(layout.mesh, std::move(placement.process_of));
   const int first_id = next_group_;
@@ -153,7 +142,6 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std:
     team->tied = group(world, {column.front(), column.back()}, first_id + kTied, plan::kTiedGroup);
   use_default_plans(*this, mesh, tied, team.get());
   team->placement = std::move(placement.reason);
-  team->placement_table = std::move(placement.table);
   team->backend = backend.get();
   team->stage = model::Stage::make(team->layout.stage_spec(at), *backend, team->tensor.get());
   return team;

@@ -42,16 +42,12 @@ struct Team {
   std::unique_ptr<comm::Communicator> tied{};      ///< first and last stage of this column when the token embedding is
                                                    ///< tied and lies on both: member 0 the first stage, 1 the last
   std::string placement{};                         ///< why ranks sit where they sit, one sentence
-  std::string placement_table{};                   ///< what other placements would cost; on rank 0
   kernels::Backend* backend = nullptr;             ///< owned by the Job
   std::unique_ptr<model::Stage> stage{};
 
   bool first_stage() const { return at.pipeline == 0; }
   bool last_stage() const { return at.pipeline == mesh.shape().pipeline - 1; }
 };
-
-/// Where the first `ranks` ranks sit.
-parallel::Fabric fabric_of(comm::World& world, int ranks);
 
 /// One job, seen from one rank.
 class Job {

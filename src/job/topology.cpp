@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,9 +23,8 @@ constexpr std::size_t kLargestOutput = 64 << 20;
 
 class Finder {
  public:
-  Finder(comm::World& world, comm::Communicator& everyone) : world_(world), everyone_(everyone) {
-    for (int r = 0; r < world.size(); ++r) hosts_.push_back(world.host(r));
-  }
+  Finder(comm::World& world, comm::Communicator& everyone)
+      : world_(world), everyone_(everyone), hosts_(comm::hosts_of(world)) {}
 
   comm::Fabric named(const std::string& source) {
     if (source == "slurm") return comm::fabric_of_addresses(addresses());
@@ -127,7 +125,7 @@ class Finder {
 
   comm::World& world_;
   comm::Communicator& everyone_;
-  std::vector<std::string> hosts_;
+  const std::vector<std::string> hosts_;
 };
 
 }  // namespace
@@ -154,18 +152,24 @@ std::optional<comm::Fabric> learn_topology(comm::World& world, comm::Communicato
   return fabric;
 }
 
-void know_rates(parallel::Fabric& fabric, const comm::Fabric& network, const comm::World& world) {
-  std::vector<std::string> hosts;
-  for (int r = 0; r < fabric.size(); ++r) hosts.push_back(world.host(r));
-  const std::vector<comm::HostRates> rates = comm::rates_of(network, hosts);
+parallel::Fabric fabric_of(const comm::World& world, const std::optional<comm::Fabric>& network, int ranks) {
+  parallel::Fabric fabric;
+  std::vector<int> on_node(static_cast<std::size_t>(world.size()), 0);
+  for (int r = 0; r < ranks; ++r) {
+    const int node = world.node(r);
+    fabric.places.push_back({node, on_node[static_cast<std::size_t>(node)]++, world.leaf(r)});
+  }
+  if (!network) return fabric;
+  const std::vector<comm::HostRates> rates = comm::rates_of(*network, comm::hosts_of(world));
   const auto put = [](std::vector<double>& of, int place, double rate) {
     of.resize(std::max(of.size(), static_cast<std::size_t>(place) + 1));
     of[static_cast<std::size_t>(place)] = rate;
   };
-  for (std::size_t r = 0; r < rates.size(); ++r) {
+  for (std::size_t r = 0; r < fabric.places.size(); ++r) {
     put(fabric.node_rate, fabric.places[r].node, rates[r].host);
     put(fabric.leaf_rate, fabric.places[r].leaf, rates[r].leaf);
   }
+  return fabric;
 }
 
 }  // namespace banyan::job

@@ -24,7 +24,8 @@ namespace banyan::job {
 std::optional<comm::Fabric> learn_topology(comm::World& world, comm::Communicator& everyone,
                                            const config::Config& config);
 
-/// Puts down what the ways up of nodes and leaves carry, as far as the network, which learn_topology gave, tells.
-void know_rates(parallel::Fabric& fabric, const comm::Fabric& network, const comm::World& world);
+/// Where the first `ranks` ranks sit, and what the ways up of their nodes and leaves carry as far as the network, which
+/// learn_topology gave, tells.
+parallel::Fabric fabric_of(const comm::World& world, const std::optional<comm::Fabric>& network, int ranks);
 
 }  // namespace banyan::job

@@ -100,7 +100,7 @@ Loop::Loop(job::Job& job)
   }
   job::settle_plans(job_, team_.get(), recorded);
   if (job_.root()) prediction_.settle(job_, *team_);
-  if (team_) job::write_plans(job_, team_->mesh, plan_text(*team_, job_, prediction_.machine()));
+  if (team_ && job_.root()) job::write_plans(job_, team_->mesh, plan_text(*team_, job_, prediction_.machine()));
   step_ = comm::all_reduce_value(*job_.everyone, step_, comm::ReduceOp::kMax, "the working ranks to load a checkpoint");
   job::note_attempt(job_, team_ ? team_->mesh.shape().str() : "", epoch, step_);
   if (job_.root()) {

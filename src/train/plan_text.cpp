@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include "src/job/topology.hpp"
+#include "src/plan/placement_table.hpp"
 #include "src/plan/report.hpp"
 
 namespace banyan::train {
@@ -12,7 +14,8 @@ std::string plan_text(const job::Team& team, const job::Job& job, const plan::Ma
   std::string s = plan::report(team.layout, config, machine);
   s += fmt::format("\nbackend {}\ntransport {}\nplacement: {}\n", job.backend->describe(), job.world.transport_name(),
                    team.placement);
-  s += team.placement_table;
+  const parallel::Fabric fabric = job::fabric_of(job.world, job.network, job.world.size());
+  s += plan::placement_table(team.layout, fabric, {}, team.mesh.all());
   for (int i = 0; i < team.layout.mesh.size(); ++i) {
     const parallel::Coordinate c = team.mesh.coordinate(i);
     const int rank = team.mesh.process(c);

@@ -8,7 +8,8 @@
 
 namespace banyan::train {
 
-/// Model, mesh, stages, schedule and memory of each stage; the ranks and hosts of every coordinate.
+/// Model, mesh, stages, schedule and memory of each stage; what other placements would
+/// cost; the ranks and hosts of every coordinate.
 std::string plan_text(const job::Team& team, const job::Job& job, const plan::Machine& machine);
 
 }  // namespace banyan::train
