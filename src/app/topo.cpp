@@ -52,8 +52,10 @@ struct Wishes {
   bool json = false;
 };
 
-comm::Fabric read(const std::string& file, const Wishes& wishes) {
-  return comm::read_fabric(comm::read_fabric_text(file), file == "-" ? "standard input" : file, wishes.format);
+/// `errors`: what ibqueryerrors printed, if it was asked.
+comm::Fabric read(const std::string& file, const std::string& format, const std::optional<std::string>& errors = {}) {
+  return comm::read_fabric(comm::read_fabric_text(file), file == "-" ? "standard input" : file, format,
+                           errors ? comm::read_fabric_text(*errors) : "", errors.value_or(""));
 }
 
 /// Prints, draws, writes and compares.
@@ -65,7 +67,7 @@ void show(const comm::Fabric& fabric, const Wishes& wishes, const std::string& m
   if (wishes.write) io::write_atomic(*wishes.write, comm::write_fabric_file(fabric));
   if (wishes.svg) io::write_atomic(*wishes.svg, comm::draw_svg(fabric));
   if (!wishes.against) return;
-  const comm::Fabric other = read(*wishes.against, wishes);
+  const comm::Fabric other = read(*wishes.against, wishes.format);
   if (comm::same_shape(fabric, other)) {
     if (!wishes.json) fmt::print("{} says the same\n", other.source);
     return;
@@ -113,14 +115,7 @@ ExitCode run(Args& args) {
     return run_in_job(*config, overrides, wishes);
   }
   args.finish(1, 1, kUsage);
-  const std::string& file = args.positional()[0];
-  if (!wishes.errors) {
-    show(read(file, wishes), wishes, "");
-  } else {
-    show(comm::read_fabric(comm::read_fabric_text(file), file, wishes.format, comm::read_fabric_text(*wishes.errors),
-                           *wishes.errors),
-         wishes, "");
-  }
+  show(read(args.positional()[0], wishes.format, wishes.errors), wishes, "");
   return ExitCode::kFinished;
 }
 
