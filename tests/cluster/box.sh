@@ -143,6 +143,8 @@ box_up() {
     said=$(tail -n 3 "$BOX/build.log" | tr '\n' ' ')
     box_skip "this machine does not allow or know how to build it: $said"
   }
+  # What ranks must know, whoever starts them: nothing goes by other networks, and more ranks than processors share them.
+  printf 'OMPI_MCA_%s\n' pml=ob1 btl=self,vader,tcp btl_tcp_if_include=eth0 mpi_yield_when_idle=1 >"$BOX/mpi"
   # Runs a command on a host; mpirun starts its daemons with it, as it would with ssh: AGENT HOST COMMAND...
   cat >"$BOX/agent" <<'AGENT'
 #!/bin/bash
@@ -151,11 +153,12 @@ shift
 # Slurm tells every task its switches like this.
 leaf=$(sed -n "s/^$host //p" "$box/leaves")
 export SLURM_TOPOLOGY_ADDR=spine.$leaf.$host SLURM_TOPOLOGY_ADDR_PATTERN=switch.switch.node
-# What mpirun must know here: how to reach a host, that nothing goes by other networks, that more ranks than processors
-# share them, and that a session's files stay on their host.
+# What mpirun must know here: how to reach a host, and that a session's files stay on their host; and what its ranks must.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_plm_rsh_agent="$0" \
-  OMPI_MCA_plm_rsh_no_tree_spawn=1 OMPI_MCA_orte_tmpdir_base=/dev/shm OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,vader,tcp \
-  OMPI_MCA_btl_tcp_if_include=eth0 OMPI_MCA_oob_tcp_if_include=eth0 OMPI_MCA_mpi_yield_when_idle=1
+  OMPI_MCA_plm_rsh_no_tree_spawn=1 OMPI_MCA_orte_tmpdir_base=/dev/shm OMPI_MCA_oob_tcp_if_include=eth0
+set -a
+. "$box/mpi"
+set +a
 exec nsenter -t "$(cat "$box/$host.pid")" --net --uts --ipc --mount bash -c "$*"
 AGENT
   chmod +x "$BOX/agent"

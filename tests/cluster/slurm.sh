@@ -88,8 +88,7 @@ slurm_wait() {  # slurm_wait WHAT COMMAND...: until it succeeds, for 30 s
   return 1
 }
 
-# Tasks get what mpirun's have in the box (box.sh): messages of MPI go by the one network there is.
 slurm_on() {
-  nsenter -t "$(cat "$BOX/ctl.pid")" --net --uts --mount env SLURM_CONF="$BOX/slurm/slurm.conf" OMPI_MCA_pml=ob1 \
-    OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_tcp_if_include=eth0 OMPI_MCA_mpi_yield_when_idle=1 "$@"
+  # shellcheck disable=SC2046
+  nsenter -t "$(cat "$BOX/ctl.pid")" --net --uts --mount env SLURM_CONF="$BOX/slurm/slurm.conf" $(cat "$BOX/mpi") "$@"
 }
