@@ -89,7 +89,7 @@ bool same_machine(const LeaseOwner& a, const LeaseOwner& b) {
 bool is_free(const std::filesystem::path& run_dir, std::int64_t epoch, const LeaseOwner& me,
              const LeaseOptions& options) {
   const std::filesystem::path dir = epoch_dir(run_dir, epoch);
-  if (path_exists(dir / "RELEASED")) return true;
+  if (lease_released(run_dir, epoch)) return true;
   const std::optional<LeaseOwner> owner = lease_owner(run_dir, epoch);
   if (owner && same_machine(*owner, me)) return start_time_of(owner->pid) != owner->start_time;
   // No clock of another machine is trusted: the counter must stand still for a while on ours.
@@ -99,7 +99,7 @@ bool is_free(const std::filesystem::path& run_dir, std::int64_t epoch, const Lea
   while (Seconds(Clock::now() - start) < options.silence) {
     if (options.while_waiting) options.while_waiting();
     std::this_thread::sleep_for(std::min(Seconds(0.05), options.silence / 10));
-    if (path_exists(dir / "RELEASED")) return true;
+    if (lease_released(run_dir, epoch)) return true;
     if (pulse(dir) != before) return false;
   }
   return true;
@@ -177,6 +177,10 @@ std::optional<LeaseOwner> lease_owner(const std::filesystem::path& run_dir, std:
   } catch (const json::exception&) {
     return std::nullopt;
   }
+}
+
+bool lease_released(const std::filesystem::path& run_dir, std::int64_t epoch) {
+  return path_exists(epoch_dir(run_dir, epoch) / "RELEASED");
 }
 
 /// Raises the counter until told to leave.

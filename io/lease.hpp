@@ -74,5 +74,7 @@ std::vector<std::int64_t> lease_epochs(const std::filesystem::path& run_dir);
 /// What epoch E recorded; nullopt when it recorded none (or the lease is gone).
 std::optional<CheckpointId> lease_base(const std::filesystem::path& run_dir, std::int64_t epoch);
 std::optional<LeaseOwner> lease_owner(const std::filesystem::path& run_dir, std::int64_t epoch);
+/// True when the holder of epoch E left in order; false says nothing, it may be dead.
+bool lease_released(const std::filesystem::path& run_dir, std::int64_t epoch);
 
 }  // namespace banyan::io

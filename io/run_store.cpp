@@ -106,6 +106,12 @@ std::string checkpoint_name(std::int64_t step, std::int64_t epoch) {
   return fmt::format("step-{:09}.e{}", step, epoch);
 }
 
+bool is_run_dir(const std::filesystem::path& path) {
+  for (const char* folder : {"ckpt", "lease", "causes"})
+    if (std::filesystem::is_directory(path / folder)) return true;
+  return false;
+}
+
 bool parse_checkpoint_name(const std::string& name, std::int64_t& step, std::int64_t& epoch) {
   std::string_view rest = name;
   if (!rest.starts_with("step-")) return false;

@@ -31,6 +31,9 @@ std::string checkpoint_name(std::int64_t step, std::int64_t epoch);
 /// False for names that checkpoint_name would not write.
 bool parse_checkpoint_name(const std::string& name, std::int64_t& step, std::int64_t& epoch);
 
+/// True when a job or an import has worked there: it has ckpt/, lease/ or causes/.
+bool is_run_dir(const std::filesystem::path& path);
+
 class RunStore {
  public:
   explicit RunStore(std::filesystem::path run_dir) : run_dir_(std::move(run_dir)) {}

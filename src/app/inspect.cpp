@@ -109,8 +109,8 @@ std::string holder_of(const fs::path& run) {
   const std::vector<std::int64_t> epochs = io::lease_epochs(run);
   if (epochs.empty()) return "never held";
   const auto owner = io::lease_owner(run, epochs.back());
-  const bool released = io::path_exists(run / "lease" / ("e" + std::to_string(epochs.back())) / "RELEASED");
-  return fmt::format("epoch {}, {} {}", epochs.back(), released ? "released by" : "taken by",
+  return fmt::format("epoch {}, {} {}", epochs.back(),
+                     io::lease_released(run, epochs.back()) ? "released by" : "taken by",
                      owner ? owner->str() : "an unknown process");
 }
 
@@ -195,8 +195,7 @@ ExitCode run(Args& args) {
     throw UsageError("{} is there already; choose another name for --merge", *wishes.merge);
 
   const io::RunStore store(path);
-  const bool is_run = !io::path_exists(path / io::kManifestName) &&
-                      (io::path_exists(store.ckpt_dir()) || io::path_exists(path / "lease"));
+  const bool is_run = !io::path_exists(path / io::kManifestName) && io::is_run_dir(path);
   const std::vector<Found> all = is_run ? whole_run(store, wishes.verify) : std::vector{single(path, wishes.verify)};
   log::end_live_line();
   const auto chosen = std::find_if(all.begin(), all.end(), [](const Found& f) { return f.chosen; });

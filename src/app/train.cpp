@@ -10,11 +10,11 @@ constexpr std::string_view kUsage = R"(banyan train CONFIG [--section.key=value 
 
 Trains the model of CONFIG; under mpirun or srun on all their ranks, divided as [parallel] says.  If the run directory
 (run.dir) holds checkpoints, continues from the newest that verifies (checkpoint.resume).  SIGUSR1, SIGTERM or Ctrl-C to
-any rank stops all of them at the next step with a checkpoint and exit code 75; so does a file named `stop` in the run
-directory.
+any rank stops all of them at the next step with a checkpoint and exit code 75; so do `banyan stop` and the end of the
+time that the batch system gives (run.time_left).
 
 Writes into the run directory: log.txt, metrics.jsonl (one line per step), config.ini, plan.txt, plans.json,
-hostfile, ckpt/, causes/.
+saves.jsonl, hostfile, ckpt/, causes/.
 )";
 
 ExitCode run(Args& args) {

@@ -22,8 +22,10 @@ std::string cause_json(const Cause& c) {
   j["code"] = static_cast<int>(c.code);
   j["name"] = std::string(name_of(c.code));
   j["message"] = c.message;
+  if (!c.reason.empty()) j["reason"] = c.reason;
   if (!c.waiting_for.empty()) j["waiting_for"] = c.waiting_for;
   if (c.peer >= 0) j["peer"] = c.peer;
+  if (!c.peer_host.empty()) j["peer_host"] = c.peer_host;
   if (c.step >= 0) j["step"] = c.step;
   return j.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace) + "\n";
 }

@@ -2,7 +2,7 @@
 // the final exit code of the job from them, because mpirun's own cannot be trusted.
 //
 //   {"attempt": 3, "rank": 5, "host": "n1", "code": 69, "name": "peer-lost", "message": "...", "step": 1200,
-//    "waiting_for": "the activation of the previous stage", "peer": 4}
+//    "waiting_for": "the activation of the previous stage", "peer": 4, "peer_host": "n0"}
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,10 @@ struct Cause {
   std::string host;
   ExitCode code = ExitCode::kFinished;
   std::string message;      ///< "" when finished
+  std::string reason;       ///< code 75: what asked for the stop (stop.hpp), so that scripts know whether to go on
   std::string waiting_for;  ///< the innermost section when the error was noticed
   int peer = -1;            ///< the rank whose failure ended this one, -1: this rank's own
+  std::string peer_host;    ///< where that one is
   std::int64_t step = -1;   ///< last step begun, -1: none
 };
 

@@ -70,8 +70,10 @@ void record(const Job& job, const Ending& e) {
                                                  .host = job.world.host(job.world.rank()),
                                                  .code = e.code,
                                                  .message = e.message,
+                                                 .reason = job.reason,
                                                  .waiting_for = e.waiting_for,
                                                  .peer = e.peer,
+                                                 .peer_host = e.peer >= 0 ? job.world.host(e.peer) : "",
                                                  .step = job.step});
   if (!written) log::warning("cannot write a cause record into {}", job.run_dir.string());
 }
@@ -104,6 +106,7 @@ void fail(comm::World& world, const Job* job, Ending& ending) {
 }  // namespace
 
 ExitCode run_job(const JobArgs& args, const std::function<ExitCode(Job&)>& body) {
+  const Clock::time_point started = Clock::now();
   signals::install();
   std::unique_ptr<comm::World> world;
   std::unique_ptr<Job> job;
@@ -114,6 +117,7 @@ ExitCode run_job(const JobArgs& args, const std::function<ExitCode(Job&)>& body)
     log_to(*world, config::defaults(), "");
     job = make_job(*world, args);
     job->memory_at_start = memory_at_start;
+    job->started = started;
     log_to(*world, job->config, "");
     ending.code = body(*job);
   } catch (...) {

@@ -18,6 +18,7 @@
 #include "comm/topology/fabric.hpp"
 #include "kernels/backend.hpp"
 #include "src/base/queue.hpp"
+#include "src/base/section.hpp"
 #include "src/config/config.hpp"
 #include "src/model/stage.hpp"
 #include "src/parallel/mesh.hpp"
@@ -63,12 +64,14 @@ class Job {
   int threads = 1;  ///< of this rank
   std::string isa;  ///< lowest common instruction set of the ranks
   std::filesystem::path run_dir;
-  std::vector<plan::Axis> axes;      ///< groups of the mesh assembled last
-  comm::PlanBook plans;              ///< of their collectives; equal on all ranks
-  std::string plans_text;            ///< the same as JSON
-  std::int64_t attempt = 0;          ///< number of this start in the run directory; 0: not opened
-  std::int64_t memory_at_start = 0;  ///< peak_memory() right after MPI_Init, which no plan counts
-  std::int64_t step = -1;            ///< last step begun, for cause records
+  std::vector<plan::Axis> axes;              ///< groups of the mesh assembled last
+  comm::PlanBook plans;                      ///< of their collectives; equal on all ranks
+  std::string plans_text;                    ///< the same as JSON
+  std::int64_t attempt = 0;                  ///< number of this start in the run directory; 0: not opened
+  std::int64_t memory_at_start = 0;          ///< peak_memory() right after MPI_Init, which no plan counts
+  std::int64_t step = -1;                    ///< last step begun, for cause records
+  std::string reason;                        ///< why it stops, for cause records: a name of stop.hpp, or empty
+  Clock::time_point started = Clock::now();  ///< when the process did
 
   Job(comm::World& world, std::string command, config::Config config, std::string config_text);
   ~Job();

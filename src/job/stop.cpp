@@ -1,43 +1,73 @@
 #include "src/job/stop.hpp"
 
-#include <system_error>
+#include <array>
+#include <cstddef>
 
-#include "io/atomic_file.hpp"
+#include "src/base/error.hpp"
+#include "src/base/log.hpp"
 #include "src/base/signals.hpp"
 
 namespace banyan::job {
 
-std::string_view name_of(StopReason reason) {
-  switch (reason) {
-    case StopReason::kNone:
-      return "nothing asked for it";
-    case StopReason::kSignal:
-      return "a signal asked for it";
-    case StopReason::kHaltFile:
-      return "the file `stop` in the run directory asked for it";
-    case StopReason::kMaxTime:
-      return "train.max_time is over";
-  }
-  return "?";
+namespace {
+
+struct Words {
+  std::string_view name, sentence;
+};
+
+constexpr std::array<Words, kStopReasons> kWords{{
+    {"", "nothing asked for it"},
+    {"halt-file", "the file `stop` in the run directory asked for it"},
+    {"signal", "a signal asked for it"},
+    {"time-limit", "the batch system will soon end the job"},
+    {"max-time", "train.max_time is over"},
+}};
+
+const Words& words(StopReason reason) { return kWords[static_cast<std::size_t>(reason)]; }
+
+}  // namespace
+
+std::string_view name_of(StopReason reason) { return words(reason).name; }
+std::string_view sentence_of(StopReason reason) { return words(reason).sentence; }
+
+StopReason StopWatch::vote(std::int64_t step, Seconds until_gone) {
+  if (options_.root && halted(step)) return StopReason::kHaltFile;
+  if (signals::stop_requests() > 0) return StopReason::kSignal;
+  if (!options_.root) return StopReason::kNone;
+  const Clock::time_point now = Clock::now();
+  if (options_.batch_end && now + until_gone >= *options_.batch_end) return StopReason::kTimeLimit;
+  if (options_.max_time > Seconds::zero() && now - options_.started > options_.max_time) return StopReason::kMaxTime;
+  return StopReason::kNone;
 }
 
-StopWatch::StopWatch(std::filesystem::path run_dir, double max_time, bool root)
-    : halt_file_(run_dir / "stop"), max_time_(max_time), root_(root), start_(Clock::now()), next_look_(start_) {}
-
-void remove_halt_file(const std::filesystem::path& run_dir) { io::remove_tree(run_dir / "stop"); }
-
-StopReason StopWatch::vote() {
-  if (signals::stop_requests() > 0) return StopReason::kSignal;
-  if (!root_) return StopReason::kNone;
+bool StopWatch::halted(std::int64_t step) {
   const Clock::time_point now = Clock::now();
-  // One look a second is enough for people and spares a parallel file system.
   if (now >= next_look_) {
-    next_look_ = now + std::chrono::seconds(1);
-    std::error_code error;
-    if (std::filesystem::exists(halt_file_, error)) return StopReason::kHaltFile;
+    next_look_ = now + std::chrono::duration_cast<Clock::duration>(options_.look_every);
+    look();
+  } else if (halt_ && halt_->due(step)) {
+    look();  // it may have been changed a moment ago
   }
-  if (max_time_ > 0 && Seconds(now - start_).count() > max_time_) return StopReason::kMaxTime;
-  return StopReason::kNone;
+  return halt_ && halt_->due(step);
+}
+
+void StopWatch::look() {
+  try {
+    halt_ = read_halt(options_.run_dir);
+    blind_ = false;
+  } catch (const IoError& e) {
+    if (!blind_) log::warning("nobody can stop this job by a file for now: {}", e.what());
+    blind_ = true;
+  }
+}
+
+void StopWatch::leave(std::int64_t step) const {
+  try {
+    const std::optional<Halt> halt = read_halt(options_.run_dir);
+    if (halt && halt->due(step)) remove_halt(options_.run_dir);
+  } catch (const IoError& e) {
+    log::warning("the next start will stop at once, because the file that stopped this one stays: {}", e.what());
+  }
 }
 
 }  // namespace banyan::job

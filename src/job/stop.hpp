@@ -1,37 +1,54 @@
-// Stopping in order: a signal on any rank, the halt file or the time limit become a vote in the step's own all-reduce,
-// so that all ranks leave at one agreed step boundary.
+// Stopping in order: a signal on any rank, the halt file, the time limit of the batch system or train.max_time become a
+// vote in the step's own all-reduce, so that all ranks leave at one agreed step boundary.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string_view>
 
 #include "src/base/section.hpp"
+#include "src/job/halt_file.hpp"
 
 namespace banyan::job {
 
-/// In order of precedence when ranks have different reasons.
-enum class StopReason : std::uint8_t { kNone, kSignal, kHaltFile, kMaxTime };
-inline constexpr int kStopReasons = 4;
-
-/// Takes the halt file away once it has been obeyed.
-void remove_halt_file(const std::filesystem::path& run_dir);
+/// In order of precedence when ranks have different reasons.  The halt file comes first: whoever wrote it does not want
+/// the job to be started again, which the others do.
+enum class StopReason : std::uint8_t { kNone, kHaltFile, kSignal, kTimeLimit, kMaxTime };
+inline constexpr int kStopReasons = 5;
 
 /// "a signal asked for it"
+std::string_view sentence_of(StopReason reason);
+/// "signal": for cause records, on which scripts act; empty for kNone.
 std::string_view name_of(StopReason reason);
+
+struct StopOptions {
+  std::filesystem::path run_dir{};
+  bool root = false;                             ///< rank 0, which alone looks at the halt file and the clock
+  Clock::time_point started{};                   ///< of the process
+  Seconds max_time{0};                           ///< train.max_time; 0: no limit
+  std::optional<Clock::time_point> batch_end{};  ///< when the batch system ends the job (deadline.hpp)
+  Seconds look_every{1};                         ///< at the halt file: enough for people, spares parallel storage
+};
 
 class StopWatch {
  public:
-  /// Rank 0 (`root`) alone looks for RUN/stop and at the clock.  max_time in seconds, 0: no limit.
-  StopWatch(std::filesystem::path run_dir, double max_time, bool root);
-  /// What this rank wants now.
-  StopReason vote();
+  explicit StopWatch(StopOptions options) : options_(std::move(options)), next_look_(Clock::now()) {}
+
+  /// What this rank wants, asked before a step: to stop at its end, when `step` steps will be done?  `until_gone`: time
+  /// until the job is gone if it stops one step later only.
+  StopReason vote(std::int64_t step, Seconds until_gone);
+  /// The job has done `step` steps and leaves: takes the halt file away if it has been obeyed.  Rank 0.
+  void leave(std::int64_t step) const;
 
  private:
-  std::filesystem::path halt_file_;
-  double max_time_;
-  bool root_;
-  Clock::time_point start_, next_look_;
+  bool halted(std::int64_t step);
+  void look();
+
+  StopOptions options_;
+  Clock::time_point next_look_;
+  std::optional<Halt> halt_;  ///< as last seen
+  bool blind_ = false;        ///< the last look failed
 };
 
 }  // namespace banyan::job

@@ -1,6 +1,8 @@
 #include "src/train/loop.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,10 +10,14 @@
 #include "io/dataset.hpp"
 #include "src/base/log.hpp"
 #include "src/base/process_memory.hpp"
+#include "src/base/units.hpp"
 #include "src/job/checkpoint.hpp"
+#include "src/job/deadline.hpp"
 #include "src/job/metrics.hpp"
 #include "src/job/plans.hpp"
 #include "src/job/run_dir.hpp"
+#include "src/job/save_times.hpp"
+#include "src/job/stop.hpp"
 #include "src/plan/memory.hpp"
 #include "src/train/evaluate.hpp"
 #include "src/train/loss_stats.hpp"
@@ -38,6 +44,32 @@ std::int64_t planned_memory(const job::Job& job, const job::Team& team) {
   return plan::memory_plan(team.layout, config, team.at).total();
 }
 
+/// What stops this job; the time limit is read once, on rank 0.
+job::StopOptions stop_options(const job::Job& job) {
+  job::StopOptions options;
+  options.run_dir = job.run_dir;
+  options.root = job.root();
+  options.started = job.started;
+  options.max_time = Seconds(job.config.train.max_time);
+  if (!job.root()) return options;
+  job::TimeLimit limit;
+  limit.left = Seconds(job.config.run.time_left);
+  if (const char* end = std::getenv("SLURM_JOB_END_TIME")) limit.slurm_end = end;
+  const Seconds unix_now = std::chrono::system_clock::now().time_since_epoch();
+  const Clock::time_point now = Clock::now();
+  options.batch_end = limit.end(job.started, now, unix_now.count());
+  if (options.batch_end)
+    log::info("the batch system ends this job in {}; it stops by itself before",
+              format_seconds(std::max(0.0, Seconds(*options.batch_end - now).count())));
+  return options;
+}
+
+/// Of a save that nobody has measured yet.
+Seconds assumed_save_time(const job::Team& team) {
+  constexpr std::int64_t kBytesOfParameter = 3 * sizeof(float);  // itself and two moments
+  return job::assumed_save_time(model::parameter_count(team.layout.model) * kBytesOfParameter / team.all->size());
+}
+
 class Loop {
  public:
   explicit Loop(job::Job& job);
@@ -45,6 +77,10 @@ class Loop {
 
  private:
   StepReport one_step();
+  bool evaluates_after(std::int64_t step) const;
+  bool saves_after(std::int64_t step) const;
+  Seconds until_gone() const;
+  ExitCode leave(ExitCode code);
   void report(const StepReport& r, double seconds, std::optional<double> validation_loss);
   bool save();
   void save_or_give_up(const char* why);
@@ -56,8 +92,9 @@ class Loop {
   std::unique_ptr<job::Checkpoints> checkpoints_;
   std::unique_ptr<Trainer> trainer_;
   job::StopWatch stop_watch_;
-  std::optional<job::LineFile> metrics_;  ///< rank 0
-  std::optional<Progress> progress_;      ///< rank 0
+  std::optional<job::LineFile> metrics_;      ///< rank 0
+  std::optional<Progress> progress_;          ///< rank 0
+  std::optional<job::SaveTimes> save_times_;  ///< rank 0
   LossStats loss_stats_;
   std::int64_t step_ = 0;            ///< optimizer steps done
   std::int64_t tokens_ = 0;          ///< trained on so far
@@ -66,7 +103,8 @@ class Loop {
   std::int64_t memory_planned_ = 0;  ///< bytes of this rank
   double checkpoint_stall_ = 0;      ///< seconds of the last save, reported with the next step
   double slowest_step_ = 0;          ///< seconds; 0 before the first
-  Prediction prediction_;            ///< rank 0
+  job::LongestOfLate late_steps_, late_evaluations_;
+  Prediction prediction_;  ///< rank 0
 };
 
 Loop::Loop(job::Job& job)
@@ -74,7 +112,7 @@ Loop::Loop(job::Job& job)
       dataset_(open_dataset(job.config)),
       samples_(samples_of(dataset_, io::Split::kTrain)),
       validation_(job.config.train.eval_every > 0 ? samples_of(dataset_, io::Split::kValidation) : nullptr),
-      stop_watch_(job.run_dir, job.config.train.max_time, job.root()) {
+      stop_watch_(stop_options(job)) {
   job::open_run_dir(job_);
   team_ = job_.assemble(samples_->vocab(), job::Purpose::kTrain);
   const comm::PatienceScope patience(kStoragePatience);
@@ -106,6 +144,7 @@ Loop::Loop(job::Job& job)
   if (job_.root()) {
     metrics_.emplace(job_.run_dir / "metrics.jsonl");
     progress_.emplace(step_, job_.config.train.steps, job_.config.log.every);
+    save_times_.emplace(job_.run_dir);
   }
 }
 
@@ -117,42 +156,63 @@ ExitCode Loop::run() {
     // What came from elsewhere is kept here too, so that this run directory stands alone.
     if (comm::all_reduce_value(*job_.everyone, std::int64_t{foreign_}, comm::ReduceOp::kMax, "all ranks to agree") > 0)
       save_or_give_up("of what was resumed");
-    return ExitCode::kFinished;
+    return leave(ExitCode::kFinished);
   }
   for (;;) {
     const Clock::time_point begin = Clock::now();
     const StepReport r = one_step();
     const double seconds = Seconds(Clock::now() - begin).count();
     slowest_step_ = std::max(slowest_step_, seconds);
+    late_steps_.add(Seconds(seconds));
     ++step_;
     tokens_ += r.totals.tokens;
 
     std::optional<double> validation_loss;
-    if (validation_ && step_ % config.train.eval_every == 0 && trainer_)
+    if (evaluates_after(step_) && trainer_) {
+      const Clock::time_point start = Clock::now();
       validation_loss = evaluate(*team_, *validation_, config.train.eval_batches, job_.queue).loss;
+      late_evaluations_.add(Clock::now() - start);
+    }
     report(r, seconds, validation_loss);
 
     const bool finished = step_ >= config.train.steps || r.totals.loss < config.train.stop_loss;
     if (finished) {
       save_or_give_up("at the end");
       if (job_.root()) log::info("finished after {} steps, loss {:.4f}", step_, r.totals.loss);
-      return ExitCode::kFinished;
+      return leave(ExitCode::kFinished);
     }
     if (r.totals.stop != job::StopReason::kNone) {
       save_or_give_up("before stopping");
-      if (job_.root()) {
-        log::info("stopped after step {} because {}; start again to continue", step_, job::name_of(r.totals.stop));
-        if (r.totals.stop == job::StopReason::kHaltFile) job::remove_halt_file(job_.run_dir);
-      }
-      return ExitCode::kStopped;
+      job_.reason = job::name_of(r.totals.stop);
+      if (job_.root())
+        log::info("stopped after step {} because {}; start again to continue", step_, job::sentence_of(r.totals.stop));
+      return leave(ExitCode::kStopped);
     }
-    const bool due = config.checkpoint.every_steps > 0 && step_ % config.checkpoint.every_steps == 0;
-    if ((due || misses_ > 0) && !save() && misses_ >= kSaveTries)
+    if (saves_after(step_) && !save() && misses_ >= kSaveTries)
       throw IoError(
           "{} saves in a row failed; the last checkpoint is intact: make room or repair the storage of {}, "
           "then start again",
           misses_, job_.run_dir.string());
   }
+}
+
+bool Loop::evaluates_after(std::int64_t step) const { return validation_ && step % job_.config.train.eval_every == 0; }
+
+bool Loop::saves_after(std::int64_t step) const {
+  const std::int64_t every = job_.config.checkpoint.every_steps;
+  return misses_ > 0 || (every > 0 && step % every == 0);
+}
+
+/// What stop_watch_ is told; it counts on rank 0 only.
+Seconds Loop::until_gone() const {
+  if (!job_.root()) return Seconds(0);
+  const job::Pace pace{late_steps_.get(), late_evaluations_.get(), save_times_->p99(assumed_save_time(*team_))};
+  return pace.until_gone(evaluates_after(step_ + 1) || evaluates_after(step_ + 2), saves_after(step_ + 1));
+}
+
+ExitCode Loop::leave(ExitCode code) {
+  if (job_.root()) stop_watch_.leave(step_);
+  return code;
 }
 
 StepReport Loop::one_step() {
@@ -161,9 +221,10 @@ StepReport Loop::one_step() {
   // until the step is done.
   const Seconds silence = slowest_step_ > 0 ? Seconds(10 * slowest_step_) : kFirstStepPatience;
   const comm::PatienceScope patience(trainer_ ? silence : kStoragePatience);
-  if (trainer_) return train_step(*trainer_, step_, stop_watch_.vote());
+  const job::StopReason vote = stop_watch_.vote(step_ + 1, until_gone());
+  if (trainer_) return train_step(*trainer_, step_, vote);
   StepReport r;
-  r.totals = agree_on_step(job_, step_, {.vote = stop_watch_.vote()});
+  r.totals = agree_on_step(job_, step_, {.vote = vote});
   require_finite(job_, step_, r.totals, nullptr);
   return r;
 }
@@ -212,6 +273,8 @@ bool Loop::save() {
                                                     "the working ranks to save"));
   checkpoint_stall_ = Seconds(Clock::now() - begin).count();
   if (job_.root()) {
+    if (misses_ == 0 && result.bytes > 0)
+      save_times_->add(job_.attempt, step_, result.bytes, Seconds(checkpoint_stall_));
     if (misses_ == 0)
       log::info("saved {} ({:.1f} MB in {:.2f} s)", result.name, static_cast<double>(result.bytes) / 1e6,
                 checkpoint_stall_);

@@ -35,6 +35,7 @@ check 78 'x.ini' train /nonexistent/x.ini --print-config
 check 64 'CONFIG' train --print-config
 check 64 'options are written --name' tokenize -x
 check 64 'did you mean --vocab-size?' tokenize x --vocab-siz=3
+check 64 'did you mean --at-step?' stop x --at-stop=3
 
 # Every listed command answers help, names itself and refuses nonsense.
 for command in $("$banyan" help | sed -n 's/^  \([a-z]*\)  .*/\1/p' | grep -v '^banyan'); do

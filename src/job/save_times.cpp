@@ -1,0 +1,72 @@
+#include "src/job/save_times.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "io/atomic_file.hpp"
+#include "src/base/json.hpp"
+#include "src/base/log.hpp"
+
+namespace banyan::job {
+namespace {
+
+constexpr std::size_t kRemembered = 100;
+constexpr std::int64_t kTail = 64 * 1024;  // bytes of the file that hold so many lines, and more
+
+std::filesystem::path path_in(const std::filesystem::path& run_dir) { return run_dir / "saves.jsonl"; }
+
+/// The end of the file, from the first whole line.
+std::string tail(const std::filesystem::path& path) {
+  const io::File file = io::File::open_for_reading(path);
+  const std::int64_t size = file.size(), from = std::max<std::int64_t>(0, size - kTail);
+  std::string text(static_cast<std::size_t>(size - from), '\0');
+  file.read_at(from, text.data(), text.size());
+  if (from > 0) text.erase(0, text.find('\n') + 1);
+  return text;
+}
+
+}  // namespace
+
+SaveTimes::SaveTimes(const std::filesystem::path& run_dir) : file_(path_in(run_dir)) {
+  const std::string text = tail(path_in(run_dir));
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    try {
+      const Json line = parse_json(std::string_view(text).substr(at, end - at), "saves.jsonl");
+      const Json& seconds = member(line, "seconds", "saves.jsonl");
+      if (seconds.is_number() && seconds.get<double>() >= 0) remember(Seconds(seconds.get<double>()));
+    } catch (const DataError&) {  // damaged: the others still tell enough
+    }
+    at = end + 1;
+  }
+}
+
+void SaveTimes::add(std::int64_t attempt, std::int64_t step, std::int64_t bytes, Seconds seconds) {
+  remember(seconds);
+  try {
+    file_.append(json_line({{"attempt", attempt}, {"step", step}, {"bytes", bytes}, {"seconds", seconds.count()}}));
+  } catch (const IoError& e) {
+    log::warning("the save after step {} is missing in saves.jsonl: {}", step, e.what());
+  }
+}
+
+void SaveTimes::remember(Seconds seconds) {
+  seconds_.push_back(seconds.count());
+  if (seconds_.size() > kRemembered) seconds_.pop_front();
+}
+
+Seconds SaveTimes::p99(Seconds otherwise) const {
+  if (seconds_.empty()) return otherwise;
+  std::vector<double> sorted(seconds_.begin(), seconds_.end());
+  std::sort(sorted.begin(), sorted.end());
+  const auto rank = static_cast<std::size_t>(std::ceil(0.99 * static_cast<double>(sorted.size())));
+  return Seconds(sorted[rank - 1]);
+}
+
+Seconds assumed_save_time(std::int64_t bytes_per_rank) {
+  return Seconds(5 + static_cast<double>(bytes_per_rank) / 50e6);
+}
+
+}  // namespace banyan::job

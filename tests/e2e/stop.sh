@@ -1,0 +1,80 @@
+#!/bin/sh
+# stop.sh BANYAN: `banyan stop` now, at a step, changed while the job runs and taken back; and a job that leaves by itself
+# before the batch system ends it.
+. "$(dirname "$0")/lib.sh"
+dataset "$scratch/tokens.h5"
+config "$scratch/c.ini" gpt2 "$scratch/run"
+run=$scratch/run
+steps_done() { losses "$run" | tail -n 1 | cut -d ' ' -f 1; }
+# stopped REASON: the records of the newest attempt name it.
+stopped() {
+  for record in $(ls "$run"/causes/*.[0-9]*.json | sort -V | tail -n 2); do
+    grep -q "\"code\":75,.*\"reason\":\"$1\"" "$record" || { cat "$record" >&2; fail "the record does not say $1"; }
+  done
+}
+stop() { # stop CODE TEXT ARG...
+  want=$1 text=$2 code=0
+  shift 2
+  "$banyan" stop "$@" > "$scratch/out.log" 2>&1 || code=$?
+  [ "$code" = "$want" ] || { cat "$scratch/out.log" >&2; fail "exit code $code instead of $want: banyan stop $*"; }
+  says "$text"
+}
+
+# ---- refused
+stop 64 "no run directory" "$scratch"
+stop 64 "no run directory" "$scratch/c.ini"
+stop 64 "no run directory" "$scratch/nowhere"
+must 0 2 train "$scratch/c.ini" --train.steps=4
+stop 64 "exclude each other" "$run" --now --at-step 7
+stop 64 "exclude each other" "$run" --cancel --at-step=7
+stop 64 "--at-step=0" "$run" --at-step 0
+stop 64 "--at-step=soon" "$run" --at-step soon
+[ ! -e "$run/stop" ] || fail "a refused stop has left a file"
+
+# ---- at a step, exactly; the request is gone afterwards, so that the same command goes on
+stop 0 "no job runs there" "$run" --at-step 9
+must 75 2 train "$scratch/c.ini"
+[ "$(steps_done)" = 9 ] || fail "stopped after step $(steps_done) instead of 9"
+stopped halt-file
+[ ! -e "$run/stop" ] || fail "the request is still there"
+stop 0 "after the step it is doing" "$run"
+stop 0 "taken back" "$run" --cancel
+stop 0 "nobody had asked" "$run" --cancel
+stop 0 "once 9 steps are done" "$run" --at-step 9
+must 75 2 train "$scratch/c.ini"
+[ "$(steps_done)" = 10 ] || fail "a step that is past did not stop the job at once"
+must 0 2 train "$scratch/c.ini"
+must 0 2 train "$scratch/c.ini" --run.dir="$scratch/whole"
+same_losses "$run" "$scratch/whole"
+
+# ---- while it runs: a far step, then now
+"$repo/tests/mpirun.sh" 2 "$banyan" train "$scratch/c.ini" --train.steps=1000000 > "$scratch/run.log" 2>&1 &
+job=$!
+for _ in $(seq 600); do
+  [ "$(steps_done)" -gt 25 ] && break
+  sleep 0.05
+done
+stop 0 "the job of process" "$run" --at-step 1M
+stop 0 "the job of process" "$run" --now
+code=0
+wait $job || code=$?
+[ $code = 75 ] || { cat "$scratch/run.log" >&2; fail "exit code $code instead of 75"; }
+stopped halt-file
+[ ! -e "$run/stop" ] || fail "the request is still there"
+
+# ---- a time limit: long before it while no save is known, shortly before it afterwards; Slurm's own word counts too
+rm -r "$run"
+must 75 2 train "$scratch/c.ini" --train.steps=1000000 --run.time_left=23s
+says "soon end the job"
+stopped time-limit
+grep -q '"seconds"' "$run/saves.jsonl" || fail "no save in saves.jsonl"
+must 75 2 train "$scratch/c.ini" --train.steps=1000000 --run.time_left=18s
+first=$(steps_done)
+stopped time-limit
+SLURM_JOB_END_TIME=$(($(date +%s) + 18))
+export SLURM_JOB_END_TIME
+must 75 2 train "$scratch/c.ini" --train.steps=1000000
+stopped time-limit
+[ "$(steps_done)" -gt "$first" ] || fail "no step before the limit"
+SLURM_JOB_END_TIME=tomorrow must 78 2 train "$scratch/c.ini" --train.steps=1000000
+says "SLURM_JOB_END_TIME"

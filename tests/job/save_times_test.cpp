@@ -1,0 +1,56 @@
+#include "src/job/save_times.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tests/temp_dir.hpp"
+
+namespace banyan::job {
+namespace {
+
+constexpr Seconds kUnknown{-1};
+
+TEST(SaveTimes, NothingIsKnownOfAFreshRun) {
+  const test::TempDir run;
+  EXPECT_EQ(SaveTimes(run.path()).p99(kUnknown), kUnknown);
+}
+
+TEST(SaveTimes, TheNextAttemptKnows) {
+  const test::TempDir run;
+  {
+    SaveTimes times(run.path());
+    times.add(1, 10, 1000, Seconds(3));
+    times.add(1, 20, 1000, Seconds(0.1));
+    EXPECT_EQ(times.p99(kUnknown), Seconds(3));
+  }
+  SaveTimes times(run.path());
+  EXPECT_EQ(times.p99(kUnknown), Seconds(3));
+  times.add(2, 30, 1000, Seconds(4.25));
+  EXPECT_EQ(SaveTimes(run.path()).p99(kUnknown), Seconds(4.25));
+}
+
+TEST(SaveTimes, TheNewestHundredCount) {
+  const test::TempDir run;
+  SaveTimes times(run.path());
+  times.add(1, 1, 1, Seconds(1000));
+  for (int i = 1; i <= 100; ++i) times.add(1, i, 1, Seconds(i));
+  EXPECT_EQ(times.p99(kUnknown), Seconds(99)) << "the slowest of a hundred is left out";
+  for (int i = 0; i < 2000; ++i) times.add(1, i, 1, Seconds(7));
+  EXPECT_EQ(SaveTimes(run.path()).p99(kUnknown), Seconds(7)) << "only the end of a long file is read";
+}
+
+TEST(SaveTimes, DamagedLinesArePassedOver) {
+  const test::TempDir run;
+  std::ofstream(run / "saves.jsonl") << "{\"seconds\": 2}\nnonsense\n{}\n{\"seconds\": \"9\"}\n{\"seconds\": -9}\n[1]\n"
+                                     << std::string(1000, '[') << "\n{\"seconds\": 1}\n{\"seconds\": 5";
+  EXPECT_EQ(SaveTimes(run.path()).p99(kUnknown), Seconds(2));
+}
+
+TEST(SaveTimes, AGuessGrowsWithTheBytes) {
+  EXPECT_GT(assumed_save_time(0), Seconds(0));
+  EXPECT_GT(assumed_save_time(std::int64_t{1} << 40), assumed_save_time(std::int64_t{1} << 30));
+}
+
+}  // namespace
+}  // namespace banyan::job
