@@ -17,6 +17,7 @@ build=(
   libopenmpi-dev                 # MPI: starts the ranks
   openmpi-bin                    # mpirun
   libucx-dev                     # UCX: carries messages over RDMA, shared memory or TCP
+  libhwloc-dev                   # what is inside a host: NUMA nodes, cores, GPUs, network adapters
   libhdf5-dev                    # checkpoints and datasets (the serial, thread-safe build)
   libdnnl-dev                    # matrix products (oneDNN)
   libboost-program-options-dev   # typing of configuration values

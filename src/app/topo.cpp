@@ -11,6 +11,7 @@
 #include "comm/topology/contact.hpp"
 #include "comm/topology/fabric_file.hpp"
 #include "comm/topology/fabric_text.hpp"
+#include "comm/topology/look_inside.hpp"
 #include "comm/topology/read_fabric.hpp"
 #include "io/atomic_file.hpp"
 #include "src/app/command.hpp"
@@ -27,8 +28,9 @@ mpirun ... banyan topo --job CONFIG [--against FILE] [--write FILE] [--svg FILE]
 
 Shows the network of a cluster as FILE describes it: which hosts hang from which switch, what each way carries, how much
 less goes up than comes from below (the taper), ways that are degraded.  Needs no MPI and no cluster.  With --job, on all
-ranks of a job under mpirun or srun, shows the network as these find it (topology.source of CONFIG) and which ranks
-sit where.
+ranks of a job under mpirun or srun, shows the network as these find it (topology.source of CONFIG), which ranks sit
+where, and what is inside the hosts: NUMA nodes, cores, GPUs and network adapters, how far these are from each other, to
+which CPUs ranks are bound, and what is wrong with that.
 
   FILE            topology.conf of Slurm, what `scontrol show topology` or `ibnetdiscover` prints, or Banyan's own
                   format; - reads the standard input: scontrol show topology | banyan topo -
@@ -58,12 +60,15 @@ comm::Fabric read(const std::string& file, const std::string& format, const std:
                            errors ? comm::read_fabric_text(*errors) : "", errors.value_or(""));
 }
 
-/// Prints, draws, writes and compares.
-void show(const comm::Fabric& fabric, const Wishes& wishes, const std::string& more) {
-  if (wishes.json)
-    fmt::print("{}\n", comm::to_json(fabric).dump(1));
-  else
+/// Prints, draws, writes and compares.  `more` follows the tree, or is put into the JSON.
+void show(const comm::Fabric& fabric, const Wishes& wishes, const std::string& more = {}, const Json& more_json = {}) {
+  if (wishes.json) {
+    Json json = comm::to_json(fabric);
+    json.update(more_json);
+    fmt::print("{}\n", json.dump(1));
+  } else {
     fmt::print("{}{}", comm::draw(fabric), more);
+  }
   if (wishes.write) io::write_atomic(*wishes.write, comm::write_fabric_file(fabric));
   if (wishes.svg) io::write_atomic(*wishes.svg, comm::draw_svg(fabric));
   if (!wishes.against) return;
@@ -89,12 +94,20 @@ std::string ranks_on_hosts(const comm::World& world) {
 
 ExitCode run_in_job(const std::string& config, const std::vector<std::string>& overrides, const Wishes& wishes) {
   return job::run_job({.command = "topo", .config_path = config, .overrides = overrides}, [&](job::Job& job) {
+    const auto hosts = comm::look_inside_all(job.world, *job.everyone);
     if (!job.root()) return ExitCode::kFinished;
-    if (!job.network)
-      throw ConfigError(
-          "topology.source = {}: nobody tells which hosts hang from which switch; ask for probe, or name a file",
-          job.config.topology.source);
-    show(*job.network, wishes, ranks_on_hosts(job.world));
+    const auto kinds = comm::kinds_of(hosts, hosts.size() > 1);
+    const std::string more = ranks_on_hosts(job.world) + '\n' + comm::draw(kinds);
+    const Json inside{{"inside", comm::to_json(kinds)}};
+    if (job.network) {
+      show(*job.network, wishes, more, inside);
+      return ExitCode::kFinished;
+    }
+    const std::string unknown = fmt::format(
+        "topology.source = {}: nobody tells which hosts hang from which switch; ask for probe, or name a file",
+        job.config.topology.source);
+    if (wishes.against || wishes.write || wishes.svg) throw ConfigError("{}", unknown);
+    fmt::print("{}\n", wishes.json ? inside.dump(1) : unknown + '\n' + more);
     return ExitCode::kFinished;
   });
 }
@@ -115,7 +128,7 @@ ExitCode run(Args& args) {
     return run_in_job(*config, overrides, wishes);
   }
   args.finish(1, 1, kUsage);
-  show(read(args.positional()[0], wishes.format, wishes.errors), wishes, "");
+  show(read(args.positional()[0], wishes.format, wishes.errors), wishes);
   return ExitCode::kFinished;
 }
 

@@ -79,7 +79,9 @@ grep -q 'SLURM_TOPOLOGY_ADDR is' "$BOX/slurm.out" || fail "no word of what is mi
 
 # Slurm without a topology plugin tells tasks their host alone: nobody is asked, nothing is warned of.
 printf '#!/bin/bash\nSLURM_TOPOLOGY_ADDR=$(hostname) SLURM_TOPOLOGY_ADDR_PATTERN=node exec "$@"\n' >"$BOX/elsewhere"
-job none 4 && fail "a network was found where nobody knows one"
+job none 4 || fail "no network is no failure"
 grep -q 'nobody tells which hosts hang from which switch' "$BOX/none.out" || fail "no word of what to do"
 grep -q warning "$BOX/none.out" && fail "warned without need"
+grep -q '^inside n\[1-4\] (4 hosts that are alike): .* NUMA node' "$BOX/none.out" || fail "hosts have nothing inside"
+job none 4 --write "$BOX/none.fabric" && fail "a network was written where nobody knows one"
 exit 0
