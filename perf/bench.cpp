@@ -21,7 +21,7 @@ constexpr Command kCommands[] = {
     {"step", bench_step, "a whole optimizer step, in tokens per second and as a fraction of the GEMM peak"},
     {"comm", bench_comm, "messages and collectives between the ranks it is started on (mpirun -n N bench comm)"},
     {"checkpoint", bench_checkpoint, "saving and loading, beside the bare disk (mpirun -n N bench checkpoint)"},
-    {"plan", bench_plan, "published steps of other systems, beside what the cost model predicts"},
+    {"plan", bench_plan, "published steps beside what the cost model predicts; how long plans of many ranks take"},
 };
 
 void print_usage(std::FILE* to) {

@@ -228,8 +228,11 @@ std::vector<HostRates> rates_of(const Fabric& f, const std::vector<std::string>&
     const int way = up.of_host[at(host)];
     if (way < 0) continue;
     r.host = f.links[at(way)].rate;
-    const int above = up.of_switch[at(f.links[at(way)].upper)];
-    if (above >= 0) r.leaf = f.links[at(above)].rate;
+    for (int above = way, level = 0; (above = up.of_switch[at(f.links[at(above)].upper)]) >= 0; ++level)
+      if (level == 0)
+        r.leaf = f.links[at(above)].rate;
+      else
+        r.above.push_back(f.links[at(above)].rate);
   }
   return rates;
 }

@@ -55,9 +55,10 @@ UpLinks up_links(const Fabric& fabric);
 /// level 1 leaves, and so on up to the top.  DataError naming the first host that the fabric does not have.
 GroupTree tree_of(const Fabric& fabric, const std::vector<std::string>& hosts);
 
-/// What goes up from a host and from its leaf, bytes/s one way, 0 where nothing tells.
+/// What goes up from a host, from its leaf and from the switches above that, bytes/s one way, 0 where nothing tells.
 struct HostRates {
   double host = 0, leaf = 0;
+  std::vector<double> above;
 };
 /// Of these hosts, in their order.  DataError as tree_of.
 std::vector<HostRates> rates_of(const Fabric& fabric, const std::vector<std::string>& hosts);

@@ -1,16 +1,60 @@
 #include "src/job/placement.hpp"
 
+#include <fmt/ranges.h>
+
+#include <filesystem>
 #include <utility>
 
+#include "comm/topology/contact.hpp"
+#include "io/atomic_file.hpp"
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
 #include "src/job/root_file.hpp"
 #include "src/plan/placement_choice.hpp"
+#include "src/plan/placement_table.hpp"
 
 namespace banyan::job {
 namespace {
 
 constexpr std::string_view kPinned = "pinned:";
+constexpr std::size_t kLargestHostFile = 16 << 20;
+
+/// Which node held each logical rank when this run directory was last used.
+std::vector<int> nodes_before(const Job& job, const plan::Layout& layout, const parallel::Fabric& fabric) {
+  if (layout.use != plan::Use::kTrain) return {};
+  const std::filesystem::path file = job.run_dir / kHostFile;
+  std::string text;
+  std::error_code error;
+  // A hint only: a file that is not there or cannot be read says nothing.
+  if (job.root() && std::filesystem::is_regular_file(file, error)) try {
+      text = io::read_limited(file, kLargestHostFile);
+    } catch (const Error& e) {
+      log::warning("{}", e.what());
+    }
+  text = comm::broadcast_string(*job.everyone, text, 0, "the hosts of the last attempt from rank 0");
+  return plan::nodes_of_hosts(text, layout.mesh.size(), comm::hosts_of(job.world), fabric);
+}
+
+/// Every rank refines with a seed of its own; the best of all counts, of equals that of the lowest rank.
+void refine_together(const Job& job, const plan::PlacementQuestion& question, std::vector<plan::PlacementPrice>& all) {
+  if (!plan::worth_refining(question, all)) return;
+  const int rank = job.world.rank();
+  const plan::PlacementPrice mine =
+      plan::refine(question, plan::start_of_refining(question, all), {.seed = static_cast<std::uint64_t>(rank)});
+  const auto least = [&](auto value) {
+    return comm::all_reduce_value(*job.everyone, value, comm::ReduceOp::kMin, "all ranks to refine the placement");
+  };
+  constexpr std::int64_t kOut = std::int64_t{1} << 40;
+  const double seconds = least(mine.seconds());
+  const std::int64_t moved = least(mine.seconds() <= seconds ? std::int64_t{mine.moved} : kOut);
+  const bool best = mine.seconds() <= seconds && mine.moved == moved;
+  const auto winner = static_cast<int>(least(best ? std::int64_t{rank} : kOut));
+  const std::string from = fmt::format("rank {}", winner);
+  const std::string order = comm::broadcast_string(*job.everyone, fmt::format("{}", fmt::join(mine.process_of, " ")),
+                                                   winner, "the refined placement from " + from);
+  const std::string name = comm::broadcast_string(*job.everyone, mine.name, winner, "its name from " + from);
+  all.push_back(question.price(plan::read_pinned(order, from, question.mesh.size(), job.world.size()), name));
+}
 
 }  // namespace
 
@@ -21,9 +65,13 @@ Placement choose_placement(const Job& job, const plan::Layout& layout, const par
   Placement placement{parallel::place(layout.mesh, fabric), "the order of the ranks, as asked for"};
   if (!whole) return placement;
   if (wish == "auto") {
-    plan::PlacementChoice choice = plan::choose_placement(layout, fabric, {});
+    plan::PlacementQuestion question(layout, fabric, {});
+    question.before = nodes_before(job, layout, fabric);
+    std::vector<plan::PlacementPrice> all = plan::placements(question);
+    refine_together(job, question, all);
+    plan::PlacementChoice choice = plan::choose(all);
     if (job.root() && choice.chosen.process_of != placement.process_of) log::info("placement: {}", choice.reason);
-    placement = {std::move(choice.chosen.process_of), std::move(choice.reason)};
+    placement = {std::move(choice.chosen.process_of), std::move(choice.reason), std::move(choice.chosen.name)};
   } else if (wish.starts_with(kPinned)) {
     const std::string file = wish.substr(kPinned.size());
     const std::string text = read_for_all(*job.everyone, file, "topology.placement");

@@ -9,9 +9,13 @@
 
 namespace banyan::job {
 
+/// In the run directory: the hosts of the placement, for the next launch and the next choice.
+inline constexpr const char* kHostFile = "hostfile";
+
 struct Placement {
-  std::vector<int> process_of;  ///< world rank of every logical rank
-  std::string reason;           ///< one sentence for people
+  std::vector<int> process_of;        ///< world rank of every logical rank
+  std::string reason;                 ///< one sentence for people
+  std::string name = "as asked for";  ///< of the order
 };
 /// topology.placement.  Called by all ranks; the same answer on all.
 Placement choose_placement(const Job& job, const plan::Layout& layout, const parallel::Fabric& fabric);

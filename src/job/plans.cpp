@@ -9,6 +9,7 @@
 #include "io/atomic_file.hpp"
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
+#include "src/job/placement.hpp"
 #include "src/job/topology.hpp"
 #include "src/plan/placement_table.hpp"
 
@@ -142,7 +143,7 @@ void settle_plans(Job& job, Team* team, const std::string& recorded) {
 }
 
 void write_plans(const Job& job, const parallel::Mesh& mesh, const std::string& plan) {
-  io::write_atomic(job.run_dir / "hostfile", plan::host_file(mesh.all(), comm::hosts_of(job.world)));
+  io::write_atomic(job.run_dir / kHostFile, plan::host_file(mesh.all(), comm::hosts_of(job.world)));
   io::write_atomic(job.run_dir / kPlansFile, job.plans_text);
   io::write_atomic(job.run_dir / "plan.txt", plan);
 }

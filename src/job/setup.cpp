@@ -142,6 +142,7 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std:
     team->tied = group(world, {column.front(), column.back()}, first_id + kTied, plan::kTiedGroup);
   use_default_plans(*this, mesh, tied, team.get());
   team->placement = std::move(placement.reason);
+  team->placement_name = std::move(placement.name);
   team->backend = backend.get();
   team->stage = model::Stage::make(team->layout.stage_spec(at), *backend, team->tensor.get());
   return team;

@@ -43,6 +43,7 @@ struct Team {
   std::unique_ptr<comm::Communicator> tied{};      ///< first and last stage of this column when the token embedding is
                                                    ///< tied and lies on both: member 0 the first stage, 1 the last
   std::string placement{};                         ///< why ranks sit where they sit, one sentence
+  std::string placement_name{};                    ///< the order's own
   kernels::Backend* backend = nullptr;             ///< owned by the Job
   std::unique_ptr<model::Stage> stage{};
 

@@ -160,14 +160,24 @@ parallel::Fabric fabric_of(const comm::World& world, const std::optional<comm::F
     fabric.places.push_back({node, on_node[static_cast<std::size_t>(node)]++, world.leaf(r)});
   }
   if (!network) return fabric;
-  const std::vector<comm::HostRates> rates = comm::rates_of(*network, comm::hosts_of(world));
-  const auto put = [](std::vector<double>& of, int place, double rate) {
+  const std::vector<std::string> hosts = comm::hosts_of(world);
+  const std::vector<comm::HostRates> rates = comm::rates_of(*network, hosts);
+  const auto put = [](auto& of, int place, auto value) {
     of.resize(std::max(of.size(), static_cast<std::size_t>(place) + 1));
-    of[static_cast<std::size_t>(place)] = rate;
+    of[static_cast<std::size_t>(place)] = value;
   };
   for (std::size_t r = 0; r < fabric.places.size(); ++r) {
     put(fabric.node_rate, fabric.places[r].node, rates[r].host);
     put(fabric.leaf_rate, fabric.places[r].leaf, rates[r].leaf);
+  }
+  const comm::GroupTree tree = comm::tree_of(*network, hosts);
+  for (std::size_t level = 2; level < tree.levels.size(); ++level) {
+    parallel::Fabric::Tier tier;
+    for (std::size_t r = 0; r < fabric.places.size(); ++r) {
+      put(tier.of_leaf, fabric.places[r].leaf, tree.levels[level][r]);
+      if (level - 2 < rates[r].above.size()) put(tier.rate, tree.levels[level][r], rates[r].above[level - 2]);
+    }
+    if (*std::max_element(tier.of_leaf.begin(), tier.of_leaf.end()) > 0) fabric.tiers.push_back(std::move(tier));
   }
   return fabric;
 }

@@ -21,6 +21,12 @@ struct Fabric {
   std::vector<Place> places;  ///< by world rank
   /// By node and by leaf: what its way up carries, bytes/s one way; 0, or none for all of them, where nothing tells.
   std::vector<double> node_rate{}, leaf_rate{};
+  /// Switches above leaves, the nearest first, as long as there are several side by side.
+  struct Tier {
+    std::vector<int> of_leaf;    ///< by leaf: the switch above it, 0 ..
+    std::vector<double> rate{};  ///< by switch, as leaf_rate
+  };
+  std::vector<Tier> tiers{};
   int size() const { return static_cast<int>(places.size()); }
 };
 

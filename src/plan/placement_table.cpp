@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
+#include <sstream>
 
 #include "src/base/rng.hpp"
 #include "src/base/units.hpp"
@@ -35,19 +37,17 @@ std::string line(const PlacementPrice& p, bool chosen) {
 
 }  // namespace
 
-std::string placement_table(const Layout& layout, const parallel::Fabric& fabric, const comm::Links& links,
-                            const std::vector<int>& chosen) {
-  std::vector<PlacementPrice> all = placements(layout, fabric, links);
-  const Demand demand = demand_of(layout);
-  if (std::none_of(all.begin(), all.end(), [&](const PlacementPrice& p) { return p.process_of == chosen; }))
-    all.push_back(price_placement(layout, demand, fabric, links, chosen, "as asked for"));
+std::string placement_table(const PlacementQuestion& question, const PlacementPrice& chosen) {
+  std::vector<PlacementPrice> all = placements(question);
+  if (std::none_of(all.begin(), all.end(), [&](const PlacementPrice& p) { return p.process_of == chosen.process_of; }))
+    all.push_back(chosen);
   std::vector<PlacementPrice> random;
   for (int draw = 0; draw < kRandomOrders; ++draw) {
     std::vector<int> rank_of;
-    std::vector<int> order = parallel::place(layout.mesh, shuffled(fabric, draw, rank_of));
+    std::vector<int> order = parallel::place(question.mesh, shuffled(question.fabric, draw, rank_of));
     for (int& rank : order) rank = rank_of[at(rank)];
-    random.push_back(price_placement(layout, demand, fabric, links, std::move(order),
-                                     fmt::format("nodes in random order, median of {}", kRandomOrders)));
+    random.push_back(
+        question.price(std::move(order), fmt::format("nodes in random order, median of {}", kRandomOrders)));
   }
   const auto cheaper = [](const PlacementPrice& a, const PlacementPrice& b) { return a.seconds() < b.seconds(); };
   std::stable_sort(random.begin(), random.end(), cheaper);
@@ -57,7 +57,7 @@ std::string placement_table(const Layout& layout, const parallel::Fabric& fabric
   std::stable_sort(all.begin(), all.end(), cheaper);
   std::string text = fmt::format("  {:<44} {:>9} {:>9} {:>9} {:>9}\n", "messages of a step, predicted", "all", "tensor",
                                  "pipeline", "data");
-  for (const PlacementPrice& p : all) text += line(p, p.process_of == chosen);
+  for (const PlacementPrice& p : all) text += line(p, p.process_of == chosen.process_of);
   return text;
 }
 
@@ -72,6 +72,19 @@ std::string host_file(const std::vector<int>& process_of, const std::vector<std:
   for (std::size_t rank = 0; rank < hosts.size(); ++rank)
     if (!used[rank]) put(rank);
   return text;
+}
+
+std::vector<int> nodes_of_hosts(const std::string& text, int mesh, const std::vector<std::string>& hosts,
+                                const parallel::Fabric& fabric) {
+  std::map<std::string, int> node_of;
+  for (std::size_t r = 0; r < hosts.size(); ++r) node_of.emplace(hosts[r], fabric.places[r].node);
+  std::vector<int> nodes;
+  std::istringstream lines(text);
+  for (std::string host; static_cast<int>(nodes.size()) < mesh && std::getline(lines, host);) {
+    const auto found = node_of.find(host);
+    nodes.push_back(found == node_of.end() ? -1 : found->second);
+  }
+  return static_cast<int>(nodes.size()) == mesh ? nodes : std::vector<int>{};
 }
 
 }  // namespace banyan::plan

@@ -15,7 +15,8 @@ std::string plan_text(const job::Team& team, const job::Job& job, const plan::Ma
   s += fmt::format("\nbackend {}\ntransport {}\nplacement: {}\n", job.backend->describe(), job.world.transport_name(),
                    team.placement);
   const parallel::Fabric fabric = job::fabric_of(job.world, job.network, job.world.size());
-  s += plan::placement_table(team.layout, fabric, {}, team.mesh.all());
+  const plan::PlacementQuestion question(team.layout, fabric, {});
+  s += plan::placement_table(question, question.price(team.mesh.all(), team.placement_name));
   for (int i = 0; i < team.layout.mesh.size(); ++i) {
     const parallel::Coordinate c = team.mesh.coordinate(i);
     const int rank = team.mesh.process(c);

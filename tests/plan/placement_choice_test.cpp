@@ -7,31 +7,16 @@
 #include <set>
 
 #include "src/base/error.hpp"
-#include "tests/plan/test_config.hpp"
+#include "tests/plan/placement_fabrics.hpp"
 
 namespace banyan::plan {
 namespace {
-
-Layout layout_of(int tensor, int data, int pipeline) {
-  config::Config c = gpt2_124m();
-  c.parallel.tensor = tensor;
-  c.parallel.pipeline = pipeline;
-  return make_layout(c, tensor * data * pipeline, 0);
-}
-
-/// Nodes of `per_node` ranks in the order given; `leaves[n]` is the leaf of node n.
-parallel::Fabric fabric(const std::vector<int>& leaves, int per_node) {
-  parallel::Fabric f;
-  for (std::size_t n = 0; n < leaves.size(); ++n)
-    for (int i = 0; i < per_node; ++i) f.places.push_back({static_cast<int>(n), i, leaves[n]});
-  return f;
-}
 
 const comm::Links kLinks{};  // two to one above the leaves
 
 TEST(PlacementChoice, LeavesAGoodOrderAlone) {
   const Layout layout = layout_of(2, 4, 1);
-  const PlacementChoice choice = choose_placement(layout, fabric({0, 0, 1, 1}, 2), kLinks);
+  const PlacementChoice choice = choose_placement({layout, fabric({0, 0, 1, 1}, 2), kLinks});
   EXPECT_EQ(choice.chosen.process_of, (std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7}));
   EXPECT_EQ(choice.reason, "the order of the ranks is as good as any");
 }
@@ -42,13 +27,13 @@ TEST(PlacementChoice, CountsWhatWaysUpCarry) {
   parallel::Fabric f = fabric({0, 1, 0, 1, 0, 1, 0, 1}, 1);
   f.node_rate.assign(8, 1e10);
   f.leaf_rate.assign(2, 1e12);
-  const auto given = [&] { return placements(layout, f, kLinks)[0].seconds(); };
+  const auto given = [&] { return placements({layout, f, kLinks})[0].seconds(); };
   const double intact = given();
-  EXPECT_NE(choose_placement(layout, f, kLinks).reason.find("the order of the ranks"), std::string::npos);
+  EXPECT_NE(choose_placement({layout, f, kLinks}).reason.find("the order of the ranks"), std::string::npos);
   f.leaf_rate[1] = 1e9;
   EXPECT_GT(given(), 5 * intact);
-  EXPECT_NE(choose_placement(layout, f, kLinks).chosen.name, "ranks as given")
-      << choose_placement(layout, f, kLinks).reason;
+  EXPECT_NE(choose_placement({layout, f, kLinks}).chosen.name, "ranks as given")
+      << choose_placement({layout, f, kLinks}).reason;
   f.leaf_rate[1] = 0;  // nothing tells
   EXPECT_GT(given(), intact);
   f.leaf_rate[1] = 1e12;
@@ -57,7 +42,8 @@ TEST(PlacementChoice, CountsWhatWaysUpCarry) {
 }
 
 TEST(PlacementChoice, OneNodeHasNothingToChoose) {
-  const PlacementChoice choice = choose_placement(layout_of(2, 2, 2), fabric({0}, 8), kLinks);
+  const Layout layout = layout_of(2, 2, 2);
+  const PlacementChoice choice = choose_placement({layout, fabric({0}, 8), kLinks});
   EXPECT_EQ(choice.chosen.name, "ranks as given");
 }
 
@@ -65,7 +51,7 @@ TEST(PlacementChoice, OneNodeHasNothingToChoose) {
 TEST(PlacementChoice, PutsTensorGroupsBelowOneLeaf) {
   const Layout layout = layout_of(4, 2, 1);
   const parallel::Fabric f = fabric({0, 1, 0, 1, 0, 1, 0, 1}, 1);
-  const PlacementChoice choice = choose_placement(layout, f, kLinks);
+  const PlacementChoice choice = choose_placement({layout, f, kLinks});
   for (int group = 0; group < 2; ++group) {
     std::set<int> leaves;
     for (int t = 0; t < 4; ++t)
@@ -74,7 +60,7 @@ TEST(PlacementChoice, PutsTensorGroupsBelowOneLeaf) {
     EXPECT_EQ(leaves.size(), 1u);
   }
   EXPECT_EQ(choice.reason.find("nodes "), 0u) << choice.reason;
-  EXPECT_LT(choice.chosen.seconds(), kWorthMoving * placements(layout, f, kLinks)[0].seconds());
+  EXPECT_LT(choice.chosen.seconds(), kWorthMoving * placements({layout, f, kLinks})[0].seconds());
 }
 
 // Gradients are more than what goes along the pipeline: data groups stay below a leaf, stages are apart.
@@ -82,7 +68,7 @@ TEST(PlacementChoice, PutsTheDearerAxisBelowOneLeaf) {
   const Layout layout = layout_of(1, 2, 2);
   const Demand demand = demand_of(layout);
   const parallel::Fabric f = fabric({0, 1, 0, 1}, 1);
-  const auto& order = choose_placement(layout, f, kLinks).chosen.process_of;
+  const auto& order = choose_placement({layout, f, kLinks}).chosen.process_of;
   const auto leaf = [&](std::size_t i) { return f.places[static_cast<std::size_t>(order[i])].leaf; };
   ASSERT_GT(demand.data[0], demand.pipeline + demand.tied);
   EXPECT_EQ(leaf(0), leaf(1));  // logical 0 and 1: data ranks of the first stage
@@ -101,16 +87,30 @@ TEST(PlacementChoice, NeverWorseThanTheOrderGivenAndAlwaysAPermutation) {
     std::map<int, int> seen;  // leaves are numbered as they appear
     for (int& l : leaves) l = seen.emplace(l, static_cast<int>(seen.size())).first->second;
     const parallel::Fabric f = fabric(leaves, per_node);
-    const auto all = placements(layout, f, kLinks);
-    const PlacementChoice choice = choose_placement(layout, f, kLinks);
+    const auto all = placements({layout, f, kLinks});
+    const PlacementChoice choice = choose_placement({layout, f, kLinks});
     EXPECT_LE(choice.chosen.seconds(), all[0].seconds());
     for (const PlacementPrice& p : all) {
       std::vector<int> sorted = p.process_of;
       std::sort(sorted.begin(), sorted.end());
       for (int r = 0; r < 8; ++r) EXPECT_EQ(sorted[static_cast<std::size_t>(r)], r) << p.name;
     }
-    EXPECT_EQ(choose_placement(layout, f, kLinks).chosen.process_of, choice.chosen.process_of);
+    EXPECT_EQ(choose_placement({layout, f, kLinks}).chosen.process_of, choice.chosen.process_of);
   }
+}
+
+// Four data ranks of a stage do not fit below a leaf of three nodes and need not lie in one piece: two pairs do.
+TEST(PlacementChoice, DividesAnAxisOverLevelsWhereThatIsCheaper) {
+  const Layout layout = layout_of(2, 4, 2);
+  parallel::Fabric f = dealt(4, 2, 2);  // 4 leaves of 2 nodes of 2 ranks
+  f.tiers.push_back({.of_leaf = {0, 1, 0, 1}, .rate = {1e9, 1e9}});
+  const PlacementQuestion q(layout, f, kLinks);
+  const std::vector<PlacementPrice> all = placements(q);
+  double blocks = 1e9, nested = 1e9;
+  for (const PlacementPrice& p : all)
+    (p.name.find("across") == std::string::npos ? blocks : nested) =
+        std::min(p.name.find("across") == std::string::npos ? blocks : nested, p.seconds());
+  EXPECT_LE(nested, blocks * (1 + 1e-9)) << "what orders of whole axes reach, nestings reach as well";
 }
 
 // Spares are the last ranks of the order, whatever it is.
@@ -119,7 +119,7 @@ TEST(PlacementChoice, LeavesSparesOut) {
   c.parallel.tensor = 2;
   c.parallel.pipeline = 2;
   const Layout layout = make_layout(c, 6, 0);
-  const auto order = choose_placement(layout, fabric({0, 1, 0, 1, 0, 1}, 1), kLinks).chosen.process_of;
+  const auto order = choose_placement({layout, fabric({0, 1, 0, 1, 0, 1}, 1), kLinks}).chosen.process_of;
   EXPECT_EQ(std::set<int>(order.begin(), order.end()).size(), 4u);
 }
 
@@ -132,7 +132,7 @@ TEST(PlacementChoice, OfSixteenThousandRanks) {
   std::mt19937 random(5);
   std::vector<int> leaves(2048);
   for (std::size_t n = 0; n < leaves.size(); ++n) leaves[n] = static_cast<int>(n < 100 ? n : random() % 100);
-  const PlacementChoice choice = choose_placement(layout, fabric(leaves, 8), kLinks);
+  const PlacementChoice choice = choose_placement({layout, fabric(leaves, 8), kLinks});
   EXPECT_EQ(choice.chosen.process_of.size(), 16384u);
 }
 
@@ -150,6 +150,12 @@ TEST(PlacementChoice, PinnedRanksAreChecked) {
   EXPECT_EQ(error("0 1 2 4"), "f:1: '4' is not a rank from 0 to 3");
   EXPECT_EQ(error("0 1 2 99999999999"), "f:1: '99999999999' is not a rank from 0 to 3");
   EXPECT_EQ(error("0 1\n2 1"), "f:2: rank 1 is there twice");
+  try {
+    read_pinned("1 2", "f", 2, 4);
+    ADD_FAILURE() << "rank 0 is a spare";
+  } catch (const ConfigError& e) {
+    EXPECT_STREQ(e.what(), "f: rank 0 is not there; it speaks for the job and cannot be a spare");
+  }
   EXPECT_EQ(error("0 1 2").find("f: 3 ranks, but the mesh has 4; "), 0u);
 }
 

@@ -63,6 +63,10 @@ TEST(Fabric, GivesTheRatesOfWaysUp) {
   EXPECT_EQ(rates[0].leaf, 0) << "nothing tells";
   EXPECT_EQ(rates[1].host, 125e6);
   EXPECT_EQ(rates[1].leaf, 50e6);
+  EXPECT_TRUE(rates[1].above.empty());
+  const Fabric tall = parse(
+      "switch top switches=spine rate=9MB\nswitch spine switches=leaf rate=50MB\nswitch leaf hosts=n[1-2] rate=1GB\n");
+  EXPECT_EQ(rates_of(tall, {"n2"})[0].above, std::vector<double>{9e6});
   EXPECT_THROW(rates_of(f, {"n9"}), DataError);
 }
 

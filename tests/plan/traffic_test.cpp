@@ -1,0 +1,47 @@
+#include "src/plan/traffic.hpp"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "tests/plan/placement_fabrics.hpp"
+
+namespace banyan::plan {
+namespace {
+
+TEST(Flow, CarriesTwiceAllButOneShare) {
+  const Flow f{MeshAxis::kTensor, 12, {}};
+  EXPECT_EQ(f.share(1), 0);
+  EXPECT_EQ(f.share(2), 12) << "a stream of its bytes in both directions";
+  EXPECT_EQ(f.share(4), 18);
+}
+
+TEST(Demand, OfAStepOfGpt2) {
+  const Layout layout = layout_of(2, 2, 2);
+  const auto blocks = static_cast<double>(std::max(layout.stages[0].count(), layout.stages[1].count()));
+  const Demand d = demand_of(layout);
+  const double stream = 1024.0 * 768 * 4;
+  EXPECT_EQ(d.tensor_calls, blocks * 8 * 4) << "the blocks of a stage, eight microbatches, two reductions each way";
+  EXPECT_EQ(d.tensor, d.tensor_calls * stream);
+  EXPECT_EQ(d.pipeline, 8 * stream);
+  EXPECT_EQ(d.tied, 50257.0 * 768 / 2 * 4);
+  ASSERT_EQ(d.data.size(), 2u);
+  EXPECT_GT(d.data[0], d.tied) << "the embedding is one of its parameters";
+}
+
+// Each group of the mesh once, with its own ranks.
+TEST(Flows, AreTheGroupsOfTheMesh) {
+  const Layout layout = layout_of(2, 2, 3);
+  const Demand demand = demand_of(layout);
+  std::map<std::pair<MeshAxis, std::vector<int>>, double> seen;
+  for (const Flow& f : flows_of(layout.mesh, demand))
+    EXPECT_TRUE(seen.emplace(std::pair{f.axis, f.members}, f.bytes).second);
+  EXPECT_EQ(seen.size(), 6u + 6 + 2 * 4 + 4) << "tensor groups, data groups, neighbours of four columns, tied ends";
+  EXPECT_EQ(seen.at({MeshAxis::kTensor, {0, 1}}), demand.tensor);
+  EXPECT_EQ(seen.at({MeshAxis::kData, {5, 7}}), demand.data[1]);
+  EXPECT_EQ(seen.at({MeshAxis::kPipeline, {4, 8}}), demand.pipeline);
+  EXPECT_EQ(seen.at({MeshAxis::kData, {3, 11}}), demand.tied);
+}
+
+}  // namespace
+}  // namespace banyan::plan
