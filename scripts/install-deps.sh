@@ -18,6 +18,7 @@ build=(
   openmpi-bin                    # mpirun
   libucx-dev                     # UCX: carries messages over RDMA, shared memory or TCP
   libhwloc-dev                   # what is inside a host: NUMA nodes, cores, GPUs, network adapters
+  libyaml-cpp-dev                # topology.yaml of Slurm
   libhdf5-dev                    # checkpoints and datasets (the serial, thread-safe build)
   libdnnl-dev                    # matrix products (oneDNN)
   libboost-program-options-dev   # typing of configuration values

@@ -59,12 +59,17 @@ void FabricBuilder::link_host(std::string_view name, Link way, int line) {
   link(std::move(way));
 }
 
-std::vector<std::string> FabricBuilder::expand(std::string_view list, int line) const {
+std::vector<std::string> FabricBuilder::expand(std::string_view list, int line) {
+  std::vector<std::string> names;
   try {
-    return expand_host_list(list);
+    names = expand_host_list(list);
   } catch (const DataError& e) {
     fail(line, e.what());
   }
+  names_ += names.size();
+  if (names_ > kMostLevels * kMostHosts)
+    fail(line, fmt::format("host lists up to here have more than {} names", kMostLevels * kMostHosts));
+  return names;
 }
 
 Fabric FabricBuilder::finish() {

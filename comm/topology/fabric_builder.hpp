@@ -25,8 +25,9 @@ class FabricBuilder {
   void link(Link link);
   /// Hangs a host from way.upper.  DataError when it hangs from another switch already.
   void link_host(std::string_view name, Link way, int line);
-  /// A host list (comm/topology/host_list.hpp) of that line.
-  std::vector<std::string> expand(std::string_view list, int line) const;
+  /// A host list (comm/topology/host_list.hpp) of that line.  DataError when all lists together have more names than
+  /// every level of the tallest tree could list.
+  std::vector<std::string> expand(std::string_view list, int line);
   /// Something that the reader of the fabric should be told.
   void note(std::string text) { fabric_.notes.push_back(std::move(text)); }
   [[noreturn]] void fail(int line, const std::string& what) const;
@@ -39,6 +40,7 @@ class FabricBuilder {
   std::unordered_map<std::string, int> switches_, hosts_;
   std::vector<int> defined_, mentioned_;  // by switch: line, -1: not yet
   std::vector<char> above_;               // by host: a link leads up from it
+  std::size_t names_ = 0;                 // that lists had, all together
 };
 
 /// A line cut into words at blanks, comments ('#') dropped; `word` is KEY=VALUE or a bare word.

@@ -13,6 +13,7 @@
 #include "comm/topology/fabric_file.hpp"
 #include "comm/topology/infiniband.hpp"
 #include "comm/topology/slurm_topology.hpp"
+#include "comm/topology/slurm_yaml.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::comm {
@@ -30,6 +31,7 @@ std::string guess(std::string_view text) {
     if (words.empty()) continue;
     for (const std::string_view first : {"vendid=", "Switch\t", "Ca\t"})
       if (line.starts_with(first)) return "ib";
+    if (line.starts_with('-') || line.starts_with('[') || line.starts_with('%')) return "yaml";
     if (words[0].key == "switch" && !words[0].has_value) return "fabric";
     return words[0].has_value ? "slurm" : "";
   }
@@ -39,20 +41,25 @@ std::string guess(std::string_view text) {
 }  // namespace
 
 const std::vector<std::string>& fabric_formats() {
-  static const std::vector<std::string> formats{"auto", "fabric", "slurm", "ib"};
+  static const std::vector<std::string> formats{"auto", "fabric", "slurm", "yaml", "ib"};
   return formats;
 }
 
 Fabric read_fabric(std::string_view text, const std::string& file, const std::string& format, std::string_view faults,
                    const std::string& faults_file) {
   const auto& known = fabric_formats();
-  if (std::find(known.begin(), known.end(), format) == known.end())
+  const std::string kind = format.substr(0, format.find(':')),
+                    name = format.substr(std::min(format.size(), kind.size() + 1));
+  if (std::find(known.begin(), known.end(), kind) == known.end())
     throw UsageError("there is no format of topologies called {}; use {}", format, fmt::join(known, ", "));
+  if (kind != format && (kind != "yaml" || name.empty()))
+    throw UsageError("--format {}: a name follows yaml only, as in yaml:NAME", format);
   check_text(text, file);
-  const std::string found = format == "auto" ? guess(text) : format;
+  const std::string found = kind == "auto" ? guess(text) : kind;
   if (!faults_file.empty() && found != "ib")
     throw UsageError("{}: faults of cables can be told for what ibnetdiscover prints only", file);
   if (found == "slurm") return parse_slurm_topology(text, file);
+  if (found == "yaml") return parse_topology_yaml(text, file, name);
   if (found == "fabric") return parse_fabric_file(text, file);
   if (found == "ib") {
     IbNetwork network = parse_ibnetdiscover(text, file);
@@ -60,8 +67,9 @@ Fabric read_fabric(std::string_view text, const std::string& file, const std::st
     return fold(network);
   }
   throw DataError(
-      "{}: this is neither topology.conf nor what scontrol show topology prints (SwitchName=...), nor what "
-      "ibnetdiscover prints, nor lines of 'switch NAME ...'",
+      "{}: this is neither topology.conf nor what scontrol show topology prints (SwitchName=...), nor topology.yaml, "
+      "nor "
+      "what ibnetdiscover prints, nor lines of 'switch NAME ...'",
       file);
 }
 

@@ -9,13 +9,13 @@
 
 namespace banyan::comm {
 
-/// "auto", "fabric" (comm/topology/fabric_file.hpp), "slurm" (comm/topology/slurm_topology.hpp), "ib"
-/// (comm/topology/infiniband.hpp).
+/// "auto", "fabric" (comm/topology/fabric_file.hpp), "slurm" (comm/topology/slurm_topology.hpp), "yaml"
+/// (comm/topology/slurm_yaml.hpp), "ib" (comm/topology/infiniband.hpp).
 const std::vector<std::string>& fabric_formats();
 
-/// `text` is what `file` holds; auto looks at its first words.  `faults` is what ibqueryerrors
-/// printed into `faults_file`, empty: nobody asked it; for "ib" only.
-/// UsageError for a format that is not known, DataError for a text that is not of the format.
+/// `text` is what `file` holds; auto looks at its first words; yaml:NAME takes the topology of that name.  `faults` is
+/// what ibqueryerrors printed into `faults_file`, empty: nobody asked it; for "ib" only. UsageError for a format that
+/// is not known, DataError for a text that is not of the format.
 Fabric read_fabric(std::string_view text, const std::string& file, const std::string& format = "auto",
                    std::string_view faults = {}, const std::string& faults_file = {});
 

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "comm/topology/fabric_builder.hpp"
+#include "comm/topology/slurm_tree.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::comm {
@@ -22,14 +23,14 @@ std::string lower(std::string_view word) {
 /// The words of one line by key in small letters.
 class Entry {
  public:
-  Entry(std::string_view line, int number, const FabricBuilder& builder) {
+  Entry(std::string_view line, int number, const SlurmTree& tree) {
     for (const Word& w : words_of(line)) {
       const std::string key = lower(w.key);
       if (key == "include")
-        builder.fail(number,
-                     "Include is not followed; give the file that it names, or what scontrol show topology prints");
-      if (!w.has_value) builder.fail(number, fmt::format("'{}' is not KEY=VALUE", w.key));
-      if (!words_.emplace(key, w.value).second) builder.fail(number, fmt::format("{} is given twice", w.key));
+        tree.fail(number,
+                  "Include is not followed; give the file that it names, or what scontrol show topology prints");
+      if (!w.has_value) tree.fail(number, fmt::format("'{}' is not KEY=VALUE", w.key));
+      if (!words_.emplace(key, w.value).second) tree.fail(number, fmt::format("{} is given twice", w.key));
     }
   }
   bool empty() const { return words_.empty(); }
@@ -45,52 +46,23 @@ class Entry {
 
 class Parser {
  public:
-  explicit Parser(const std::string& file) : builder_(file) {}
+  explicit Parser(const std::string& file) : tree_(file) {}
 
   void take(std::string_view text, int line) {
-    const Entry entry(text, line, builder_);
+    const Entry entry(text, line, tree_);
     if (entry.empty()) return;
-    if (const auto name = entry.get("switchname"); !name.empty()) return take_switch(entry, name, line);
-    if (const auto name = entry.get("blockname"); !name.empty()) return take_switch(entry, name, line);
-    if (const auto names = entry.get("aggregatedblock"); !names.empty()) {
-      const int s = builder_.define_switch(names, line);
-      uppers_.push_back({s, line, builder_.expand(names, line), {}});
-      return;
-    }
+    for (const char* key : {"switchname", "blockname"})
+      if (const auto name = entry.get(key); !name.empty())
+        return tree_.add(name, entry.get("nodes"), entry.get("switches"), line);
+    if (const auto names = entry.get("aggregatedblock"); !names.empty()) return tree_.add(names, "", names, line);
     if (!entry.get("blocksizes").empty()) return;  // how jobs may be cut, not where hosts are
-    builder_.fail(line, fmt::format("a line needs SwitchName or BlockName, this one begins with {}", entry.first()));
+    tree_.fail(line, fmt::format("a line needs SwitchName or BlockName, this one begins with {}", entry.first()));
   }
 
-  Fabric finish() {
-    // An upper switch of scontrol lists all hosts below it: only those that hang from no other one are its own.
-    for (const Upper& u : uppers_)
-      for (const std::string& name : u.switches)
-        builder_.link({.below = Link::Below::kSwitch, .lower = builder_.any_switch(name, u.line), .upper = u.number});
-    for (const Upper& u : uppers_)
-      for (const std::string& name : u.hosts)
-        if (const int h = builder_.host(name); !builder_.has_above(h)) builder_.link({.lower = h, .upper = u.number});
-    return builder_.finish();
-  }
+  Fabric finish() { return tree_.finish(); }
 
  private:
-  struct Upper {
-    int number, line;
-    std::vector<std::string> switches, hosts;
-  };
-  void take_switch(const Entry& entry, std::string_view name, int line) {
-    const int s = builder_.define_switch(name, line);
-    auto hosts = builder_.expand(entry.get("nodes"), line);
-    auto switches = builder_.expand(entry.get("switches"), line);
-    if (hosts.empty() && switches.empty()) builder_.fail(line, fmt::format("{} has neither Nodes nor Switches", name));
-    if (!switches.empty()) {
-      uppers_.push_back({s, line, std::move(switches), std::move(hosts)});
-      return;
-    }
-    for (const std::string& host : hosts) builder_.link_host(host, {.upper = s}, line);
-  }
-
-  FabricBuilder builder_;
-  std::vector<Upper> uppers_;
+  SlurmTree tree_;
 };
 
 /// Cut at dots outside of brackets.

@@ -32,10 +32,11 @@ ranks of a job under mpirun or srun, shows the network as these find it (topolog
 where, and what is inside the hosts: NUMA nodes, cores, GPUs and network adapters, how far these are from each other, to
 which CPUs ranks are bound, and what is wrong with that.
 
-  FILE            topology.conf of Slurm, what `scontrol show topology` or `ibnetdiscover` prints, or Banyan's own
-                  format; - reads the standard input: scontrol show topology | banyan topo -
+  FILE            topology.conf or topology.yaml of Slurm, what `scontrol show topology` or `ibnetdiscover` prints, or
+                  Banyan's own format; - reads the standard input: scontrol show topology | banyan topo -
   --job CONFIG    finds the network as a job of that config would; --topology.source=probe measures it
-  --format F      auto (looks at the first line, the default), slurm, ib or fabric
+  --format F      auto (looks at the first line, the default), slurm, yaml, ib or fabric; yaml:NAME takes that one
+                  of the topologies in a topology.yaml, instead of the cluster's default
   --errors FILE   what `ibqueryerrors` prints: a cable with symbol errors, recoveries, downs or receive errors
                   beyond its thresholds counts with half its rate
   --against FILE  a second description: prints where the two disagree, and exits with 65 when they do

@@ -22,6 +22,9 @@ constexpr int kRounds = 4000;
 const char* const kTexts[] = {
     "SwitchName=s0 Nodes=tux[0-3]\nSwitchName=s1 Nodes=tux[4-7] LinkSpeed=900\nSwitchName=s2 Switches=s[0-1]\n",
     "BlockName=b1 Nodes=n[01-04]\nBlockName=b2 Nodes=n[05-08]\nAggregatedBlock=b[1-2] Nodes=n[01-08]\nBlockSizes=4,8\n",
+    "- topology: a\n  tree:\n    switches:\n    - switch: s0\n      nodes: tux[0-3]\n    - {switch: s1, nodes: tux4}\n"
+    "    - switch: s2\n      children: s[0-1]\n- topology: b\n  cluster_default: true\n  block:\n    blocks:\n"
+    "    - block: b1\n      nodes: n[01-04]\n",
     "# f\nswitch spine switches=leaf[1-2] rate=50MB cables=2\nswitch leaf1 hosts=n[1-2],r[1-2]n[07-08] rate=125MB\n"
     "switch leaf2 hosts=n[3-4]\nswitch leaf2 hosts=n5 rate=60MB reason=width_1x\n"};
 

@@ -49,6 +49,7 @@ const std::vector<std::pair<std::regex, std::vector<std::string>>> kOnlyPlace = 
     {std::regex(R"(<(ucp|ucs|uct)/)"), {"comm/ucx/"}},
     {std::regex(R"(<nccl\.h>)"), {"comm/nccl/"}},
     {std::regex(R"(<hwloc\.h>)"), {"comm/topology/"}},
+    {std::regex(R"(<yaml-cpp/)"), {"comm/topology/"}},
     {std::regex(R"(<(hdf5|H5\w*)\.h>)"), {"io/"}},
     {std::regex(R"(<(omp\.h|dnnl|oneapi/))"), {"kernels/", "perf/"}},
     {std::regex(R"(<cu(da|blas|dnn)\w*\.h>)"), {"kernels/cuda/", "comm/nccl/"}},
