@@ -145,7 +145,8 @@ std::unordered_set<std::string> shared_hosts(const Fabric& a, const Fabric& b) {
   return both;
 }
 
-/// Numbers of hosts by name, with or without a domain.
+}  // namespace
+
 std::vector<int> numbers_of(const Fabric& f, const std::vector<std::string>& hosts) {
   std::unordered_map<std::string_view, int> numbers;
   for (std::size_t h = 0; h < f.hosts.size(); ++h) numbers.emplace(f.hosts[h], static_cast<int>(h));
@@ -160,8 +161,6 @@ std::vector<int> numbers_of(const Fabric& f, const std::vector<std::string>& hos
   }
   return result;
 }
-
-}  // namespace
 
 UpLinks up_links(const Fabric& f) {
   UpLinks up{std::vector<int>(f.hosts.size(), -1), std::vector<int>(f.switches.size(), -1)};

@@ -51,6 +51,9 @@ struct UpLinks {
 };
 UpLinks up_links(const Fabric& fabric);
 
+/// Numbers of hosts by their names, with or without a domain.  DataError naming the first that the fabric does not have.
+std::vector<int> numbers_of(const Fabric& fabric, const std::vector<std::string>& hosts);
+
 /// Where ranks sit: `hosts[r]` is the host of rank r, with or without its domain.  Level 0 of the result are hosts,
 /// level 1 leaves, and so on up to the top.  DataError naming the first host that the fabric does not have.
 GroupTree tree_of(const Fabric& fabric, const std::vector<std::string>& hosts);

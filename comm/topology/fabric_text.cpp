@@ -15,17 +15,12 @@ namespace {
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
-std::string per_second(double rate) {
-  return rate >= 1e9   ? fmt::format("{:.4g} GB/s", rate * 1e-9)
-         : rate >= 1e6 ? fmt::format("{:.4g} MB/s", rate * 1e-6)
-                       : fmt::format("{:.4g} kB/s", rate * 1e-3);
-}
-
-std::string way(const Link& l, bool each) {
+std::string way(const Link& l, bool each, const std::string& mark) {
   std::string text;
   if (l.cables > 1) text += fmt::format("{} cables", l.cables);
-  if (l.rate > 0) text += (text.empty() ? "" : ", ") + per_second(l.rate);
+  if (l.rate > 0) text += (text.empty() ? "" : ", ") + format_rate(l.rate);
   if (!text.empty() && each) text += " each";
+  if (!mark.empty()) text += (text.empty() ? "" : ", ") + mark;
   if (!l.reason.empty()) text += (text.empty() ? "" : ", ") + ("DEGRADED: " + l.reason);
   return text.empty() ? "" : "  (" + text + ")";
 }
@@ -33,9 +28,11 @@ std::string way(const Link& l, bool each) {
 /// The ways below each switch.
 struct Tree {
   const Fabric& f;
+  const Marks& marks;
   UpLinks up;
   std::vector<std::vector<const Link*>> below;
-  explicit Tree(const Fabric& fabric) : f(fabric), up(up_links(fabric)), below(fabric.switches.size()) {
+  Tree(const Fabric& fabric, const Marks& m)
+      : f(fabric), marks(m), up(up_links(fabric)), below(fabric.switches.size()) {
     for (const Link& l : f.links) below[at(l.upper)].push_back(&l);
   }
   const Link* above(int s) const {
@@ -43,22 +40,32 @@ struct Tree {
     return link < 0 ? nullptr : &f.links[at(link)];
   }
 
+  std::string mark(const Link* l) const {
+    const auto number = static_cast<std::size_t>(l - f.links.data());
+    return number < marks.link.size() ? marks.link[number] : "";
+  }
+  double heat(const Link* l) const {
+    const auto number = static_cast<std::size_t>(l - f.links.data());
+    return number < marks.heat.size() ? marks.heat[number] : 0;
+  }
+
   void draw(int s, const std::string& indent, std::string& text) const {
     const Link* a = above(s);
-    text += f.switches[at(s)].name + (a ? way(*a, false) : "") + '\n';
+    text += f.switches[at(s)].name + (a ? way(*a, false, mark(a)) : "") + '\n';
     // Hosts whose ways are alike share a line.
-    std::map<std::tuple<int, double, std::string>, std::vector<std::string>> hosts;
+    std::map<std::tuple<int, double, std::string, std::string>, std::vector<std::string>> hosts;
     std::vector<int> switches;
     for (const Link* l : below[at(s)])
       if (l->below == Link::Below::kHost)
-        hosts[{l->cables, l->rate, l->reason}].push_back(f.hosts[at(l->lower)]);
+        hosts[{l->cables, l->rate, l->reason, mark(l)}].push_back(f.hosts[at(l->lower)]);
       else
         switches.push_back(l->lower);
     std::size_t left = hosts.size() + switches.size();
     for (const auto& [how, names] : hosts) {
       const Link like{.cables = std::get<0>(how), .rate = std::get<1>(how), .reason = std::get<2>(how)};
       text += indent + (--left > 0 ? "|-- " : "`-- ") + fold_host_list(names) +
-              (names.size() > 1 ? fmt::format("  {} hosts", names.size()) : "") + way(like, names.size() > 1) + '\n';
+              (names.size() > 1 ? fmt::format("  {} hosts", names.size()) : "") +
+              way(like, names.size() > 1, std::get<3>(how)) + '\n';
     }
     for (int lower : switches) {
       const bool last = --left == 0;
@@ -89,10 +96,16 @@ std::string escape(std::string_view text) {
   return result;
 }
 
+/// From the grey-blue of ways that carry nothing to red.
+std::string colour(double heat) {
+  const auto mix = [&](double cold, double hot) { return static_cast<int>(cold + (hot - cold) * heat); };
+  return fmt::format("#{:02x}{:02x}{:02x}", mix(0x44, 0xdd), mix(0x55, 0), mix(0x66, 0));
+}
+
 }  // namespace
 
 std::vector<LevelSummary> levels_of(const Fabric& f) {
-  const Tree tree(f);
+  const Tree tree(f, {});
   std::map<int, LevelSummary> levels;
   std::map<int, bool> known_down, known_up;
   for (std::size_t s = 0; s < f.switches.size(); ++s) {
@@ -125,8 +138,8 @@ std::vector<LevelSummary> levels_of(const Fabric& f) {
   return result;
 }
 
-std::string draw(const Fabric& f) {
-  const Tree tree(f);
+std::string draw(const Fabric& f, const Marks& marks) {
+  const Tree tree(f, marks);
   std::string text = fmt::format("{}: {} hosts, {} switches\n\n", f.source, f.hosts.size(), f.switches.size());
   std::vector<std::string> alone;
   for (std::size_t h = 0; h < f.hosts.size(); ++h)
@@ -140,8 +153,8 @@ std::string draw(const Fabric& f) {
                                                             : fmt::format("{} to {}", l.least_below, l.most_below);
     text += fmt::format("level {}: {} switch{} with {} below each", l.level, l.switches, l.switches == 1 ? "" : "es",
                         below);
-    if (l.down > 0) text += ", " + per_second(l.down) + " from below";
-    if (l.up > 0) text += ", " + per_second(l.up) + " up";
+    if (l.down > 0) text += ", " + format_rate(l.down) + " from below";
+    if (l.up > 0) text += ", " + format_rate(l.up) + " up";
     if (l.taper > 0) text += fmt::format(", taper {:.2g} to 1", l.taper);
     text += '\n';
   }
@@ -149,14 +162,14 @@ std::string draw(const Fabric& f) {
     if (!l.reason.empty())
       text += fmt::format("degraded: {} to {}: {}{}\n",
                           l.below == Link::Below::kHost ? f.hosts[at(l.lower)] : f.switches[at(l.lower)].name,
-                          f.switches[at(l.upper)].name, l.reason, l.rate > 0 ? ", " + per_second(l.rate) : "");
+                          f.switches[at(l.upper)].name, l.reason, l.rate > 0 ? ", " + format_rate(l.rate) : "");
   for (const std::string& note : f.notes) text += "note: " + note + '\n';
   return text;
 }
 
-std::string draw_svg(const Fabric& f) {
+std::string draw_svg(const Fabric& f, const Marks& marks) {
   constexpr double kWide = 110, kHigh = 90, kBox = 90, kMargin = 20;
-  const Tree tree(f);
+  const Tree tree(f, marks);
   int top = 0;
   for (const Switch& s : f.switches) top = std::max(top, s.level);
   // Leaves and whatever has nothing below it stand side by side; each upper switch in the middle of those below it.
@@ -185,10 +198,14 @@ std::string draw_svg(const Fabric& f) {
     if (l.below != Link::Below::kSwitch) continue;
     svg += fmt::format(
         "<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"{}\" "
-        "stroke-width=\"{:.1f}\"><title>{}</title></line>\n",
+        "stroke-width=\"{:.1f}\"{}><title>{}</title></line>\n",
         x[at(l.lower)], y(f.switches[at(l.lower)].level), x[at(l.upper)], y(f.switches[at(l.upper)].level),
-        l.reason.empty() ? "#456" : "#c00", widest > 0 ? 1 + 5 * l.rate / widest : 1.5,
-        escape(f.switches[at(l.lower)].name + " to " + f.switches[at(l.upper)].name + way(l, false)));
+        colour(tree.heat(&l)), widest > 0 ? 1 + 5 * l.rate / widest : 1.5,
+        l.reason.empty() ? "" : " stroke-dasharray=\"6 4\"",
+        escape(f.switches[at(l.lower)].name + " to " + f.switches[at(l.upper)].name + way(l, false, tree.mark(&l))));
+    if (!tree.mark(&l).empty())
+      svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"8\">{}</text>\n", x[at(l.lower)],
+                         y(f.switches[at(l.lower)].level) - 16, escape(tree.mark(&l)));
   }
   for (std::size_t s = 0; s < f.switches.size(); ++s) {
     const double top_of_box = y(f.switches[s].level) - 12;
@@ -206,6 +223,9 @@ std::string draw_svg(const Fabric& f) {
     if (!hosts.empty())
       svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" fill=\"{}\">{}</text>\n", x[s], top_of_box + 42,
                          degraded ? "#c00" : "#000", escape(fold_host_list(hosts)));
+    if (s < marks.leaf.size())
+      svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"7\">{}</text>\n", x[s], top_of_box + 54,
+                         escape(marks.leaf[s]));
   }
   return svg + "</svg>\n";
 }

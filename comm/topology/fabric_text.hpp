@@ -21,10 +21,17 @@ struct LevelSummary {
 };
 std::vector<LevelSummary> levels_of(const Fabric& fabric);
 
+/// What to write beside the parts of a drawing; empty: nothing.
+struct Marks {
+  std::vector<std::string> link = {};  ///< by number of the link
+  std::vector<double> heat = {};       ///< the same: 0 .. 1, the hottest, for the colours of a picture
+  std::vector<std::string> leaf = {};  ///< by number of the switch: below its hosts in a picture
+};
+
 /// Lines for a terminal: the tree, a line for each level, what is degraded, notes.
-std::string draw(const Fabric& fabric);
-/// A standalone SVG picture; degraded ways are red.
-std::string draw_svg(const Fabric& fabric);
+std::string draw(const Fabric& fabric, const Marks& marks = {});
+/// A standalone SVG picture; degraded ways are dashed, and the hotter the redder.
+std::string draw_svg(const Fabric& fabric, const Marks& marks = {});
 nlohmann::ordered_json to_json(const Fabric& fabric);
 
 }  // namespace banyan::comm

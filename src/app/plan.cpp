@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "comm/topology/read_fabric.hpp"
-#include "io/dataset.hpp"
 #include "kernels/backend.hpp"
 #include "src/app/command.hpp"
 #include "src/app/command_config.hpp"
+#include "src/app/dataset_vocab.hpp"
 #include "src/base/error.hpp"
 #include "src/base/process_memory.hpp"
 #include "src/base/units.hpp"
@@ -53,14 +53,6 @@ this program cannot run are priced too and say what is missing.
 
 model.vocab = 0 needs the token files of data.train to be there.
 )";
-
-std::int64_t dataset_vocab(const config::Config& config) {
-  if (config.model.vocab != 0 || config.data.train.empty()) return 0;
-  io::DatasetOptions options;
-  options.train = config.data.train;
-  options.length = 1;
-  return io::Dataset::open(options).vocab();
-}
 
 /// FLOP/s of a matrix product of the model's own shape.
 double measured_flops(const config::Config& config, const model::ModelShape& model) {

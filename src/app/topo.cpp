@@ -15,8 +15,10 @@
 #include "comm/topology/read_fabric.hpp"
 #include "io/atomic_file.hpp"
 #include "src/app/command.hpp"
+#include "src/app/planned_step.hpp"
 #include "src/base/error.hpp"
 #include "src/base/json.hpp"
+#include "src/config/load.hpp"
 #include "src/job/run_job.hpp"
 
 namespace banyan::app {
@@ -24,13 +26,15 @@ namespace {
 
 constexpr std::string_view kUsage =
     R"(banyan topo FILE [--format FORMAT] [--errors FILE] [--against FILE] [--write FILE] [--svg FILE] [--json]
+            [--step CONFIG [--per-node N] [--section.key=value ...]]
 mpirun ... banyan topo --job CONFIG [--against FILE] [--write FILE] [--svg FILE] [--json] [--section.key=value ...]
 
 Shows the network of a cluster as FILE describes it: which hosts hang from which switch, what each way carries, how much
 less goes up than comes from below (the taper), ways that are degraded.  Needs no MPI and no cluster.  With --job, on all
 ranks of a job under mpirun or srun, shows the network as these find it (topology.source of CONFIG), which ranks sit
 where, and what is inside the hosts: NUMA nodes, cores, GPUs and network adapters, how far these are from each other, to
-which CPUs ranks are bound, and what is wrong with that.
+which CPUs ranks are bound, and what is wrong with that.  Where these ranks can train CONFIG, also what a step puts on
+each way, as --step.
 
   FILE            topology.conf or topology.yaml of Slurm, what `scontrol show topology` or `ibnetdiscover` prints, or
                   Banyan's own format; - reads the standard input: scontrol show topology | banyan topo -
@@ -42,6 +46,9 @@ which CPUs ranks are bound, and what is wrong with that.
   --against FILE  a second description: prints where the two disagree, and exits with 65 when they do
   --write FILE    writes the fabric in Banyan's own format
   --svg FILE      draws it
+  --step CONFIG   plans the job of CONFIG on the hosts of FILE and shows its placement, what a step of it puts on each
+                  way, which way the step waits for, and which parts of the mesh sit below which leaf
+  --per-node N    ranks of that job on each host (default 1)
   --json          prints JSON instead of the tree
 
 Banyan's own format has a line for each switch and for each kind of way up to it:
@@ -62,16 +69,20 @@ comm::Fabric read(const std::string& file, const std::string& format, const std:
 }
 
 /// Prints, draws, writes and compares.  `more` follows the tree, or is put into the JSON.
-void show(const comm::Fabric& fabric, const Wishes& wishes, const std::string& more = {}, const Json& more_json = {}) {
+void show(const comm::Fabric& fabric, const Wishes& wishes, const std::optional<PlannedStep>& planned,
+          const std::string& more = {}, const Json& more_json = {}) {
+  const comm::Marks marks = planned ? plan::marks_of(planned->step, fabric) : comm::Marks{};
   if (wishes.json) {
     Json json = comm::to_json(fabric);
-    json.update(more_json);
+    if (more_json.is_object()) json.update(more_json);
+    if (planned) json["step"] = plan::to_json(planned->step, fabric);
     fmt::print("{}\n", json.dump(1));
   } else {
-    fmt::print("{}{}", comm::draw(fabric), more);
+    fmt::print("{}{}{}", comm::draw(fabric, marks),
+               planned ? '\n' + plan::report(planned->step, planned->mesh, fabric) : "", more);
   }
   if (wishes.write) io::write_atomic(*wishes.write, comm::write_fabric_file(fabric));
-  if (wishes.svg) io::write_atomic(*wishes.svg, comm::draw_svg(fabric));
+  if (wishes.svg) io::write_atomic(*wishes.svg, comm::draw_svg(fabric, marks));
   if (!wishes.against) return;
   const comm::Fabric other = read(*wishes.against, wishes.format);
   if (comm::same_shape(fabric, other)) {
@@ -96,12 +107,16 @@ std::string ranks_on_hosts(const comm::World& world) {
 ExitCode run_in_job(const std::string& config, const std::vector<std::string>& overrides, const Wishes& wishes) {
   return job::run_job({.command = "topo", .config_path = config, .overrides = overrides}, [&](job::Job& job) {
     const auto hosts = comm::look_inside_all(job.world, *job.everyone);
+    std::string why;
+    std::optional<PlannedStep> planned;
+    if (job.network) planned = planned_step(job, why);
     if (!job.root()) return ExitCode::kFinished;
     const auto kinds = comm::kinds_of(hosts, hosts.size() > 1);
     const std::string more = ranks_on_hosts(job.world) + '\n' + comm::draw(kinds);
     const Json inside{{"inside", comm::to_json(kinds)}};
     if (job.network) {
-      show(*job.network, wishes, more, inside);
+      if (!why.empty() && !wishes.json) fmt::print("no step is planned: {}\n", why);
+      show(*job.network, wishes, planned, more, inside);
       return ExitCode::kFinished;
     }
     const std::string unknown = fmt::format(
@@ -128,8 +143,15 @@ ExitCode run(Args& args) {
     if (wishes.errors) throw UsageError("--errors goes with a FILE of ibnetdiscover, not with --job");
     return run_in_job(*config, overrides, wishes);
   }
+  const auto step = args.value("step");
+  const auto per_node = static_cast<int>(args.integer("per-node", 1, 1, 1 << 16));
+  const std::vector<std::string> overrides = args.overrides();
   args.finish(1, 1, kUsage);
-  show(read(args.positional()[0], wishes.format, wishes.errors), wishes);
+  if (!step && !overrides.empty()) throw UsageError("{} goes with --step CONFIG or --job CONFIG", overrides.front());
+  const comm::Fabric fabric = read(args.positional()[0], wishes.format, wishes.errors);
+  std::optional<PlannedStep> planned;
+  if (step) planned = planned_step(fabric, config::load(*step, overrides).config, per_node);
+  show(fabric, wishes, planned);
   return ExitCode::kFinished;
 }
 
@@ -139,7 +161,7 @@ Command topo_command() {
   return {.name = "topo",
           .summary = "the network of a cluster: which hosts hang from which switch",
           .usage = kUsage,
-          .options_with_value = {"format", "against", "write", "svg", "job", "errors"},
+          .options_with_value = {"format", "against", "write", "svg", "job", "errors", "step", "per-node"},
           .run = run};
 }
 

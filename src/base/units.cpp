@@ -92,6 +92,12 @@ std::string format_bytes(double bytes) {
   return three_digits(bytes) + " " + kNames[i];
 }
 
+std::string format_rate(double rate) {
+  return rate >= 1e9   ? fmt::format("{:.4g} GB/s", rate * 1e-9)
+         : rate >= 1e6 ? fmt::format("{:.4g} MB/s", rate * 1e-6)
+                       : fmt::format("{:.4g} kB/s", rate * 1e-3);
+}
+
 std::string format_seconds(double s) {
   if (!std::isfinite(s)) return fmt::format("{} s", s);
   if (s < 0) return "-" + format_seconds(-s);

@@ -12,6 +12,8 @@ namespace banyan {
 std::string format_count(double value);
 /// 512 B, 1.5 KiB, 64 MiB, 1.25 GiB: powers of 1024.
 std::string format_bytes(double bytes);
+/// "12.5 GB/s", in powers of ten as networks are sold.
+std::string format_rate(double bytes_per_second);
 /// 3.2 us, 850 ms, 12.3 s, 4 min 05 s, 2 h 10 min, 3 d 4 h.
 std::string format_seconds(double seconds);
 

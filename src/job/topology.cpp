@@ -14,6 +14,7 @@
 #include "src/base/log.hpp"
 #include "src/base/program_output.hpp"
 #include "src/job/root_file.hpp"
+#include "src/plan/step_on_network.hpp"
 
 namespace banyan::job {
 namespace {
@@ -153,31 +154,16 @@ std::optional<comm::Fabric> learn_topology(comm::World& world, comm::Communicato
 }
 
 parallel::Fabric fabric_of(const comm::World& world, const std::optional<comm::Fabric>& network, int ranks) {
+  if (network) {
+    std::vector<std::string> hosts = comm::hosts_of(world);
+    hosts.resize(static_cast<std::size_t>(ranks));
+    return plan::fabric_on(*network, hosts);
+  }
   parallel::Fabric fabric;
   std::vector<int> on_node(static_cast<std::size_t>(world.size()), 0);
   for (int r = 0; r < ranks; ++r) {
     const int node = world.node(r);
     fabric.places.push_back({node, on_node[static_cast<std::size_t>(node)]++, world.leaf(r)});
-  }
-  if (!network) return fabric;
-  const std::vector<std::string> hosts = comm::hosts_of(world);
-  const std::vector<comm::HostRates> rates = comm::rates_of(*network, hosts);
-  const auto put = [](auto& of, int place, auto value) {
-    of.resize(std::max(of.size(), static_cast<std::size_t>(place) + 1));
-    of[static_cast<std::size_t>(place)] = value;
-  };
-  for (std::size_t r = 0; r < fabric.places.size(); ++r) {
-    put(fabric.node_rate, fabric.places[r].node, rates[r].host);
-    put(fabric.leaf_rate, fabric.places[r].leaf, rates[r].leaf);
-  }
-  const comm::GroupTree tree = comm::tree_of(*network, hosts);
-  for (std::size_t level = 2; level < tree.levels.size(); ++level) {
-    parallel::Fabric::Tier tier;
-    for (std::size_t r = 0; r < fabric.places.size(); ++r) {
-      put(tier.of_leaf, fabric.places[r].leaf, tree.levels[level][r]);
-      if (level - 2 < rates[r].above.size()) put(tier.rate, tree.levels[level][r], rates[r].above[level - 2]);
-    }
-    if (*std::max_element(tier.of_leaf.begin(), tier.of_leaf.end()) > 0) fabric.tiers.push_back(std::move(tier));
   }
   return fabric;
 }

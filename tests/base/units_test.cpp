@@ -65,5 +65,11 @@ TEST(Units, FormatsForEyes) {
   EXPECT_EQ(format_seconds(273600), "3 d 4 h");
 }
 
+TEST(Units, RatesAreInPowersOfTen) {
+  EXPECT_EQ(format_rate(12.5e9), "12.5 GB/s");
+  EXPECT_EQ(format_rate(50e6), "50 MB/s");
+  EXPECT_EQ(format_rate(1500), "1.5 kB/s");
+}
+
 }  // namespace
 }  // namespace banyan

@@ -1,0 +1,66 @@
+#!/bin/sh
+# topo.sh BANYAN: what `banyan topo` says of a network in a file and of a job planned on it, and what it refuses.
+. "$(dirname "$0")/lib.sh"
+
+# topo CODE ARG...: output in $scratch/out.log.
+topo() {
+  want=$1
+  shift
+  code=0
+  "$banyan" topo "$@" > "$scratch/out.log" 2>&1 || code=$?
+  [ "$code" = "$want" ] || { cat "$scratch/out.log" >&2; fail "exit code $code instead of $want: topo $*"; }
+}
+
+matches() { grep -q -- "$1" "$scratch/out.log" || { cat "$scratch/out.log" >&2; fail "no line of the output matches: $1"; }; }
+
+cat > "$scratch/network" <<'END'
+switch core switches=spine[1-2] rate=20GB
+switch spine1 switches=leaf[1-2] rate=12.5GB
+switch spine2 switches=leaf3 rate=12.5GB
+switch leaf1 hosts=a[1-4] rate=12.5GB
+switch leaf2 hosts=b[1-3] rate=12.5GB
+switch leaf3 hosts=c[1-5] rate=12.5GB
+END
+topo 0 "$scratch/network"
+says "12 hosts, 6 switches"
+says "a[1-4]  4 hosts  (12.5 GB/s each)"
+topo 0 "$scratch/network" --json
+python3 -c 'import json, sys; assert len(json.load(open(sys.argv[1]))["hosts"]) == 12' "$scratch/out.log"
+
+job="--step $repo/configs/gpt2-124m.ini --model.vocab=50257 --parallel.tensor=4 --parallel.pipeline=2 --train.batch=48"
+topo 0 "$scratch/network" $job --per-node 4 --svg "$scratch/network.svg"
+says "a step on tensor 4 x data 6 x pipeline 2, placed:"
+matches "^bottleneck: .* carries "
+matches "^leaf2: 3 hosts, 12 ranks: tensor 0-3, pipeline 0-1, data .*; whole groups: tensor "
+matches "leaf3  (12.5 GB/s, .* a step, "
+grep -q "a step, .* ms</text>" "$scratch/network.svg" || fail "the picture has no loads"
+topo 0 "$scratch/network" $job --per-node 4 --json
+python3 - "$scratch/out.log" <<'END'
+import json, sys
+step = json.load(open(sys.argv[1]))["step"]
+assert sorted(step["process_of"]) == list(range(48)), step["process_of"]
+assert step["bottleneck"] in [w["way"] for w in step["ways"]]
+assert abs(sum(a["seconds"] for a in step["axes"]) - step["seconds"]) < 1e-9
+END
+# The order of the ranks alternates between the leaves of this one: asked for, it costs more than the one found.
+seconds() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["step"]["seconds"])' "$scratch/out.log"; }
+{
+  echo "switch top switches=even,odd rate=1GB"
+  echo "switch even hosts=n[0,2,4,6] rate=12.5GB"
+  echo "switch odd hosts=n[1,3,5,7] rate=12.5GB"
+} > "$scratch/mixed"
+printf '0 4 1 5 2 6 3 7\n' > "$scratch/order"
+small="--step $repo/configs/gpt2-124m.ini --model.vocab=50257 --parallel.tensor=2"
+topo 0 "$scratch/mixed" $small --json
+found=$(seconds)
+topo 0 "$scratch/mixed" $small --json "--topology.placement=pinned:$scratch/order"
+python3 -c "import sys; sys.exit(not $found < 0.5 * $(seconds))" || fail "the order found takes $found s, one across $(seconds) s"
+
+topo 64 "$scratch/network" --parallel.tensor=4
+says "goes with --step CONFIG or --job CONFIG"
+topo 78 "$scratch/network" $job --parallel.tensor=16
+says "parallel.tensor"
+topo 78 "$scratch/network" --step "$scratch/nowhere.ini"
+topo 64 "$scratch/network" --step "$repo/configs/gpt2-124m.ini" --per-node 0
+echo "switch a hosts=n1 rate=-3" > "$scratch/network"
+topo 65 "$scratch/network" $small
