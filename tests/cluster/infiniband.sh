@@ -1,8 +1,10 @@
 #!/bin/bash
 # infiniband.sh BANYAN: a fabric of 1,024 hosts below 32 leaves and 16 spines, made by ibsim, routed by opensm and read by
-# the real ibnetdiscover, is rebuilt exactly; a cut cable, a narrow one and one with errors each take capacity away.
+# the real ibnetdiscover, is rebuilt exactly; a cut cable, a narrow one and one with errors each take capacity away, and
+# enough cut cables change where the ranks of a job sit.
 set -u
 banyan=$1
+repo=$(cd "$(dirname "$0")/../.." && pwd)
 for tool in ibsim opensm ibnetdiscover ibqueryerrors; do
   command -v $tool >/dev/null || { echo "SKIPPED: there is no $tool; scripts/install-deps.sh installs it" >&2; exit 77; }
 done
@@ -109,6 +111,20 @@ topo cut.ib
 # Its counters are no reason to refuse the file once the cable is gone.
 topo cut.ib --errors errors.txt
 grep -q '1 ports with errors have no cable' topo.out || { tail topo.out; fail "errors of a cut cable"; }
+
+# A job on all hosts: with whole cables the order of the ranks does; a leaf that has lost twelve of sixteen has the stages
+# of a pipeline below it, so that less of what they say goes up.
+job=(--step "$repo/configs/gpt2-124m.ini" --model.vocab=50257 --parallel.tensor=4 --parallel.pipeline=4 --train.batch=4096)
+for port in $(seq 34 44); do echo "Unlink \"leaf00\"[$port]" >&3; done
+sleep 0.5
+look torn
+topo torn.ib
+[ "$(capacity)" = '4 cables, 100 GB/s, DEGRADED: 4_of_16_cables' ] || { head topo.out; fail "twelve cut cables: $(capacity)"; }
+topo whole.ib "${job[@]}"
+grep -q 'placed: ranks as given$' topo.out || { grep placed topo.out; fail "a whole fabric moves ranks"; }
+topo torn.ib "${job[@]}"
+grep -q 'placed: .*tensor, pipeline, data' topo.out || { grep placed topo.out; fail "cut cables do not change the placement"; }
+grep -q '^leaf00: .*whole groups: tensor 8 of 8, pipeline 8 of 8' topo.out || { grep ^leaf00 topo.out; fail "stages apart"; }
 down
 
 net narrow >narrow.net
