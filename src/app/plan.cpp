@@ -18,6 +18,7 @@
 #include "src/parallel/placement.hpp"
 #include "src/plan/collectives.hpp"
 #include "src/plan/fabric_links.hpp"
+#include "src/plan/fallback.hpp"
 #include "src/plan/memory.hpp"
 #include "src/plan/ranking.hpp"
 #include "src/plan/report.hpp"
@@ -160,11 +161,13 @@ ExitCode run(Args& args) {
         .memory = static_cast<double>(memory.value_or(0))};
     return rank(config, ranks, vocab, machine, options, explained, json);
   }
-  const plan::Layout layout = plan::make_layout(config, ranks, vocab);
-  fmt::print("{}", plan::report(layout, config, machine));
-  fmt::print("{}", collectives(config, layout, ranks, per_node, link ? &*link : nullptr));
+  const plan::FittedConfig fitted = plan::fit_mesh(config, ranks);
+  if (!fitted.note.empty()) fmt::print("{}\n", fitted.note);
+  const plan::Layout layout = plan::make_layout(fitted.config, ranks, vocab);
+  fmt::print("{}", plan::report(layout, fitted.config, machine));
+  fmt::print("{}", collectives(fitted.config, layout, ranks, per_node, link ? &*link : nullptr));
 
-  const std::int64_t needed = plan::largest_rank(layout, config);
+  const std::int64_t needed = plan::largest_rank(layout, fitted.config);
   const std::int64_t here = machine_memory();
   fmt::print("\nthis machine has {}, room for {} such rank{}\n", format_bytes(static_cast<double>(here)), here / needed,
              here / needed == 1 ? "" : "s");

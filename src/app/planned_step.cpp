@@ -6,6 +6,7 @@
 #include "src/base/error.hpp"
 #include "src/job/placement.hpp"
 #include "src/job/topology.hpp"
+#include "src/plan/fallback.hpp"
 #include "src/plan/placement_choice.hpp"
 
 namespace banyan::app {
@@ -24,7 +25,7 @@ PlannedStep planned_step(const comm::Fabric& network, const config::Config& conf
   std::vector<std::string> hosts;
   for (const std::string& host : network.hosts) hosts.insert(hosts.end(), static_cast<std::size_t>(per_node), host);
   const auto ranks = static_cast<int>(hosts.size());
-  const plan::Layout layout = plan::make_layout(config, ranks, dataset_vocab(config));
+  const plan::Layout layout = plan::make_layout(plan::fit_mesh(config, ranks).config, ranks, dataset_vocab(config));
   const parallel::Fabric fabric = plan::fabric_on(network, hosts);
   const plan::PlacementQuestion question(layout, fabric, {});
   const std::string& wish = config.topology.placement;

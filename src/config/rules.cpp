@@ -98,6 +98,18 @@ void stages_fit(const Config& c) {
                       c.parallel.stages, sum, c.model.layers);
 }
 
+// What can never run is found when the job is submitted, not when a node is lost.
+void fallbacks_can_run(const Config& c) {
+  for (const FallbackMesh& mesh : fallback_list(c.parallel.fallback)) {
+    try {
+      check_rules(with_mesh(c, mesh));
+    } catch (const ConfigError& e) {
+      throw ConfigError("parallel.fallback = {}: the mesh {} cannot run: {}", c.parallel.fallback, mesh.str(),
+                        e.what());
+    }
+  }
+}
+
 void batch_over_microbatch(const Config& c) {
   const auto batch = c.train.batch, micro = c.parallel.microbatch;
   if (batch % micro == 0) return;
@@ -182,6 +194,7 @@ const std::vector<Rule>& rules() {
       {"decay_within_steps", decay_within_steps},
       {"evaluation_has_data", evaluation_has_data},
       {"shared_needs_shared_memory", shared_needs_shared_memory},
+      {"fallbacks_can_run", fallbacks_can_run},
   };
   return list;
 }
@@ -211,6 +224,50 @@ std::vector<std::int64_t> stage_list(const std::string& stages) {
     at = comma + 1;
   }
   return list;
+}
+
+std::string FallbackMesh::str() const {
+  return data == 0 ? fmt::format("{}x{}", tensor, pipeline) : fmt::format("{}x{}x{}", tensor, pipeline, data);
+}
+
+std::vector<FallbackMesh> fallback_list(const std::string& fallback) {
+  if (fallback == "none") return {};
+  const auto refuse = [&] {
+    return ConfigError(
+        "parallel.fallback = {} is refused; write none, or meshes of tensor x pipeline [x data] such as 2x2,1x2x3",
+        fallback);
+  };
+  std::vector<FallbackMesh> list;
+  for (std::size_t at = 0; at <= fallback.size();) {
+    const std::size_t comma = std::min(fallback.find(',', at), fallback.size());
+    std::vector<std::int64_t> sizes;
+    for (std::size_t part = at; part <= comma;) {
+      const std::size_t end = std::min(fallback.find('x', part), comma);
+      std::string_view text = std::string_view(fallback).substr(part, end - part);
+      while (text.starts_with(' ')) text.remove_prefix(1);
+      while (text.ends_with(' ')) text.remove_suffix(1);
+      const std::optional<std::int64_t> n = parse_count(text);
+      if (!n || *n < 1 || *n > 65536) throw refuse();
+      sizes.push_back(*n);
+      part = end + 1;
+    }
+    if (sizes.size() < 2 || sizes.size() > 3) throw refuse();
+    list.push_back({sizes[0], sizes[1], sizes.size() == 3 ? sizes[2] : 0});
+    at = comma + 1;
+  }
+  return list;
+}
+
+Config with_mesh(const Config& config, const FallbackMesh& mesh) {
+  Config other = config;
+  other.parallel.fallback = "none";
+  other.parallel.tensor = mesh.tensor;
+  other.parallel.pipeline = mesh.pipeline;
+  other.parallel.data = mesh.data;
+  if (mesh.tensor == 1) other.parallel.sequence = false;
+  const std::vector<std::int64_t> stages = stage_list(config.parallel.stages);
+  if (!stages.empty() && static_cast<std::int64_t>(stages.size()) != mesh.pipeline) other.parallel.stages = "auto";
+  return other;
 }
 
 std::string divisors_text(std::int64_t n) {

@@ -27,6 +27,18 @@ std::int64_t effective_ffn(const model_section& m);
 /// Blocks per pipeline stage written out in parallel.stages ("5,7"); empty for auto.  ConfigError when malformed.
 std::vector<std::int64_t> stage_list(const std::string& stages);
 
+/// One mesh of parallel.fallback.
+struct FallbackMesh {
+  std::int64_t tensor = 1, pipeline = 1, data = 0;  ///< data 0: as many as fit
+  std::string str() const;                          ///< "2x1", "2x1x3"
+  bool operator==(const FallbackMesh&) const = default;
+};
+/// Of parallel.fallback ("2x2,1x2x3"); empty for none.  ConfigError when malformed.
+std::vector<FallbackMesh> fallback_list(const std::string& fallback);
+/// The config with that mesh instead of its own: parallel.sequence only where there is a tensor axis, parallel.stages
+/// auto where it lists another number of stages, no fallback any more.
+Config with_mesh(const Config& config, const FallbackMesh& mesh);
+
 /// Divisors of n, ascending, "1 2 3 4 6 12"; at most 16 of them, then "...".
 std::string divisors_text(std::int64_t n);
 

@@ -15,6 +15,7 @@
 #include "src/config/load.hpp"
 #include "src/job/causes.hpp"
 #include "src/job/run_dir.hpp"
+#include "src/plan/fallback.hpp"
 
 namespace banyan::job {
 namespace {
@@ -36,7 +37,12 @@ std::unique_ptr<Job> make_job(comm::World& world, const JobArgs& args) {
   for (int r = 0; r < world.size(); ++r) ranks.push_back(r);
   const std::unique_ptr<comm::Communicator> start = world.group(std::move(ranks), 0, "world");
   std::string text;
-  if (world.rank() == 0) text = config::write(config::load(args.config_path, args.overrides).config);
+  if (world.rank() == 0) {
+    const plan::FittedConfig fitted =
+        plan::fit_mesh(config::load(args.config_path, args.overrides).config, world.size());
+    if (!fitted.note.empty()) log::warning("{}", fitted.note);
+    text = config::write(fitted.config);
+  }
   text = comm::broadcast_string(*start, text, 0, "the configuration from rank 0");
   return std::make_unique<Job>(world, args.command, config::load_text(text, args.config_path).config, text);
 }

@@ -40,6 +40,14 @@ const std::vector<Case> kCases{
     {"stages_fit", {"parallel.stages=6,x"}, {"parallel.stages = 6,x"}},
     {"stages_fit", {"parallel.stages=12,0"}, {"parallel.stages = 12,0"}},
     {"stages_fit", {"parallel.stages=,12"}, {"parallel.stages = ,12"}},
+    {"fallbacks_can_run", {"parallel.fallback=2"}, {"parallel.fallback = 2 is refused", "2x2,1x2x3"}},
+    {"fallbacks_can_run", {"parallel.fallback=2x1,"}, {"parallel.fallback = 2x1, is refused"}},
+    {"fallbacks_can_run", {"parallel.fallback=2x0"}, {"parallel.fallback = 2x0 is refused"}},
+    {"fallbacks_can_run", {"parallel.fallback=1x1x1x1"}, {"parallel.fallback = 1x1x1x1 is refused"}},
+    {"fallbacks_can_run",
+     {"parallel.fallback=2x1,8x1"},
+     {"parallel.fallback = 2x1,8x1: the mesh 8x1 cannot run", "model.heads = 12", "parallel.tensor = 8"}},
+    {"fallbacks_can_run", {"parallel.fallback=1x13"}, {"the mesh 1x13", "model.layers = 12"}},
     {"batch_over_microbatch", {"parallel.microbatch=3"}, {"train.batch = 8", "parallel.microbatch = 3", "(1 2 4 8)"}},
     {"batch_over_data", {"parallel.data=9"}, {"train.batch = 8", "parallel.data = 9", "train.batch = 9"}},
     {"min_lr_below_lr", {"optimizer.lr=1e-5"}, {"optimizer.min_lr = 6e-05", "optimizer.lr = 1e-05"}},
@@ -90,6 +98,31 @@ TEST(Rules, ZeroesStandForWhatTheSentencesSay) {
   EXPECT_EQ(effective_ffn(m), 7);
   EXPECT_EQ(divisors_text(1), "1");
   EXPECT_EQ(divisors_text(12), "1 2 3 4 6 12");
+}
+
+TEST(FallbackList, IsReadInItsOrder) {
+  EXPECT_TRUE(fallback_list("none").empty());
+  EXPECT_EQ(fallback_list("2x1"), (std::vector<FallbackMesh>{{2, 1, 0}}));
+  EXPECT_EQ(fallback_list("2x2, 1 x 2 x 3"), (std::vector<FallbackMesh>{{2, 2, 0}, {1, 2, 3}}));
+  EXPECT_EQ((FallbackMesh{1, 2, 3}.str()), "1x2x3");
+}
+
+TEST(WithMesh, TakesAlongWhatDependsOnTheMesh) {
+  Config c = defaults();
+  c.parallel.tensor = 4;
+  c.parallel.pipeline = 2;
+  c.parallel.sequence = true;
+  c.parallel.stages = "5,7";
+  c.parallel.fallback = "2x2,1x1";
+  const Config half = with_mesh(c, {2, 2, 0});
+  EXPECT_EQ(half.parallel.tensor, 2);
+  EXPECT_TRUE(half.parallel.sequence);
+  EXPECT_EQ(half.parallel.stages, "5,7");
+  EXPECT_EQ(half.parallel.fallback, "none");
+  const Config one = with_mesh(c, {1, 1, 3});
+  EXPECT_FALSE(one.parallel.sequence);
+  EXPECT_EQ(one.parallel.stages, "auto");
+  EXPECT_EQ(one.parallel.data, 3);
 }
 
 }  // namespace

@@ -79,3 +79,20 @@ cmp "$scratch/digest.a" "$scratch/digest.b" || fail "the digests differ"
 must 0 8 train "$scratch/c.ini" --run.dir="$scratch/remesh" --parallel.pipeline=4 $steps=20
 must 0 1 train "$scratch/c.ini" --run.dir="$scratch/one" $steps=20
 close_losses "$scratch/remesh" "$scratch/one" 1e-4 20
+
+# A job that comes back with fewer ranks takes the first mesh of parallel.fallback that they hold, and its own again with
+# all of them; the loss goes on as if nothing had happened.
+shrinking="--parallel.tensor=2 --parallel.pipeline=2 --parallel.fallback=4x1,2x1,1x1"
+# shellcheck disable=SC2086
+must 0 4 train "$scratch/c.ini" --run.dir="$scratch/shrunk" $shrinking $steps=6
+# shellcheck disable=SC2086
+must 0 3 train "$scratch/c.ini" --run.dir="$scratch/shrunk" $shrinking $steps=12
+says "using the mesh 2x1 of parallel.fallback"
+says "resuming after step 6"
+says "1 of 3 ranks idle"
+# shellcheck disable=SC2086
+must 0 4 train "$scratch/c.ini" --run.dir="$scratch/shrunk" $shrinking $steps=20
+close_losses "$scratch/shrunk" "$scratch/one" 1e-4 20
+# Without one it is refused.
+must 78 3 train "$scratch/c.ini" --run.dir="$scratch/shrunk" --parallel.tensor=2 --parallel.pipeline=2 $steps=21
+says "parallel.tensor x parallel.pipeline = 2 x 2 = 4 ranks"
