@@ -46,7 +46,7 @@ test=(
   munge                          # who is who to Slurm
   ibsim-utils                    # an InfiniBand fabric of 1,024 hosts that exists in memory only
   opensm                         # routes it
-  infiniband-diags               # ibnetdiscover and ibqueryerrors read it
+  infiniband-diags               # ibnetdiscover, ibqueryerrors and dump_fts read it
 )
 
 list=false groups=()

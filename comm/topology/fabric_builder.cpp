@@ -8,7 +8,6 @@
 namespace banyan::comm {
 namespace {
 
-constexpr std::size_t kLargestFile = 256 << 20;
 constexpr int kUnknown = -1;
 
 }  // namespace
@@ -97,9 +96,8 @@ std::vector<Word> words_of(std::string_view line) {
   }
 }
 
-void check_text(std::string_view text, const std::string& source) {
-  if (text.size() > kLargestFile)
-    throw DataError("{}: {} bytes are more than a description of a fabric has", source, text.size());
+void check_text(std::string_view text, const std::string& source, std::size_t most) {
+  if (text.size() > most) throw DataError("{}: {} bytes are more than the {} that are read", source, text.size(), most);
   if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos)
     throw DataError("{}: a zero byte at {}: this is not text", source, zero);
 }

@@ -50,14 +50,17 @@ struct Word {
 };
 std::vector<Word> words_of(std::string_view line);
 
-/// DataError for more than 256 MiB and for a zero byte, which no text has.
-void check_text(std::string_view text, const std::string& source);
+/// A description of a fabric is no longer.
+inline constexpr std::size_t kLargestText = 256 << 20;
+
+/// DataError for more than `most` bytes and for a zero byte, which no text has.
+void check_text(std::string_view text, const std::string& source, std::size_t most = kLargestText);
 
 /// Calls `take(line, number)` for every line that is not empty, lines that end in a backslash joined with the next.
 /// DataError as check_text has it.
 template <class Take>
-void for_each_line(std::string_view text, const std::string& source, Take&& take) {
-  check_text(text, source);
+void for_each_line(std::string_view text, const std::string& source, Take&& take, std::size_t most = kLargestText) {
+  check_text(text, source, most);
   std::string joined;
   int number = 0, first = 0;
   while (!text.empty()) {

@@ -95,6 +95,7 @@ class Reader {
     int node, port, peer_port, line;
     std::uint64_t peer;
     double rate;
+    IbLids lids;
   };
 
   [[noreturn]] void fail(int line, const std::string& what) const { throw DataError("{}:{}: {}", file_, line, what); }
@@ -141,7 +142,8 @@ class Reader {
             .peer_port = 0,
             .line = line_,
             .peer = 0,
-            .rate = 0};
+            .rate = 0,
+            .lids = {}};
     std::string_view skipped;
     const char* const form = "a port is written [1] \"S-0002c90300...\"[17] # ... 4xHDR";
     if (!c.number(end.port) || !c.take("]")) fail(line_, form);
@@ -151,12 +153,28 @@ class Reader {
     if (!c.take("\"") || c.rest().size() < 2) fail(line_, form);
     c.take(c.rest().substr(0, 2));
     if (!c.number(end.peer, 16) || !c.take("\"[") || !c.number(end.peer_port) || !c.take("]")) fail(line_, form);
+    end.lids = lids(c.rest());
     std::string_view rest = c.rest();
     while (!rest.empty() && (rest.back() == ' ' || rest.back() == '\t')) rest.remove_suffix(1);
     const std::size_t blank = rest.find_last_of(" \t");
     end.rate = rate_of(blank == std::string_view::npos ? rest : rest.substr(blank + 1));
     if (end.rate == 0) fail(line_, "width and speed are missing at the end of the line: 4xHDR");
     ends_.push_back(end);
+  }
+
+  /// `# lid 8 lmc 0 "leaf01" lid 3 4xHDR` of an adapter's port: 2^lmc LIDs of its own.
+  IbLids lids(std::string_view text) const {
+    constexpr int kMostLmc = 7;
+    if (network_.nodes.back().kind != IbNode::Kind::kAdapter) return {};
+    const std::size_t begin = text.find("# lid ");
+    if (begin == std::string_view::npos) return {};
+    Cursor c(text.substr(begin + 6));
+    int lid = 0, lmc = 0;
+    if (!c.number(lid) || !c.take(" lmc ") || !c.number(lmc)) return {};
+    if (lid == 0) return {};  // not given out yet
+    if (lid < 0 || lmc < 0 || lmc > kMostLmc || lid + (1 << lmc) - 1 > kLastLid)
+      fail(line_, fmt::format("LID {} with {} bits of paths is none that an adapter can have", lid, lmc));
+    return {lid, 1 << lmc};
   }
 
   void join_ends() {
@@ -179,7 +197,9 @@ class Reader {
                                    .a_port = e.port,
                                    .b = peer->second,
                                    .b_port = e.peer_port,
-                                   .rate = std::min(e.rate, other->second->rate)});
+                                   .rate = std::min(e.rate, other->second->rate),
+                                   .a_lids = e.lids,
+                                   .b_lids = other->second->lids});
     }
     std::sort(network_.cables.begin(), network_.cables.end(),
               [](const IbCable& x, const IbCable& y) { return std::pair(x.a, x.a_port) < std::pair(y.a, y.a_port); });

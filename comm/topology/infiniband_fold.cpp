@@ -52,9 +52,22 @@ class Folder {
   }
 
  private:
+  /// Routes in one direction.
+  struct Flow {
+    double routes = 0, worst = 0;  // of all cables; of the busiest one, by its rate
+    /// Bytes/s when the busiest cable is full; 0: nothing is known to go there.
+    double rate() const { return worst > 0 ? routes / worst : 0; }
+  };
   struct Way {
     int cables = 0, faulty = 0;
     double rate = 0, whole = 0;  // with and without what faulty cables lose
+    Flow up = {}, down = {};
+    /// How many times its share the busiest cable has; 1: even, or nothing is known.
+    double crowding(const Flow& f) const {
+      constexpr double kRounding = 1e-9;
+      return f.rate() > 0 && rate / f.rate() > 1 + kRounding ? rate / f.rate() : 1;
+    }
+    double crowding() const { return std::max(crowding(up), crowding(down)); }
   };
 
   bool is(int node, IbNode::Kind kind) const { return n_.nodes[at(node)].kind == kind; }
@@ -169,11 +182,17 @@ class Folder {
     }
   }
 
-  static void add(Way& way, const IbCable& c) {
+  /// `up` are the routes from the lower end.
+  static void add(Way& way, const IbCable& c, double up = 0, double down = 0) {
+    const double rate = c.rate * (c.faulty ? kFaultyShare : 1);
     ++way.cables;
     way.faulty += c.faulty;
     way.whole += c.rate;
-    way.rate += c.rate * (c.faulty ? kFaultyShare : 1);
+    way.rate += rate;
+    for (const auto& [flow, routes] : {std::pair(&way.up, up), std::pair(&way.down, down)}) {
+      flow->routes += routes;
+      flow->worst = std::max(flow->worst, routes / rate);
+    }
   }
 
   /// Why a way has less than most of its like.
@@ -185,6 +204,9 @@ class Folder {
       say(fmt::format("{:.3g}_instead_of_{:.3g}_GB/s_a_cable", way.whole / way.cables * 1e-9,
                       usual.whole / usual.cables * 1e-9));
     if (way.faulty > 0) say(fmt::format("{}_faulty", way.faulty));
+    for (const auto& [flow, word] : {std::pair(&way.up, "up"), std::pair(&way.down, "down")})
+      if (const double c = way.crowding(*flow); c > kEvenRoutes)
+        say(fmt::format("busiest_cable_{}_has_{:.3g}_times_its_share", word, c));
     return text;
   }
 
@@ -284,7 +306,8 @@ class Folder {
       if (level_[at(low)] + 1 != level_[at(high)])
         ++inside;
       else
-        add(ways[units_.find(low)][units_.find(high)], c);
+        add(ways[units_.find(low)][units_.find(high)], c, low == c.a ? c.routes_ab : c.routes_ba,
+            low == c.a ? c.routes_ba : c.routes_ab);
     }
     for (const auto& [u, above] : ways)
       for (const auto& [v, w] : above) like[level_[at(u)]].push_back(&w);
@@ -300,12 +323,18 @@ class Folder {
         l.lower = lower;
         builder_.link(std::move(l));
       }
+    if (n_.routed) {
+      double crowding = 1;
+      for (const auto& [u, above] : ways)
+        for (const auto& [v, w] : above) crowding = std::max(crowding, w.crowding());
+      builder_.note(fmt::format("by its routes the busiest cable of a way has {:.3g} times its share", crowding));
+    }
     if (inside > 0)
       builder_.note(fmt::format("not a fat tree: {} cables join switches of one level and are left out", inside));
   }
 
   static Link link(const Way& w, const Way& most, int upper) {
-    return {.upper = upper, .cables = w.cables, .rate = w.rate, .reason = reason(w, most)};
+    return {.upper = upper, .cables = w.cables, .rate = w.rate / w.crowding(), .reason = reason(w, most)};
   }
 
   const IbNetwork& n_;

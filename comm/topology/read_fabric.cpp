@@ -12,14 +12,14 @@
 #include "comm/topology/fabric_builder.hpp"
 #include "comm/topology/fabric_file.hpp"
 #include "comm/topology/infiniband.hpp"
+#include "comm/topology/infiniband_routes.hpp"
 #include "comm/topology/slurm_topology.hpp"
 #include "comm/topology/slurm_yaml.hpp"
 #include "src/base/error.hpp"
+#include "src/base/units.hpp"
 
 namespace banyan::comm {
 namespace {
-
-constexpr std::size_t kLargestFile = 256 << 20;
 
 /// The format that the first line with words in it has; empty: none of ours.
 std::string guess(std::string_view text) {
@@ -45,8 +45,7 @@ const std::vector<std::string>& fabric_formats() {
   return formats;
 }
 
-Fabric read_fabric(std::string_view text, const std::string& file, const std::string& format, std::string_view faults,
-                   const std::string& faults_file) {
+Fabric read_fabric(std::string_view text, const std::string& file, const std::string& format, const IbExtras& extras) {
   const auto& known = fabric_formats();
   const std::string kind = format.substr(0, format.find(':')),
                     name = format.substr(std::min(format.size(), kind.size() + 1));
@@ -56,14 +55,15 @@ Fabric read_fabric(std::string_view text, const std::string& file, const std::st
     throw UsageError("--format {}: a name follows yaml only, as in yaml:NAME", format);
   check_text(text, file);
   const std::string found = kind == "auto" ? guess(text) : kind;
-  if (!faults_file.empty() && found != "ib")
-    throw UsageError("{}: faults of cables can be told for what ibnetdiscover prints only", file);
+  if ((!extras.faults_file.empty() || !extras.routes_file.empty()) && found != "ib")
+    throw UsageError("{}: faults and routes of cables can be told for what ibnetdiscover prints only", file);
   if (found == "slurm") return parse_slurm_topology(text, file);
   if (found == "yaml") return parse_topology_yaml(text, file, name);
   if (found == "fabric") return parse_fabric_file(text, file);
   if (found == "ib") {
     IbNetwork network = parse_ibnetdiscover(text, file);
-    if (!faults_file.empty()) mark_faulty(network, faults, faults_file);
+    if (!extras.faults_file.empty()) mark_faulty(network, extras.faults, extras.faults_file);
+    if (!extras.routes_file.empty()) follow_routes(network, extras.routes, extras.routes_file);
     return fold(network);
   }
   throw DataError(
@@ -73,7 +73,7 @@ Fabric read_fabric(std::string_view text, const std::string& file, const std::st
       file);
 }
 
-std::string read_fabric_text(const std::string& file) {
+std::string read_fabric_text(const std::string& file, std::size_t most) {
   const bool standard = file == "-";
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> opened(standard ? nullptr : std::fopen(file.c_str(), "rb"),
                                                                [](std::FILE* f) { return f ? std::fclose(f) : 0; });
@@ -83,7 +83,8 @@ std::string read_fabric_text(const std::string& file) {
   std::array<char, 1 << 16> buffer;
   for (std::size_t n = 0; (n = std::fread(buffer.data(), 1, buffer.size(), in)) > 0;) {
     text.append(buffer.data(), n);
-    if (text.size() > kLargestFile) throw DataError("{}: more than 256 MiB are no description of a fabric", file);
+    if (text.size() > most)
+      throw DataError("{}: more than {} are not read", file, exact_bytes(static_cast<std::int64_t>(most)));
   }
   if (std::ferror(in)) throw IoError("{}: {}", standard ? "standard input" : file, std::strerror(errno));
   return text;

@@ -11,6 +11,7 @@
 #include "comm/topology/contact.hpp"
 #include "comm/topology/fabric_file.hpp"
 #include "comm/topology/fabric_text.hpp"
+#include "comm/topology/infiniband_routes.hpp"
 #include "comm/topology/look_inside.hpp"
 #include "comm/topology/read_fabric.hpp"
 #include "io/atomic_file.hpp"
@@ -25,8 +26,8 @@ namespace banyan::app {
 namespace {
 
 constexpr std::string_view kUsage =
-    R"(banyan topo FILE [--format FORMAT] [--errors FILE] [--against FILE] [--write FILE] [--svg FILE] [--json]
-            [--step CONFIG [--per-node N] [--section.key=value ...]]
+    R"(banyan topo FILE [--format FORMAT] [--errors FILE] [--routes FILE] [--against FILE] [--write FILE] [--svg FILE]
+            [--json] [--step CONFIG [--per-node N] [--section.key=value ...]]
 mpirun ... banyan topo --job CONFIG [--against FILE] [--write FILE] [--svg FILE] [--json] [--section.key=value ...]
 
 Shows the network of a cluster as FILE describes it: which hosts hang from which switch, what each way carries, how much
@@ -43,6 +44,8 @@ each way, as --step.
                   of the topologies in a topology.yaml, instead of the cluster's default
   --errors FILE   what `ibqueryerrors` prints: a cable with symbol errors, recoveries, downs or receive errors
                   beyond its thresholds counts with half its rate
+  --routes FILE   what `dump_fts` prints, or opensm-lfts.dump: a way counts with what its busiest cable lets through
+                  when all hosts send alike to all others; up to 2 GiB: sed 's/ [:#].*//' takes out the names
   --against FILE  a second description: prints where the two disagree, and exits with 65 when they do
   --write FILE    writes the fabric in Banyan's own format
   --svg FILE      draws it
@@ -58,14 +61,19 @@ LIST is n[1-4,7],login; rate is what all cables of one way carry in one directio
 
 struct Wishes {
   std::string format = "auto";
-  std::optional<std::string> errors, against, write, svg;
+  std::optional<std::string> errors, routes, against, write, svg;
   bool json = false;
 };
 
-/// `errors`: what ibqueryerrors printed, if it was asked.
-comm::Fabric read(const std::string& file, const std::string& format, const std::optional<std::string>& errors = {}) {
+comm::Fabric read(const std::string& file, const std::string& format, const std::optional<std::string>& errors = {},
+                  const std::optional<std::string>& routes = {}) {
+  const std::string faults_text = errors ? comm::read_fabric_text(*errors) : "";
+  const std::string routes_text = routes ? comm::read_fabric_text(*routes, comm::kLargestRoutes) : "";
   return comm::read_fabric(comm::read_fabric_text(file), file == "-" ? "standard input" : file, format,
-                           errors ? comm::read_fabric_text(*errors) : "", errors.value_or(""));
+                           {.faults = faults_text,
+                            .routes = routes_text,
+                            .faults_file = errors.value_or(""),
+                            .routes_file = routes.value_or("")});
 }
 
 /// Prints, draws, writes and compares.  `more` follows the tree, or is put into the JSON.
@@ -133,6 +141,7 @@ ExitCode run(Args& args) {
   const auto format = args.value("format"), config = args.value("job");
   if (format) wishes.format = *format;
   wishes.errors = args.value("errors");
+  wishes.routes = args.value("routes");
   wishes.against = args.value("against");
   wishes.write = args.value("write");
   wishes.svg = args.value("svg");
@@ -140,7 +149,8 @@ ExitCode run(Args& args) {
   if (config) {
     const std::vector<std::string> overrides = args.overrides();
     args.finish(0, 0, kUsage);
-    if (wishes.errors) throw UsageError("--errors goes with a FILE of ibnetdiscover, not with --job");
+    if (wishes.errors || wishes.routes)
+      throw UsageError("--errors and --routes go with a FILE of ibnetdiscover, not with --job");
     return run_in_job(*config, overrides, wishes);
   }
   const auto step = args.value("step");
@@ -148,7 +158,7 @@ ExitCode run(Args& args) {
   const std::vector<std::string> overrides = args.overrides();
   args.finish(1, 1, kUsage);
   if (!step && !overrides.empty()) throw UsageError("{} goes with --step CONFIG or --job CONFIG", overrides.front());
-  const comm::Fabric fabric = read(args.positional()[0], wishes.format, wishes.errors);
+  const comm::Fabric fabric = read(args.positional()[0], wishes.format, wishes.errors, wishes.routes);
   std::optional<PlannedStep> planned;
   if (step) planned = planned_step(fabric, config::load(*step, overrides).config, per_node);
   show(fabric, wishes, planned);
@@ -161,7 +171,7 @@ Command topo_command() {
   return {.name = "topo",
           .summary = "the network of a cluster: which hosts hang from which switch",
           .usage = kUsage,
-          .options_with_value = {"format", "against", "write", "svg", "job", "errors", "step", "per-node"},
+          .options_with_value = {"format", "against", "write", "svg", "job", "errors", "routes", "step", "per-node"},
           .run = run};
 }
 

@@ -1,11 +1,11 @@
 #!/bin/bash
 # infiniband.sh BANYAN: a fabric of 1,024 hosts below 32 leaves and 16 spines, made by ibsim, routed by opensm and read by
-# the real ibnetdiscover, is rebuilt exactly; a cut cable, a narrow one and one with errors each take capacity away, and
-# enough cut cables change where the ranks of a job sit.
+# the real ibnetdiscover, is rebuilt exactly; a cut cable, a narrow one, one with errors and routes that crowd each take
+# capacity away, and enough cut cables change where the ranks of a job sit.
 set -u
 banyan=$1
 repo=$(cd "$(dirname "$0")/../.." && pwd)
-for tool in ibsim opensm ibnetdiscover ibqueryerrors; do
+for tool in ibsim opensm ibnetdiscover ibqueryerrors dump_fts; do
   command -v $tool >/dev/null || { echo "SKIPPED: there is no $tool; scripts/install-deps.sh installs it" >&2; exit 77; }
 done
 leaves=32 width=32 spines=16
@@ -48,6 +48,9 @@ net() {
     }'
 }
 
+route() {  # route ENGINE: addresses and routes; -D 0x43 has opensm write them down, too
+  SIM_HOST=node0000 timeout -s KILL 60 ibsim-run opensm -o -R "$1" -f opensm.log -e -D 0x43 </dev/null >opensm.out 2>&1
+}
 up() {  # up NET: ibsim, with its console at descriptor 3, and a fabric with addresses and routes
   rm -f console
   mkfifo console
@@ -55,7 +58,7 @@ up() {  # up NET: ibsim, with its console at descriptor 3, and a fabric with add
   children+=($!)
   exec 3>console
   sleep 1
-  SIM_HOST=node0000 timeout -s KILL 60 ibsim-run opensm -o -R ftree -f opensm.log -e </dev/null >opensm.out 2>&1
+  route ftree
   grep -q 'SUBNET UP' opensm.log && return
   tail -n 5 ibsim.log opensm.log opensm.out >&2
   fail "opensm does not bring the fabric up"
@@ -67,6 +70,7 @@ down() {
   rm -f opensm.log neighbors guid2*
 }
 look() { SIM_HOST=node0001 timeout 60 ibsim-run ibnetdiscover </dev/null >"$1.ib" 2>"$1.err" || fail "ibnetdiscover: $(cat "$1.err")"; }
+routes() { SIM_HOST=node0001 timeout 60 ibsim-run dump_fts </dev/null >"$1.fts" 2>"$1.err" || fail "dump_fts: $(cat "$1.err")"; }
 topo() { "$banyan" topo "$@" >topo.out 2>&1 || { cat topo.out >&2; fail "banyan topo $*"; }; }
 
 net >whole.net
@@ -85,6 +89,14 @@ grep -q 'says the same' topo.out || fail "not the fabric that was made"
 "$banyan" topo whole.ib | grep -q '1024 hosts, 33 switches' || fail "not all hosts"
 topo truth.fabric --write truth.again
 diff <(sed 's/spine00_and_15_more/top/g' whole.fabric) truth.again || fail "cables or rates differ"
+
+# A fat tree is routed evenly, so that its routes take nothing away.
+routes whole
+for file in whole.fts opensm-lfts.dump; do
+  topo whole.ib --routes $file --write routed.fabric
+  grep -q 'note: by its routes the busiest cable of a way has 1 times its share' topo.out || { tail topo.out; fail "$file"; }
+  cmp -s whole.fabric routed.fabric || { diff whole.fabric routed.fabric; fail "$file: even routes took something away"; }
+done
 
 # Capacity of leaf00 upwards, as `plan` and placements read it.
 capacity() { sed -n 's/^|\{0,1\}`\{0,1\}-- leaf00  (\(.*\))$/\1/p' topo.out; }
@@ -108,6 +120,17 @@ sleep 0.5
 look cut
 topo cut.ib
 [ "$(capacity)" = '15 cables, 375 GB/s, DEGRADED: 15_of_16_cables' ] || { head topo.out; fail "a cut cable: $(capacity)"; }
+# Without the cable this is no fat tree to opensm: it finds routes of as few steps as possible, which do not spread as well.
+route minhop
+routes cut
+topo cut.ib --routes cut.fts
+grep -q 'do not arrive' topo.out && { tail topo.out; fail "routes around a cut cable"; }
+capacity | grep -q '^15 cables, [0-9.]* GB/s, DEGRADED: 15_of_16_cables,busiest_cable_.*_times_its_share$' ||
+  { head topo.out; fail "routes around a cut cable: $(capacity)"; }
+capacity | awk '{exit !($3 < 350)}' || fail "crowded cables carry less: $(capacity)"
+# Those from before still lead to it.
+topo cut.ib --routes whole.fts
+grep -q 'routes between adapters do not arrive by whole.fts' topo.out || { tail topo.out; fail "routes over a cut cable"; }
 # Its counters are no reason to refuse the file once the cable is gone.
 topo cut.ib --errors errors.txt
 grep -q '1 ports with errors have no cable' topo.out || { tail topo.out; fail "errors of a cut cable"; }

@@ -1,25 +1,25 @@
 #!/bin/bash
 # fuzz.sh [--seconds N] [PARSER...]: looks for texts on which a reader of fabrics crashes, hangs, takes more than 2 GiB or
-# is caught by AddressSanitizer or UBSan.  Needs clang (Debian: clang).  Parsers: slurm yaml fabric ib hosts addresses; all of
-# them, for 300 s each, when none is named.  A finding stays in the directory it prints; exit code 1.
+# is caught by AddressSanitizer or UBSan.  Needs clang (Debian: clang).  Parsers: slurm yaml fabric ib routes hosts
+# addresses; all of them, for 300 s each, when none is named.  A finding stays in the directory it prints; exit code 1.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 seconds=300 parsers=()
 while [ $# -gt 0 ]; do
   case $1 in
     --seconds) seconds=${2:?--seconds needs a number}; shift ;;
-    slurm | yaml | fabric | ib | hosts | addresses) parsers+=("$1") ;;
+    slurm | yaml | fabric | ib | routes | hosts | addresses) parsers+=("$1") ;;
     *) sed -n '2,4s/^# //p' "$0" >&2; exit 64 ;;
   esac
   shift
 done
-[ ${#parsers[@]} -gt 0 ] || parsers=(slurm yaml fabric ib hosts addresses)
+[ ${#parsers[@]} -gt 0 ] || parsers=(slurm yaml fabric ib routes hosts addresses)
 command -v clang++ >/dev/null || { echo "fuzz.sh needs clang++ (Debian: apt-get install clang)" >&2; exit 69; }
 
 build=build/fuzz
 mkdir -p $build
 # Everything that reads texts; what talks to other ranks is left out.
-sources=(comm/topology/{fabric,fabric_builder,fabric_file,fabric_text,host_list,infiniband,infiniband_fold,read_fabric,slurm_topology,slurm_tree,slurm_yaml,yaml_tree}.cpp
+sources=(comm/topology/{fabric,fabric_builder,fabric_file,fabric_text,host_list,infiniband,infiniband_fold,infiniband_routes,read_fabric,slurm_topology,slurm_tree,slurm_yaml,yaml_tree}.cpp
          src/base/{json,units}.cpp)
 flags=(-std=c++20 -O1 -g -I. -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined)
 objects=()
@@ -40,7 +40,7 @@ seed() {  # seed PARSER DIRECTORY
       printf -- '- {topology: a, block: {block_sizes: [4, 8], blocks: [{block: b1, nodes: "n[01-04]"}]}}\n' >"$2/block" ;;
     fabric)
       printf 'switch top switches=l[1-2] rate=50MB cables=2\nswitch l1 hosts=n[1-2],r[1-2]n[07-08] rate=125MB\nswitch l2 hosts=n5 reason=x\n' >"$2/file" ;;
-    ib) cp tests/fuzz/corpus/ib/* "$2" ;;
+    ib | routes) cp tests/fuzz/corpus/"$1"/* "$2" ;;
     hosts) printf 'n[1-3,7],gpu[01-16]-ib[0,1],login' >"$2/list" ;;
     addresses) printf 's[4-7].s0.tux1\n--\nswitch.switch.node' >"$2/address" ;;
   esac

@@ -124,8 +124,13 @@ TEST(TopologyFuzz, EveryWiringIsFoldedIntoATree) {
       EXPECT_NE(std::string(e.what()).find("no adapter of a host"), std::string::npos) << e.what() << '\n' << w.text();
     }
     try {
-      read_fabric(damage(w.text(), random), "f", "ib",
-                  damage("   GUID 0x101 port 3: [SymbolErrorCounter == 5]\n", random));
+      const std::string faults = damage("   GUID 0x101 port 3: [SymbolErrorCounter == 5]\n", random);
+      read_fabric(damage(w.text(), random), "f", "ib", {.faults = faults, .faults_file = "e"});
+    } catch (const DataError&) {
+    }
+    try {
+      const std::string routes = w.routes([&](int, int, int) { return random() % 3; });
+      read_fabric(w.text(), "f", "ib", {.routes = round % 2 ? damage(routes, random) : routes, .routes_file = "r"});
     } catch (const DataError&) {
     }
   }

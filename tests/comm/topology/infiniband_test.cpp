@@ -150,9 +150,12 @@ TEST(Infiniband, PortsWithoutCableSpoilNoErrorsAndOtherTextsAreRefused) {
   EXPECT_EQ(f.notes[0], "1 ports with errors have no cable and are left out; errors tells of them");
   EXPECT_TRUE(net.w.fabric("\n## Summary: 6 nodes checked, 0 bad nodes found\n").notes.empty());
   for (const char* other : {"", "root:x:0:0:root:/root:/bin/bash\n"})
-    EXPECT_NE(error_of([&] { read_fabric(net.w.text(), "net", "auto", other, "errors"); }).find("errors: this is not"),
+    EXPECT_NE(error_of([&] {
+                read_fabric(net.w.text(), "net", "auto", {.faults = other, .faults_file = "errors"});
+              }).find("errors: this is not"),
               std::string::npos);
-  EXPECT_THROW(read_fabric("switch a hosts=n[1-2]\n", "net", "auto", "", "errors"), UsageError);
+  EXPECT_THROW(read_fabric("switch a hosts=n[1-2]\n", "net", "auto", {.faults_file = "errors"}), UsageError);
+  EXPECT_THROW(read_fabric("switch a hosts=n[1-2]\n", "net", "auto", {.routes_file = "routes"}), UsageError);
 }
 
 TEST(Infiniband, AdaptersThatShareADefaultNameAreNotOneHost) {
@@ -202,6 +205,8 @@ TEST(Infiniband, RefusesWhatIsDamaged) {
   EXPECT_NE(replaced("Switch\t40", "Switch\t4000000").find("net:9: how many ports"), std::string::npos);
   EXPECT_NE(replaced("[1]", "[41]").find("port 41 of a node that has 40"), std::string::npos);
   EXPECT_NE(replaced("S-0000000000000101\"\t", "S-0000000000000100\"\t").find("GUID 0x100 is there twice"),
+            std::string::npos);
+  EXPECT_NE(replaced("# lid 161 lmc 0", "# lid 49151 lmc 1").find("LID 49151 with 1 bits of paths is none"),
             std::string::npos);
   EXPECT_NE(replaced("vendid", "v").find("net:5: this is no line"), std::string::npos);
   EXPECT_NE(error_of([] {

@@ -1,5 +1,6 @@
 // What libFuzzer calls: each text is read as some tree that can be drawn and written, or refused with a DataError.
-// FUZZ_FORMAT is a format of comm/topology/read_fabric.hpp, "hosts" (host lists) or "addresses" (SLURM_TOPOLOGY_ADDR).
+// FUZZ_FORMAT is a format of comm/topology/read_fabric.hpp, "routes" (the format ib with routes instead of faults),
+// "hosts" (host lists) or "addresses" (SLURM_TOPOLOGY_ADDR).
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -20,6 +21,12 @@ void must(bool holds) {
   if (!holds) std::abort();
 }
 
+comm::IbExtras extras(const std::string& format, std::string_view text) {
+  if (format == "ib" && !text.empty()) return {.faults = text, .faults_file = "errors"};
+  if (format == "routes") return {.routes = text, .routes_file = "routes"};
+  return {};
+}
+
 void read(std::string_view text) {
   const std::string format = FUZZ_FORMAT;
   if (format == "hosts") {
@@ -31,11 +38,11 @@ void read(std::string_view text) {
   const std::size_t cut = text.find("\n--\n");
   const std::string_view first = text.substr(0, cut);
   const std::string_view second = cut == std::string_view::npos ? std::string_view() : text.substr(cut + 4);
-  const comm::Fabric f = format == "addresses"
-                             ? comm::fabric_of_addresses({{"tux1", std::string(first), std::string(second)},
-                                                          {"tux2", "s[4-7].s0.tux2", "switch.switch.node"}})
-                             : comm::read_fabric(first, "input", format, format == "ib" ? second : std::string_view(),
-                                                 format == "ib" && !second.empty() ? "errors" : "");
+  const comm::Fabric f =
+      format == "addresses"
+          ? comm::fabric_of_addresses(
+                {{"tux1", std::string(first), std::string(second)}, {"tux2", "s[4-7].s0.tux2", "switch.switch.node"}})
+          : comm::read_fabric(first, "input", format == "routes" ? "ib" : format, extras(format, second));
   if (f.hosts.size() > 2000) return;
   must(!comm::draw(f).empty() && !comm::draw_svg(f).empty());
   must(comm::tree_of(f, f.hosts).levels.at(0).size() == f.hosts.size());
