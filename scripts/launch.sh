@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# launch.sh [-n RANKS] [--mpirun|--srun] -- PROGRAM COMMAND [ARGUMENT...]
+# launch.sh [-n RANKS] [--mpirun|--srun] [--outcome FILE] -- PROGRAM COMMAND [ARGUMENT...]
 # Starts `banyan COMMAND ...` on RANKS ranks and makes one exit code of it that a batch script can act on
 # (`banyan --print-exit-codes`).
 #   launcher  srun inside a Slurm allocation, mpirun otherwise; further options for it in BANYAN_LAUNCH_ARGS
@@ -13,17 +13,22 @@
 #   2. 0 when every rank wrote "finished", or rank 0 did and the launcher says 0
 #   3. otherwise a rank vanished without a word (killed, or its host is gone): 69
 # Without any record the launcher's code is taken if it is one of ours other than 0.
+# FILE gets what a batch script must know besides the code, one KEY=VALUE a line:
+#   code=69  attempt=7  the attempt's number, empty when no rank got as far as opening the run directory
+#   reason=signal       code 75: what asked for the stop (halt-file, signal, time-limit, max-time), empty otherwise
+#   lost=n3,n7          hosts of ranks that others missed and that left without a word
 set -uo pipefail
 
 usage() { sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" >&2; exit 64; }
 say() { echo "launch: $*" >&2; }
 
-ranks='' launcher=''
+ranks='' launcher='' outcome=''
 while [ $# -gt 0 ]; do
   case $1 in
     -n) [ $# -gt 1 ] || usage; ranks=$2; shift 2 ;;
     -n*) ranks=${1#-n}; shift ;;
     --mpirun | --srun) launcher=${1#--}; shift ;;
+    --outcome) [ $# -gt 1 ] || usage; outcome=$2; shift 2 ;;
     --) shift; break ;;
     *) usage ;;
   esac
@@ -100,25 +105,35 @@ hurry() {
 field() { sed -n "s/.*\"$2\": *\"\{0,1\}\([^,\"}]*\).*/\1/p" "$1" 2>/dev/null | head -n 1; }
 this_attempt() { grep -ls "\"launch\": *\"$BANYAN_LAUNCH\"" "$causes"/*.json 2>/dev/null | sed -n 's|.*/\([0-9]*\)\.json$|\1|p' | sort -n | tail -n 1; }
 watcher=''
-if [ -n "$causes" ]; then hurry "$job" & watcher=$!; fi
+if [ -n "$causes" ]; then
+  hurry "$job" &
+  watcher=$!
+  disown  # no word of how it ended
+fi
 while :; do
   wait "$job"
   status=$?
   kill -0 "$job" 2>/dev/null || break  # a trapped signal also ends wait
 done
 trap "" TERM INT USR1 HUP
-[ -z "$watcher" ] || kill "$watcher" 2>/dev/null
+[ -z "$watcher" ] || kill -KILL "$watcher" 2>/dev/null  # a batch script may have this script ignore TERM
+
+attempt='' reason='' lost=''
+leave() {
+  if [ -n "$outcome" ]; then printf '%s\n' "code=$1" "attempt=$attempt" "reason=$reason" "lost=$lost" >"$outcome"; fi
+  exit "$1"
+}
 
 # --- what the launcher's own code is worth without records
 ours() { case $1 in 64 | 65 | 69 | 70 | 73 | 74 | 75 | 76 | 78 | 93) return 0 ;; esac; return 1; }
 without_records() {
-  if ours "$status"; then exit "$status"; fi
+  if ours "$status"; then leave "$status"; fi
   case $status in
-    132 | 134 | 135 | 136 | 139) say "$command crashed ($launcher: $status)"; exit 70 ;;
-    0) if [ -z "$causes" ]; then exit 0; fi ;;
+    132 | 134 | 135 | 136 | 139) say "$command crashed ($launcher: $status)"; leave 70 ;;
+    0) if [ -z "$causes" ]; then leave 0; fi ;;
   esac
   say "$command ended without a record of why ($launcher: $status)"
-  exit 69
+  leave 69
 }
 [ -n "$causes" ] || without_records
 
@@ -131,18 +146,23 @@ for record in "$causes/$attempt".*.json; do
   code=$(field "$record" code)
   codes="$codes $code "
   if [ "$code" = 0 ]; then finished=$((finished + 1)); fi
+  if [ "$code" = 75 ]; then reason=$(field "$record" reason); fi
+  peer=$(field "$record" peer)
+  if [ -n "$peer" ] && [ ! -e "$causes/$attempt.$peer.json" ]; then lost="$lost $(field "$record" peer_host)"; fi
 done
+lost=$(tr ' ' '\n' <<<"$lost" | sed '/^$/d' | sort -u | paste -sd ,)
 for code in 70 76 65 78 73 93 64 74 69 75; do
   case $codes in *" $code "*) ;; *) continue ;; esac
+  [ "$code" = 75 ] || reason=''
   # A crash is not told by the rank itself; every other cause was.
   for record in "$causes/$attempt".*.json; do
     if [ "$(field "$record" code)" = "$code" ]; then break; fi
   done
   say "attempt $attempt: exit code $code ($(field "$record" name)), see $record"
-  exit "$code"
+  leave "$code"
 done
 total=$(field "$causes/$attempt.json" ranks)
-if [ "$finished" = "$total" ]; then exit 0; fi
-if [ "$status" = 0 ] && [ "$(field "$causes/$attempt.0.json" code)" = 0 ]; then exit 0; fi
+if [ "$finished" = "$total" ]; then leave 0; fi
+if [ "$status" = 0 ] && [ "$(field "$causes/$attempt.0.json" code)" = 0 ]; then leave 0; fi
 say "attempt $attempt: only $finished of $total ranks say why they left ($launcher: $status); a rank or its host was lost"
-exit 69
+leave 69

@@ -1,11 +1,13 @@
 #include "src/job/stop.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
 #include "src/base/signals.hpp"
+#include "src/base/units.hpp"
 
 namespace banyan::job {
 
@@ -29,6 +31,12 @@ const Words& words(StopReason reason) { return kWords[static_cast<std::size_t>(r
 
 std::string_view name_of(StopReason reason) { return words(reason).name; }
 std::string_view sentence_of(StopReason reason) { return words(reason).sentence; }
+
+void StopWatch::announce() const {
+  if (!options_.batch_end) return;
+  const double left = std::max(0.0, Seconds(*options_.batch_end - Clock::now()).count());
+  log::info("the batch system ends this job in {}; it stops by itself before", format_seconds(left));
+}
 
 StopReason StopWatch::vote(std::int64_t step, Seconds until_gone) {
   if (options_.root && halted(step)) return StopReason::kHaltFile;

@@ -35,6 +35,8 @@ class StopWatch {
  public:
   explicit StopWatch(StopOptions options) : options_(std::move(options)), next_look_(Clock::now()) {}
 
+  /// Tells the log when the batch system ends the job, if anybody knows.
+  void announce() const;
   /// What this rank wants, asked before a step: to stop at its end, when `step` steps will be done?  `until_gone`: time
   /// until the job is gone if it stops one step later only.
   StopReason vote(std::int64_t step, Seconds until_gone);

@@ -10,7 +10,6 @@
 #include "io/dataset.hpp"
 #include "src/base/log.hpp"
 #include "src/base/process_memory.hpp"
-#include "src/base/units.hpp"
 #include "src/job/checkpoint.hpp"
 #include "src/job/deadline.hpp"
 #include "src/job/metrics.hpp"
@@ -56,11 +55,7 @@ job::StopOptions stop_options(const job::Job& job) {
   limit.left = Seconds(job.config.run.time_left);
   if (const char* end = std::getenv("SLURM_JOB_END_TIME")) limit.slurm_end = end;
   const Seconds unix_now = std::chrono::system_clock::now().time_since_epoch();
-  const Clock::time_point now = Clock::now();
-  options.batch_end = limit.end(job.started, now, unix_now.count());
-  if (options.batch_end)
-    log::info("the batch system ends this job in {}; it stops by itself before",
-              format_seconds(std::max(0.0, Seconds(*options.batch_end - now).count())));
+  options.batch_end = limit.end(job.started, Clock::now(), unix_now.count());
   return options;
 }
 
@@ -145,6 +140,7 @@ Loop::Loop(job::Job& job)
     metrics_.emplace(job_.run_dir / "metrics.jsonl");
     progress_.emplace(step_, job_.config.train.steps, job_.config.log.every);
     save_times_.emplace(job_.run_dir);
+    stop_watch_.announce();
   }
 }
 

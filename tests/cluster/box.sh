@@ -20,6 +20,7 @@
 #                                rank 0 sits on the first of them
 #   box_link n3 down             takes a host off the network
 #   box_kill n3                  ends every process of a host
+#   box_crash n3                 the same, but the host can be used again, with nothing in its memory
 #   box_down                     takes everything away; runs by itself when the script ends
 #
 #   tests/cluster/box.sh COMMAND...    builds the box, runs COMMAND on n1 with BOX set, takes the box away
@@ -44,11 +45,12 @@ box_leaf() {  # box_leaf n3: the leaf that a host hangs from
 
 box_started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
 
-# Ends every process of a network namespace; ip netns pids lists them.
+# box_end_processes NAMESPACE [PROCESS]: ends every process of a network namespace, but for PROCESS.
 box_end_processes() {
   local attempt pids
   for attempt in $(seq 50); do
     pids=$(ip netns pids "$1" 2>/dev/null) || return 0
+    pids=$(grep -vx "${2:-none}" <<<"$pids")
     [ -n "$pids" ] || return 0
     # shellcheck disable=SC2086
     kill -KILL $pids 2>/dev/null
@@ -179,6 +181,10 @@ box_mpirun() {
 box_link() { ip -n "$box_prefix-fabric" link set "$1" "$2"; }
 
 box_kill() { box_end_processes "$box_prefix-$1"; }
+
+box_crash() {
+  box_end_processes "$box_prefix-$1" "$(cat "$BOX/$1.pid")" && box_on "$1" find /dev/shm -mindepth 1 -delete
+}
 
 box_down() {
   local code=$?

@@ -5,6 +5,7 @@
 #   . tests/cluster/slurm.sh     then, after box_up:
 #   slurm_up                     starts it; ends the script with 77 and the reason where Slurm is not installed
 #   slurm_on COMMAND...          runs a command (sbatch, srun, squeue) beside the controller
+#   slurm_node n3                starts the slurmd of a host, after a box_crash
 . "$(dirname "${BASH_SOURCE[0]}")/box.sh"
 
 slurm_up() {
@@ -66,12 +67,14 @@ CONF
     hostname ctl && mount --bind "$1/hosts" /etc/hosts && echo $$ >"$1/ctl.pid" &&
     SLURM_CONF=$1/slurm/slurm.conf exec slurmctld -D' ctl "$BOX" </dev/null >"$BOX/slurm/log/ctl.out" 2>&1 &
   disown
-  for host in $box_hosts; do
-    box_on "$host" env SLURM_CONF="$BOX/slurm/slurm.conf" setpriv --pdeathsig KILL slurmd -D -N "$host" \
-      </dev/null >"$BOX/slurm/log/$host.out" 2>&1 &
-    disown
-  done
+  for host in $box_hosts; do slurm_node "$host"; done
   slurm_wait "four idle nodes" slurm_idle 4
+}
+
+slurm_node() {
+  box_on "$1" env SLURM_CONF="$BOX/slurm/slurm.conf" setpriv --pdeathsig KILL slurmd -D -N "$1" \
+    </dev/null >>"$BOX/slurm/log/$1.out" 2>&1 &
+  disown
 }
 
 slurm_idle() { [ "$(slurm_on timeout 5 sinfo -h -t idle -o %D 2>/dev/null | awk '{n += $1} END {print n + 0}')" = "$1" ]; }

@@ -15,7 +15,8 @@ case "$*" in
   *--print-value=run.dir*) echo "$RUN" ;;
 esac
 END
-# Writes the records of RECORDS ("rank:code ..."; ranks of the job in RANKS), leaves with STATUS; counts USR1 when WAIT.
+# Writes the records of RECORDS ("rank:code[:reason|:peer] ..."; ranks of the job in RANKS), leaves with STATUS; counts USR1
+# when WAIT.
 cat >"$dir/bin/mpirun" <<'END'
 #!/bin/bash
 echo "$*" >"$RUN.args"
@@ -24,7 +25,9 @@ if [ -n "${RECORDS+x}" ]; then
   echo "{\"attempt\": 7, \"launch\": \"$BANYAN_LAUNCH\", \"command\": \"train\", \"ranks\": $RANKS}" >"$RUN/causes/7.json"
 fi
 for r in ${RECORDS:-}; do
-  echo "{\"attempt\":7,\"rank\":${r%:*},\"host\":\"n\",\"code\":${r#*:},\"name\":\"x\",\"message\":\"\\\"code\\\": 70, \"}" >"$RUN/causes/7.${r%:*}.json"
+  IFS=: read -r rank code word <<<"$r"
+  case $word in '') ;; [0-9]*) word=",\"peer\":$word,\"peer_host\":\"n$word\"" ;; *) word=",\"reason\":\"$word\"" ;; esac
+  echo "{\"attempt\":7,\"rank\":$rank,\"host\":\"n\",\"code\":$code,\"name\":\"x\",\"message\":\"\\\"code\\\": 70, \"$word}" >"$RUN/causes/7.$rank.json"
 done
 if [ -n "${WAIT:-}" ]; then
   got=0
@@ -75,6 +78,21 @@ check 0 "commands without a run directory" "$root/scripts/launch.sh" --mpirun --
 check 64 "no command" "$root/scripts/launch.sh" -n 4
 check 64 "no such program" "$root/scripts/launch.sh" -n 4 --mpirun -- "$dir/absent" train x.ini
 check 64 "no number" "$root/scripts/launch.sh" -n four --mpirun -- banyan train x.ini
+
+# What a batch script is told besides the code.
+outcome() {  # outcome CODE WANTED VARIABLE=VALUE...
+  check "$1" "the outcome of ${*:3}" env "${@:3}" "$root/scripts/launch.sh" -n 4 --mpirun --outcome "$dir/outcome" -- banyan train x.ini
+  local got
+  got=$(paste -sd ' ' "$dir/outcome")
+  [ "$got" = "code=$1 $2" ] || { echo "FAILED: ${*:3}: $got"; failures=$((failures + 1)); }
+}
+outcome 0 "attempt=7 reason= lost=" RANKS=1 RECORDS="0:0"
+outcome 75 "attempt=7 reason=halt-file lost=" RANKS=2 RECORDS="0:75:halt-file 1:75:halt-file"
+outcome 69 "attempt=7 reason= lost=n2,n3" RANKS=4 RECORDS="0:69:2 1:69:3"
+outcome 69 "attempt=7 reason= lost=" RANKS=2 RECORDS="0:75:signal 1:69:0"
+outcome 74 "attempt=7 reason= lost=" RANKS=2 RECORDS="0:74 1:74:0"
+outcome 70 "attempt= reason= lost=" STATUS=139
+outcome 69 "attempt= reason= lost=" STATUS=137
 
 # Records of another launch are not ours.
 stale() {

@@ -1,0 +1,346 @@
+#!/usr/bin/env bash
+# lib.sh: what train.sbatch, generate.sbatch, array.sbatch and scripts/mpirun-loop.sh have in common.
+#   . lib.sh                     first decisions without side effects (tests/scripts/slurm_test.sh), then what acts on them
+#   lib.sh grace RUN             seconds to ask Slurm for before a job ends: sbatch --signal=B:USR1@$(lib.sh grace RUN) ...
+#   lib.sh node-check ...        what the preflight runs once on every node
+set -uo pipefail
+
+home=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+banyan=${BANYAN:-$home/build/release/banyan}
+retries=${BANYAN_RETRIES:-3}  # starts after failures in a row that saved nothing new
+
+say() { echo "$(date -u +%FT%TZ) $*" >&2; }
+
+# ------------------------------------------------------------------------------------------------------------ decisions
+
+# next_action CODE REASON ATTEMPT: what an end of the program calls for: done, again (at once), wait (a while, then again)
+# or stop (a person must look, or wanted it). ATTEMPT is empty when no rank opened the run directory: a crash before that
+# is the MPI library's or the node's.
+next_action() {
+  case $1/$2 in
+    0/*) echo done ;;
+    75/halt-file) echo stop ;;
+    75/*) echo again ;;
+    69/* | 74/*) echo wait ;;
+    70/*) if [ -z "$3" ]; then echo wait; else echo stop; fi ;;
+    *) echo stop ;;
+  esac
+}
+
+# failures CHAIN SAVED <ends.txt: how often this chain of starts has failed in a row without a newer checkpoint.
+failures() {
+  awk -v chain="chain=$1" -v saved="saved=$2" '
+    { mine = failed = same = 0
+      for (i = 1; i <= NF; ++i) { mine += $i == chain; failed += $i == "action=wait"; same += $i == saved } }
+    mine { n = failed && same ? n + 1 : 0 }
+    END { print n + 0 }'
+}
+
+# backoff FAILURES: seconds to wait after so many of them.
+backoff() {
+  case $1 in
+    0) echo 0 ;;
+    1) echo 10 ;;
+    2) echo 60 ;;
+    *) echo 300 ;;
+  esac
+}
+
+# failed_twice CHAIN <ends.txt: nodes that this chain of starts has lost at least twice, "n3,n7".
+failed_twice() {
+  awk -v chain="chain=$1" '
+    { mine = 0; for (i = 1; i <= NF; ++i) mine += $i == chain }
+    mine { for (i = 1; i <= NF; ++i) if (sub(/^lost=/, "", $i)) { n = split($i, hosts, ","); for (h = 1; h <= n; ++h) ++lost[hosts[h]] } }
+    END { for (h in lost) if (lost[h] >= 2) print h }' | sort | paste -sd ,
+}
+
+# chain_end CHAIN <ends.txt: the exit code with which this chain of starts has ended for good; nothing while it goes on.
+chain_end() {
+  awk -v chain="chain=$1" '
+    { mine = 0; for (i = 1; i <= NF; ++i) mine += $i == chain }
+    mine { code = ""; over = 0
+           for (i = 1; i <= NF; ++i) { if ($i ~ /^code=/) code = substr($i, 6); over += $i ~ /^action=(done|stop)$/ } }
+    END { if (over) print code }'
+}
+
+# without_hosts HOSTS BAD: "n1:8,n2:8" without those of "n2,n5".
+without_hosts() {
+  awk -v hosts="$1" -v bad="$2" 'BEGIN {
+    n = split(bad, b, ","); for (i = 1; i <= n; ++i) gone[b[i]] = 1
+    n = split(hosts, h, ",")
+    for (i = 1; i <= n; ++i) { name = h[i]; sub(/:.*/, "", name); if (!gone[name]) out = out (out == "" ? "" : ",") h[i] }
+    print out }'
+}
+
+# places HOSTS: ranks that fit: "n1:8,n2" is 9.
+places() { awk -v hosts="$1" 'BEGIN { n = split(hosts, h, ","); for (i = 1; i <= n; ++i) p += split(h[i], x, ":") == 2 ? x[2] : 1; print p + 0 }'; }
+
+# join_lists A B: two lists separated by commas as one without repetitions.
+join_lists() { tr ',' '\n' <<<"$1,$2" | sed '/^$/d' | sort -u | paste -sd ,; }
+
+# seconds_of TIME: Slurm's "4-02:00:00", "2:00:00", "30:00" or "45" in seconds; nothing for UNLIMITED, INVALID, NOT_SET.
+seconds_of() {
+  awk -v text="$1" 'BEGIN {
+    if (text !~ /^([0-9]+-)?[0-9]+(:[0-9]+)?(:[0-9]+)?$/) exit
+    if (split(text, d, "-") == 2) { days = d[1]; text = d[2] }
+    n = split(text, t, ":")
+    if (days != "") { for (i = n + 1; i <= 3; ++i) t[i] = 0; n = 3 }  # days-hours[:minutes[:seconds]]
+    for (i = 1; i <= n; ++i) s = s * 60 + t[i]
+    print days * 86400 + s }'
+}
+
+# p99 <saves.jsonl: of the newest hundred, in whole seconds; nothing when there are none.
+p99() {
+  tail -n 100 | sed -n 's/.*"seconds": *\([0-9.e+-]*\).*/\1/p' | sort -g |
+    awk '{ s[NR] = $1 } END { if (NR) { r = int(0.99 * NR); if (r < 0.99 * NR) ++r; t = int(s[r]); print t < s[r] ? t + 1 : t } }'
+}
+
+# fate RESTARTS <scontrol show job -o: may this job be requeued after it was told to end? RESTARTS is how often it had been
+# when it started. running (yes, also after its time limit), requeued (by Slurm already), or cancelled.
+fate() {
+  local text state reason restarts
+  text=" $(cat) "
+  state=$(sed -n 's/.* JobState=\([A-Z_]*\).*/\1/p' <<<"$text")
+  reason=$(sed -n 's/.* Reason=\([A-Za-z]*\).*/\1/p' <<<"$text")
+  restarts=$(sed -n 's/.* Restarts=\([0-9]*\).*/\1/p' <<<"$text")
+  if [ "${restarts:-0}" -gt "$1" ] || [ "$state" = PENDING ]; then
+    echo requeued
+  elif [ "$state" = RUNNING ] || [ "$reason" = TimeLimit ]; then
+    echo running
+  else
+    echo cancelled  # COMPLETING for no reason of Slurm's: scancel
+  fi
+}
+
+# judge_nodes NODES BEFORE AFTER <lines of node-check: problems, one "NODE: words" a line. NODES ("n1 n2") were asked between
+# the times BEFORE and AFTER of this clock.
+judge_nodes() {
+  awk -v nodes="$1" -v before="$2" -v after="$3" '
+    $1 == "node" && NF >= 4 { seen[$2] = 1; time[$2] = $3; data[$2] = $4; words = ""
+                              for (i = 5; i <= NF; ++i) words = words " " $i; problem[$2] = words }
+    END {
+      n = split(nodes, list, " ")
+      for (i = 1; i <= n; ++i) if (seen[list[i]] && problem[list[i]] == "") ++votes[data[list[i]]]
+      for (d in votes) if (best == "" || votes[d] > votes[best]) best = d
+      for (i = 1; i <= n; ++i) {
+        h = list[i]
+        if (!seen[h]) print h ": does not answer"
+        else if (problem[h] != "") print h ":" problem[h]
+        else if (data[h] != best) print h ": sees other data than most nodes"
+        else if (time[h] < before - 60 || time[h] > after + 60) print h ": its clock is off by more than a minute"
+      } }'
+}
+
+# --------------------------------------------------------------------------------------------------------- on every node
+
+# node_check RUN NONCE DATA...: one line "node NAME TIME FINGERPRINT [PROBLEM]"; FINGERPRINT is of sizes and both ends of DATA.
+node_check() {
+  local run=$1 nonce=$2 file problem='' print=none free
+  shift 2
+  [ -e "$run/$nonce" ] || problem="does not see the run directory $run that others see"
+  : 2>/dev/null >"$run/$nonce.$(hostname)" || problem="cannot write into $run"
+  rm -f "$run/$nonce.$(hostname)"
+  "$banyan" --version >/dev/null 2>&1 || problem="cannot run $banyan"
+  free=$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
+  [ "${free:-0}" -ge 65536 ] || problem="has less than 64 MiB free in /dev/shm"
+  for file in "$@"; do [ -r "$file" ] || problem="cannot read $file"; done
+  [ -n "$problem" ] || [ $# = 0 ] ||
+    print=$(for file in "$@"; do stat -L -c %s "$file"; head -c 1048576 "$file"; tail -c 1048576 "$file"; done | sha256sum | cut -c 1-16)
+  # One write, so that lines of nodes do not mix.
+  echo "node ${SLURMD_NODENAME:-$(hostname)} $(date +%s) $print $problem"
+}
+
+# ------------------------------------------------------------------------------------------------------------ one start
+
+chain='' nodes='' launcher='' launch_options=() told_to_end=''
+
+# Asks Slurm about this job; nothing where it cannot be asked.
+job_facts() { timeout 20 scontrol show job -o "$SLURM_JOB_ID" 2>/dev/null; }
+
+# Seconds until Slurm ends this job; nothing when it does not tell.
+time_left() { [ -z "${SLURM_JOB_ID:-}" ] || seconds_of "$(timeout 20 squeue -h -j "$SLURM_JOB_ID" -o %L 2>/dev/null | tr -d ' ')"; }
+
+# in_slurm [CHAIN]: sets what all starts of this job have in common. CHAIN names them in ends.txt; a requeued job keeps its id.
+in_slurm() {
+  chain=${1:-$SLURM_JOB_ID} launcher=${BANYAN_LAUNCHER:-srun}
+  trap 'told_to_end=1' TERM
+  trap : USR1  # before the program runs; it will see for itself that time is short
+  if [ "$launcher" = mpirun ]; then launch_options=(-n "${SLURM_NTASKS:-$SLURM_JOB_NUM_NODES}"); fi
+  nodes=$(timeout 20 scontrol show hostnames "$SLURM_JOB_NODELIST" | paste -sd ' ')
+  export BANYAN_LAUNCH_GRACE=${BANYAN_LAUNCH_GRACE:-30}
+  if [ "$launcher" = srun ] && [[ ${BANYAN_LAUNCH_ARGS:-} != *--mpi* ]] && srun --mpi=list 2>&1 | grep -w pmix >/dev/null; then
+    export BANYAN_LAUNCH_ARGS="--mpi=pmix ${BANYAN_LAUNCH_ARGS:-}"
+  fi
+}
+
+# on_hosts HOSTS RANKS: the same without Slurm; both may be empty.
+on_hosts() {
+  chain=${chain:-loop.$(hostname).$$.$(date +%s)} launcher=mpirun nodes=$(hostname)
+  trap 'told_to_end=1' TERM INT HUP
+  trap : USR1
+  plain_launch_args=${plain_launch_args-${BANYAN_LAUNCH_ARGS:-}}
+  launch_options=(${2:+-n "$2"})
+  [ -n "$1" ] || return 0
+  nodes=$(tr , '\n' <<<"$1" | cut -d : -f 1 | paste -sd ' ')
+  launch_options=(-n "${2:-$(places "$1")}")
+  export BANYAN_LAUNCH_ARGS="--host $1 $plain_launch_args"
+}
+
+# each_node COMMAND...: once on every node of the job.
+each_node() {
+  local extra
+  read -r -a extra <<<"${BANYAN_LAUNCH_ARGS:-}"
+  if [ "$launcher" = srun ]; then
+    timeout 60 srun --mpi=none --ntasks-per-node=1 --ntasks="$(wc -w <<<"$nodes")" --overcommit --kill-on-bad-exit=0 "$@"
+  else
+    if [ "$(id -u)" = 0 ]; then extra+=(--allow-run-as-root); fi
+    timeout 60 mpirun --quiet --bind-to none --map-by ppr:1:node "${extra[@]}" "$@"
+  fi
+}
+
+# Newest step that is committed; 0 before the first.
+saved_step() { ls "$run_dir/ckpt" 2>/dev/null | sed -n 's/^step-0*\([0-9]\{1,\}\)\.e[0-9]*$/\1/p' | sort -n | tail -n 1 | grep . || echo 0; }
+
+# fails CODE WORDS...: ends this start before the program does.
+fails() {
+  code=$1
+  shift
+  say "preflight: $*"
+  return 1
+}
+
+# preflight ARGUMENT...: what would waste the allocation, found out in seconds. False with code (and lost) set otherwise.
+preflight() {
+  local train data files=() file nonce=.preflight.$$ before problems newest need free
+  command -v "$launcher" >/dev/null || { fails 78 "there is no $launcher"; return; }
+  mkdir -p "$run_dir" 2>/dev/null && : 2>/dev/null >"$run_dir/$nonce" || { fails 78 "cannot write into the run directory $run_dir"; return; }
+  train=$("$banyan" train "$@" --print-value=data.train) && data=$("$banyan" train "$@" --print-value=data.validation) ||
+    { fails $? "the configuration is refused"; return; }
+  for file in $(tr , ' ' <<<"$train,$data"); do files+=("${file%:*}"); done  # without weights
+
+  newest=$(ls -d "$run_dir"/ckpt/step-*.e* 2>/dev/null | grep -v -e '\.tmp$' -e '\.BAD$' | sort | tail -n 1)
+  if [ -n "$newest" ]; then
+    need=$(($(du -sk "$newest" | cut -f 1) * 11 / 10))
+    free=$(df -Pk "$run_dir" | awk 'NR == 2 { print $4 }')
+    if [ "$free" -lt "$need" ]; then rm -f "$run_dir/$nonce"; fails 74 "$run_dir has $free KiB free, a checkpoint needs $need"; return; fi
+  fi
+
+  before=$(date +%s)
+  problems=$(each_node bash "$home/scripts/slurm/lib.sh" node-check "$run_dir" "$nonce" "${files[@]}" | judge_nodes "$nodes" "$before" "$(date +%s)")
+  rm -f "$run_dir/$nonce"
+  [ -n "$problems" ] || return 0
+  while read -r file; do say "preflight: $file"; done <<<"$problems"
+  # What all nodes say is not about nodes; what some say is.
+  if [ "$(wc -l <<<"$problems")" = "$(wc -w <<<"$nodes")" ] && [[ $problems != *"does not answer"* ]]; then
+    fails 78 "no node is fit"
+  else
+    lost=$(cut -d : -f 1 <<<"$problems" | paste -sd ,)
+    fails 69 "not all nodes are fit: $lost"
+  fi
+}
+
+# start COMMAND ARGUMENT...: launch.sh, with USR1 passed on to it; sets code, attempt, reason, lost.
+start() {
+  local outcome child
+  outcome=$(mktemp)
+  # Slurm sends TERM to the ranks itself; a launcher that passed it on too would make it count twice.
+  ( [ -z "${SLURM_JOB_ID:-}" ] || trap '' TERM
+    exec "$home/scripts/launch.sh" --outcome "$outcome" "--$launcher" "${launch_options[@]}" -- "$banyan" "$@" ) &
+  child=$!
+  trap 'kill -USR1 $child 2>/dev/null' USR1
+  trap 'told_to_end=1; [ -n "${SLURM_JOB_ID:-}" ] || kill -TERM $child 2>/dev/null' TERM INT HUP
+  while :; do
+    wait $child
+    code=$?
+    kill -0 $child 2>/dev/null || break  # a trapped signal also ends wait
+  done
+  told() { sed -n "s/^$1=//p" "$outcome"; }
+  attempt=$(told attempt) reason=$(told reason) lost=$(told lost)
+  if [ -s "$outcome" ]; then code=$(told code); fi
+  rm -f "$outcome"
+}
+
+# train_once ARGUMENT...: one start of `banyan train`; sets code, attempt, reason, lost, action and delay, and notes the end.
+train_once() {
+  local left n
+  code=0 attempt='' reason='' lost='' saved=0 delay=0
+  run_dir=$("$banyan" train "$@" --print-value=run.dir) || { code=$? action=stop; return; }
+  if [ -e "$run_dir/stop" ] && ! grep -q '^at-step' "$run_dir/stop"; then
+    say "somebody asked for a stop before this start"
+    "$banyan" stop "$run_dir" --cancel >&2
+    code=75 reason=halt-file
+  elif preflight "$@"; then
+    left=$(time_left)
+    if [ "$left" = 0 ]; then left=1; fi  # 0 would mean no limit
+    start train ${left:+"--run.time_left=${left}s"} "$@"
+  fi
+
+  saved=$(saved_step) action=$(next_action "$code" "$reason" "$attempt")
+  note_end
+  if [ $action != wait ]; then return; fi
+  n=$(failures "$chain" "$saved" 2>/dev/null <"$run_dir/ends.txt")
+  delay=$(backoff "$n")
+  if [ "$n" -le "$retries" ]; then return; fi
+  say "failed $n times in a row without a newer checkpoint; not started again"
+  code=93 action=stop
+  note_end
+}
+
+# One line for people, and for the decisions of later starts.
+note_end() {
+  mkdir -p "$run_dir" 2>/dev/null
+  echo "$(date -u +%FT%TZ) chain=$chain attempt=$attempt code=$code reason=$reason saved=$saved lost=$lost action=$action" \
+    >>"$run_dir/ends.txt" || say "cannot write $run_dir/ends.txt"
+  say "ended with $code${reason:+ ($reason)}, step $saved is saved: $action"
+}
+
+# rest SECONDS: sleeps until a signal comes.
+rest() {
+  sleep "$1" &
+  wait $!
+  kill $! 2>/dev/null
+}
+
+# requeue: this job, in $delay seconds, without nodes it has lost twice. Says so when Slurm does not do it.
+requeue() {
+  local excluded lost_twice=''
+  trap '' TERM  # requeueing ends this script and everything it has started
+  if [ -n "$told_to_end" ]; then
+    case $(job_facts | fate "${SLURM_RESTART_COUNT:-0}") in
+      requeued) say "Slurm has requeued this job already"; return ;;
+      cancelled) say "this job was cancelled; it stays ended"; return ;;
+    esac
+  fi
+  excluded=$(job_facts | sed -n 's/.* ExcNodeList=\([^ ]*\).*/\1/p')
+  # No `timeout` from here on: it would answer TERM, whatever it inherits.
+  scontrol requeue "$SLURM_JOB_ID" ||
+    { say "Slurm does not requeue this job; sbatch it again, next time as a chain (--array=1-20%1)"; return; }
+  # Slurm would wait two minutes.
+  scontrol update JobId="$SLURM_JOB_ID" StartTime="now+$((delay + 2))" || say "Slurm keeps its own delay"
+  if [ -n "${run_dir:-}" ]; then lost_twice=$(failed_twice "$chain" <"$run_dir/ends.txt"); fi
+  [ -n "$lost_twice" ] || return
+  say "going on without $lost_twice"
+  scontrol update JobId="$SLURM_JOB_ID" ExcNodeList="$(join_lists "${excluded#(null)}" "$lost_twice")"
+}
+
+# train_link ARGUMENT...: one job of a chain; when an earlier one has ended the chain, the others end with its code.
+train_link() {
+  run_dir=$("$banyan" train "$@" --print-value=run.dir) || { code=$?; return; }
+  code=$(chain_end "$chain" 2>/dev/null <"$run_dir/ends.txt")
+  if [ -n "$code" ]; then say "an earlier job of this chain has ended it"; return; fi
+  train_once "$@"
+  case $action in
+    done | stop) scancel --state=PENDING "$chain" 2>/dev/null ;;
+    wait) rest "$delay" ;;
+  esac
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+  case ${1:-} in
+    node-check) shift; node_check "$@" ;;
+    grace)
+      slowest=$(p99 <"${2:?}/saves.jsonl" 2>/dev/null)
+      echo $((${slowest:-60} + 60 + 30)) ;;  # Slurm may be a minute early; and time to leave
+    *) sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+  esac
+fi

@@ -1,0 +1,312 @@
+#!/usr/bin/env bash
+# scripts/slurm and scripts/mpirun-loop.sh: first the decisions of lib.sh, then whole scripts with a made-up Slurm, mpirun and
+# program: what becomes of each way a start can end.
+set -uo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+for name in $(compgen -v SLURM_) $(compgen -v BANYAN); do unset "$name"; done
+
+failures=0
+bad() {
+  echo "FAILED: $*"
+  failures=$((failures + 1))
+}
+same() { [ "$2" = "$3" ] || bad "$1: '$2' instead of '$3'"; }  # same WHAT GOT WANTED
+
+# ------------------------------------------------------------------------------------------------------------ decisions
+decisions() (
+  . "$root/scripts/slurm/lib.sh"
+  next() { same "next_action $1 '$2' '$3'" "$(next_action "$1" "$2" "$3")" "$4"; }
+  next 0 '' 1 done
+  for reason in signal time-limit max-time ''; do next 75 "$reason" 1 again; done
+  next 75 halt-file 1 stop
+  next 75 halt-file '' stop
+  for code in 69 74; do next $code '' 1 wait; next $code '' '' wait; done
+  next 70 '' 1 stop
+  next 70 '' '' wait
+  for code in 64 65 73 76 78 93 1 2 126 127 137 255; do next $code '' 1 stop; done
+  # What the program calls worth a requeue is started again, nothing else but a crash before it began.
+  local name requeue code codes=$root/src/base/exit_code.hpp seen=0
+  while read -r name requeue; do
+    code=$(sed -n "s/^  k$name = \([0-9]*\),/\1/p" "$codes")
+    case $requeue/$(next_action "$code" '' 1) in true/again | true/wait | false/stop | false/done) ;; *) bad "exit code $code" ;; esac
+    seen=$((seen + 1))
+  done < <(sed -n 's/.*{ExitCode::k\([A-Za-z]*\), \(true\|false\).*/\1 \2/p' "$codes")
+  same "exit codes" "$([ $seen -gt 9 ] && echo many)" many
+
+  line() { echo "2026-01-01T00:00:00Z chain=$1 attempt=1 code=${5:-69} reason= saved=$2 lost=$4 action=$3"; }
+  same "no failure" "$(failures 7 0 </dev/null)" 0
+  same "in a row" "$({ line 7 0 wait ''; line 7 0 wait ''; line 7 0 wait ''; } | failures 7 0)" 3
+  same "progress in between" "$({ line 7 0 wait ''; line 7 0 wait ''; line 7 10 wait ''; } | failures 7 10)" 1
+  same "a stop in between" "$({ line 7 10 wait ''; line 7 10 again ''; line 7 10 wait ''; } | failures 7 10)" 1
+  same "of others" "$({ line 6 0 wait ''; line 77 0 wait ''; line 7 0 wait ''; } | failures 7 0)" 1
+  same "other people's lines" "$({ echo hello; line 7 0 wait ''; echo; } | failures 7 0)" 1
+  same backoff "$(for n in 0 1 2 3 4; do backoff $n; done | paste -sd ' ')" "0 10 60 300 300"
+
+  same "nobody twice" "$({ line 7 0 wait n1,n2; line 7 0 wait n3; } | failed_twice 7)" ''
+  same twice "$({ line 7 0 wait n1,n2; line 6 0 wait n3; line 7 0 wait n3,n2; line 7 0 wait ''; } | failed_twice 7)" n2
+  same "two twice" "$({ line 7 0 wait n4,n2; line 7 0 wait n2,n4; } | failed_twice 7)" n2,n4
+  same "lists" "$(join_lists n3,n1 n1,n2)" n1,n2,n3
+  same "one list" "$(join_lists '' n2)" n2
+
+  same "a chain goes on" "$(line 7 0 wait '' | chain_end 7)" ''
+  same "a chain has finished" "$({ line 7 0 wait ''; line 7 9 'done' '' 0; line 8 0 wait ''; } | chain_end 7)" 0
+  same "a chain has ended" "$(line 7 0 stop '' 78 | chain_end 7)" 78
+  same "a chain has not begun" "$(line 8 0 stop '' 78 | chain_end 7)" ''
+
+  same "hosts left" "$(without_hosts n1:8,n2:8,n3 n2)" n1:8,n3
+  same "no hosts left" "$(without_hosts n1:8 n1,n2)" ''
+  same places "$(places n1:8,n2)" 9
+
+  for pair in 45=45 30:00=1800 2:00:00=7200 4-02:00:00=352800 1-00=86400 1-12:30=131400 0:00=0 UNLIMITED= INVALID= NOT_SET= =; do
+    same "seconds_of ${pair%=*}" "$(seconds_of "${pair%=*}")" "${pair#*=}"
+  done
+
+  save() { echo "{\"attempt\":1,\"step\":$1,\"bytes\":5,\"seconds\":$2}"; }
+  same "no saves" "$(p99 </dev/null)" ''
+  same "one save" "$(save 1 2.25 | p99)" 3
+  same "99 of 100" "$(for i in $(seq 100); do save 1 "$i"; done | p99)" 99
+  same "the newest hundred" "$({ save 1 900; for i in $(seq 100); do save 1 1e-2; done; } | p99)" 1
+  mkdir -p "$dir/graced" && save 1 100 >"$dir/graced/saves.jsonl"
+  same grace "$("$root/scripts/slurm/lib.sh" grace "$dir/graced")" 190
+
+  job() { echo "JobId=5 JobName=x UserId=root(0) JobState=$1 Reason=$2 Dependency=(null) Requeue=1 Restarts=$3 BatchFlag=1"; }
+  same "time limit" "$(job COMPLETING TimeLimit 0 | fate 0)" running
+  same "asked by hand" "$(job RUNNING None 2 | fate 2)" running
+  same "requeued" "$(job COMPLETING None 3 | fate 2)" requeued
+  same "waits again" "$(job PENDING BeginTime 1 | fate 1)" requeued
+  same "scancel" "$(job COMPLETING None 0 | fate 0)" cancelled
+  same "no answer" "$(fate 0 </dev/null)" cancelled
+
+  nodes() { printf 'node %s\n' "$@" | judge_nodes "n1 n2 n3" 1000 1003; }
+  same "all well" "$(nodes 'n1 1001 aa ' 'n2 1002 aa' 'n3 1000 aa')" ''
+  same "silence" "$(nodes 'n1 1001 aa' 'n3 1000 aa')" 'n2: does not answer'
+  same "a problem" "$(nodes 'n1 1001 aa' 'n2 1001 none cannot read x' 'n3 1000 aa')" 'n2: cannot read x'
+  same "one sees data" "$(nodes 'n1 1001 none cannot read x' 'n2 1001 none cannot read x' 'n3 1000 aa' | wc -l)" 2
+  same "other data" "$(nodes 'n1 1001 aa' 'n2 1001 bb' 'n3 1000 aa')" 'n2: sees other data than most nodes'
+  same "a clock" "$(nodes 'n1 1001 aa' 'n2 1001 aa' 'n3 4600 aa')" 'n3: its clock is off by more than a minute'
+  same "noise" "$(printf '%s\n' 'srun: hello' 'node n1 1001 aa' 'node n2 1 ' | judge_nodes "n1" 1000 1003)" ''
+  exit $failures
+)
+decisions
+failures=$?
+
+# --------------------------------------------------------------------------------------------------------- whole scripts
+# Every start of the program takes the next line of PLAN: "STEP RECORDS": the step it has saved when it ends, and the cause
+# records "rank:code[:reason|:peer]" of four ranks on n1, n1, n2, n2. "STEP -" leaves no record and crashes.
+mkdir "$dir/bin"
+export PATH=$dir/bin:$PATH RUN=$dir/run PLAN=$dir/plan BANYAN=$dir/bin/banyan TMPDIR=$dir
+export BANYAN_LAUNCH_ARGS=--nothing
+touch "$dir/tokens.h5"
+cat >"$dir/bin/banyan" <<'END'
+#!/bin/bash
+case "$*" in
+  *--wrong*) echo "error: wrong" >&2; exit 78 ;;
+  *--run.dir=*--print-value=run.dir*) sed 's/.*--run.dir=\([^ ]*\).*/\1/' <<<"$*" ;;
+  *--print-value=run.dir*) echo "$RUN" ;;
+  *--print-value=data.train*) echo "${DATA:-$TMPDIR/tokens.h5:2}" ;;
+  *--cancel*) rm "$2/stop" ;;
+esac
+END
+cat >"$dir/bin/mpirun" <<'END'
+#!/bin/bash
+echo "${0##*/} $*" >>"$TMPDIR/starts"
+all="$*"
+case $all in
+  *--mpi=list*) echo 'none pmix'; exit ;;
+  *node-check*) while [ "$1" != bash ]; do shift; done
+    for node in $NODES; do SLURMD_NODENAME=$node "$@"; done; exit ;;
+esac
+read -r step records <"$PLAN"
+sed -i 1d "$PLAN"
+run=$RUN
+case $all in *--run.dir=*) run=$(sed 's/.*--run.dir=\([^ ]*\).*/\1/' <<<"$all") ;; esac
+n=$(ls "$run/causes" 2>/dev/null | grep -c '^[0-9]*\.json')
+mkdir -p "$run/causes" "$run/ckpt/step-$(printf %09d "$step").e$n"
+[ "$records" != - ] || exit 139
+echo "{\"attempt\":$n,\"launch\":\"$BANYAN_LAUNCH\",\"ranks\":4}" >"$run/causes/$n.json"
+if [ -n "${WAIT:-}" ]; then
+  trap 'got=1' USR1
+  touch "$TMPDIR/ready"
+  for i in $(seq 200); do [ -z "${got:-}" ] || break; /bin/sleep 0.05; done
+fi
+for r in $records; do
+  IFS=: read -r rank code word <<<"$r"
+  extra=''
+  case $word in '') ;; [0-9]*) extra=",\"peer\":$word,\"peer_host\":\"n$((word / 2 + 1))\"" ;; *) extra=",\"reason\":\"$word\"" ;; esac
+  echo "{\"attempt\":$n,\"rank\":$rank,\"code\":$code,\"name\":\"x\",\"message\":\"\"$extra}" >"$run/causes/$n.$rank.json"
+done
+exit 1
+END
+cp "$dir/bin/mpirun" "$dir/bin/srun"
+cat >"$dir/bin/scontrol" <<'END'
+#!/bin/bash
+case $1/$2 in
+  show/hostnames) tr ' ' '\n' <<<"$NODES" ;;
+  show/job) echo "JobId=5 JobState=${STATE:-RUNNING} Reason=None Restarts=0 ExcNodeList=${EXCLUDED:-(null)} x" ;;
+  *) echo "$*" >>"$TMPDIR/asked"; [ "$1" != requeue ] || exit "${REFUSED:-0}" ;;
+esac
+END
+cat >"$dir/bin/squeue" <<'END'
+#!/bin/bash
+echo "${LEFT:-1:00:00}"
+END
+cat >"$dir/bin/scancel" <<'END'
+#!/bin/bash
+echo "scancel $*" >>"$TMPDIR/asked"
+END
+printf '#!/bin/bash\necho "$1" >>"$TMPDIR/slept"\nexec /bin/sleep 0.02\n' >"$dir/bin/sleep"
+chmod +x "$dir"/bin/*
+export NODES="n1 n2"
+
+well='0:0 1:0 2:0 3:0' lost='0:69:3 1:69:3 2:69:3'
+stopped() { echo "0:75:$1 1:75:$1 2:75:$1 3:75:$1"; }
+fresh() { rm -rf "$RUN" "$dir"/{asked,slept,starts,ready}; touch "$dir"/{asked,slept,starts}; printf '%s\n' "$@" >"$PLAN"; }
+check() {  # check WANTED WHAT COMMAND...
+  local wanted=$1 what=$2 got
+  shift 2
+  "$@" >"$dir/out" 2>&1 </dev/null
+  got=$?
+  [ $got = "$wanted" ] || { bad "$what: exit code $got, wanted $wanted"; cat "$dir/out"; }
+}
+starts() { grep -vc -e node-check -e mpi=list "$dir/starts"; }
+loop() { check "$1" "$2" "$root/scripts/mpirun-loop.sh" --hosts n1:2,n2:2 x.ini; }
+
+fresh "10 $(stopped max-time)" "20 $lost" "30 $well"
+loop 0 "goes on until the last step"
+same "starts" "$(starts)" 3
+same "waits" "$(grep -v '^1$' "$dir/slept" | paste -sd ' ')" "0 10"
+same "ends" "$(sed 's/.* attempt=//; s/ .*action=/ /' "$RUN/ends.txt" | paste -sd ,)" "0 again,1 wait,2 done"
+same "hosts" "$(grep -c -e '--host n1:2,n2:2 --nothing' "$dir/starts")" 6
+
+fresh "10 $(stopped halt-file)" "20 $well"
+loop 75 "a person's stop"
+same "starts after a person's stop" "$(starts)" 1
+
+for code in 65 73 76 78 93 70; do
+  fresh "10 0:69 1:$code" "20 $well"
+  loop $code "code $code is for a person"
+  same "starts after $code" "$(starts)" 1
+done
+
+fresh "0 -" "0 -" "10 $well"
+loop 0 "a crash before the run directory is opened"
+same "starts after crashes" "$(starts)" 3
+
+fresh "10 $lost" "10 0:74 1:74" "10 0:74" "10 0:74" "20 $well"
+loop 93 "no progress"
+same "waits without progress" "$(grep -v '^1$' "$dir/slept" | paste -sd ' ')" "10 60 300"
+
+fresh "10 $lost" "20 $lost" "30 $well"
+loop 0 "a host lost twice"
+same "started without it" "$(grep -c -e '-n 2 .*--host n1:2 --nothing' "$dir/starts")" 1
+
+fresh "10 $well"
+mkdir -p "$RUN" && touch "$RUN/stop"
+loop 75 "asked to stop before the start"
+same "starts" "$(starts)" 0
+[ ! -e "$RUN/stop" ] || bad "the request stays"
+echo 'at-step 99' >"$RUN/stop"
+loop 0 "asked to stop later"
+
+fresh "10 $well"
+DATA=$dir/nowhere.h5 loop 78 "no data on any host"
+grep -q 'n1: cannot read .*nowhere' "$dir/out" || bad "the preflight does not name host and file"
+NODES=n1 BANYAN_RETRIES=1 loop 93 "a host that does not answer"
+grep -q 'n2: does not answer' "$dir/out" || bad "the preflight does not name the host"
+same "started by a failed preflight" "$(starts)" 0
+check 78 "wrong config" "$root/scripts/mpirun-loop.sh" x.ini --wrong
+check 64 "no config" "$root/scripts/mpirun-loop.sh"
+
+fresh "10 $(stopped signal)" "20 $well"
+signalled() {
+  WAIT=1 "$root/scripts/mpirun-loop.sh" --hosts n1:2,n2:2 x.ini &
+  local pid=$!
+  until [ -e "$dir/ready" ]; do /bin/sleep 0.05; done
+  kill -TERM $pid
+  wait $pid
+}
+check 75 "TERM ends the loop" signalled
+same "starts after TERM" "$(starts)" 1
+
+# ---- the same in Slurm
+batch() {  # batch WANTED WHAT [VARIABLE=VALUE...] SCRIPT ARGUMENT...
+  local wanted=$1 what=$2
+  shift 2
+  check "$wanted" "$what" env SLURM_JOB_ID=5 SLURM_JOB_NODELIST='n[1-2]' SLURM_JOB_NUM_NODES=2 BANYAN_HOME="$root" "$@"
+}
+train=(bash "$root/scripts/slurm/train.sbatch" x.ini)
+asked() { paste -sd ';' "$dir/asked"; }
+
+fresh "10 $well"
+batch 0 "finished" "${train[@]}"
+same "nothing is asked" "$(asked)" ''
+grep -q -e 'srun .*--mpi=pmix.* train --run.time_left=3600s x.ini' "$dir/starts" || bad "no time limit or PMIx: $(cat "$dir/starts")"
+fresh "10 $(stopped time-limit)"
+batch 75 "time limit" "${train[@]}"
+same "requeued" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+2'
+fresh "10 $lost"
+batch 69 "a node lost" "${train[@]}"
+same "requeued later" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+12'
+printf '%s\n' "20 $lost" >"$PLAN"
+: >"$dir/asked"
+batch 69 "a node lost again" EXCLUDED=n9 "${train[@]}"
+same "excluded" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+12;update JobId=5 ExcNodeList=n2,n9'
+fresh "10 $(stopped halt-file)"
+batch 75 "a person's stop in Slurm" "${train[@]}"
+same "not requeued" "$(asked)" ''
+fresh "10 $(stopped signal)"
+batch 75 "requeueing refused" REFUSED=1 "${train[@]}"
+grep -q 'as a chain' "$dir/out" || bad "no word of what to do"
+fresh "10 $(stopped signal)"
+batch 75 "unlimited" LEFT=UNLIMITED BANYAN_LAUNCHER=mpirun SLURM_NTASKS=4 "${train[@]}"
+grep -q -e 'mpirun .*-n 4 .* train x.ini' "$dir/starts" || bad "mpirun in an allocation: $(cat "$dir/starts")"
+cancelled() {
+  env WAIT=1 STATE=COMPLETING SLURM_JOB_ID=5 SLURM_JOB_NODELIST='n[1-2]' BANYAN_HOME="$root" "${train[@]}" &
+  local pid=$!
+  until [ -e "$dir/ready" ]; do /bin/sleep 0.05; done
+  kill -TERM $pid  # the ranks get theirs from Slurm
+  /bin/sleep 0.3
+  kill -USR1 $pid
+  wait $pid
+}
+fresh "10 $(stopped signal)"
+check 75 "scancel" cancelled
+same "a cancelled job stays so" "$(asked)" ''
+grep -q 'stays ended' "$dir/out" || bad "no word of the cancellation"
+
+# A chain: a link that fails leaves the rest to the next one, a link that ends for good ends the chain.
+chain=(SLURM_ARRAY_JOB_ID=4 SLURM_ARRAY_TASK_ID=1 "${train[@]}")
+fresh "10 $lost" "20 $(stopped time-limit)" "30 $well"
+batch 69 "a link is lost" "${chain[@]}"
+batch 75 "a link at its time limit" SLURM_JOB_ID=6 "${chain[@]}"
+same "the chain is left alone" "$(asked)" ''
+batch 0 "the last link" "${chain[@]}"
+same "the rest is cancelled" "$(asked)" 'scancel --state=PENDING 4'
+batch 0 "a link too many" "${chain[@]}"
+same "starts of the chain" "$(starts)" 3
+
+# One run for each line.
+sweep=(bash "$root/scripts/slurm/array.sbatch" x.ini "$dir/lines")
+printf '%s\n' '--a.b=1' '--a.b=2 --c.d=3' >"$dir/lines"
+fresh "10 $(stopped signal)"
+batch 75 "a task of an array" SLURM_ARRAY_JOB_ID=4 SLURM_ARRAY_TASK_ID=2 "${sweep[@]}"
+same "the task is requeued" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+2'
+grep -q -e "x.ini --run.dir=$RUN/2 --a.b=2 --c.d=3" "$dir/starts" || bad "the options of line 2: $(cat "$dir/starts")"
+batch 64 "a task without a line" SLURM_ARRAY_TASK_ID=3 "${sweep[@]}"
+
+write=(bash "$root/scripts/slurm/generate.sbatch" x.ini --jsonl in --out out)
+for pair in 0=0 69=69 70=70; do
+  printf '#!/bin/bash\necho "$*" >>"$TMPDIR/starts"\nexit %s\n' "${pair#*=}" >"$dir/bin/srun"
+  fresh
+  batch "${pair%=*}" "generate, $pair" SLURM_RESTART_COUNT=1 "${write[@]}"
+  case $pair in 69=*) wanted='requeue 5;update JobId=5 StartTime=now+62' ;; *) wanted='' ;; esac
+  same "after generate, $pair" "$(asked)" "$wanted"
+done
+grep -q -e '--out out --force' "$dir/starts" || bad "the second start does not replace what the first left"
+fresh
+batch 70 "generate once more" SLURM_RESTART_COUNT=3 "${write[@]}"
+
+[ $failures = 0 ] && echo "all passed"
+exit $((failures > 0))
