@@ -27,6 +27,22 @@ says "a[1-4]  4 hosts  (12.5 GB/s each)"
 topo 0 "$scratch/network" --json
 python3 -c 'import json, sys; assert len(json.load(open(sys.argv[1]))["hosts"]) == 12' "$scratch/out.log"
 
+topo 64 "$scratch/network" --routes "$scratch/network"
+says "faults and routes of cables can be told for what ibnetdiscover prints only"
+
+# Several topologies in one file: the default, another by its name, and one that tells of no switches.
+{
+  printf '%s\n' '- topology: gpus' '  block:' '    block_sizes: [2]' '    blocks:' '      - {block: b1, nodes: "g[1-2]"}'
+  printf '%s\n' '- topology: all' '  cluster_default: true' '  tree:' '    switches:' '      - {switch: s1, nodes: "n[1-4]"}'
+  printf '%s\n' '- topology: login' '  flat: true'
+} > "$scratch/topology.yaml"
+topo 0 "$scratch/topology.yaml"
+says "4 hosts, 1 switches"
+topo 0 "$scratch/topology.yaml" --format yaml:gpus
+says "2 hosts, 1 switches"
+topo 65 "$scratch/topology.yaml" --format yaml:login
+says "topology.yaml:12: topology login is flat"
+
 job="--step $repo/configs/gpt2-124m.ini --model.vocab=50257 --parallel.tensor=4 --parallel.pipeline=2 --train.batch=48"
 topo 0 "$scratch/network" $job --per-node 4 --svg "$scratch/network.svg"
 says "a step on tensor 4 x data 6 x pipeline 2, placed:"

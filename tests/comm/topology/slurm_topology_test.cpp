@@ -1,5 +1,6 @@
 #include "comm/topology/slurm_topology.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "comm/topology/fabric_file.hpp"
@@ -55,6 +56,10 @@ TEST(SlurmTopology, Blocks) {
       "scontrol");
   EXPECT_EQ(shown.switches.size(), 3u);
   EXPECT_EQ(shown.switches[0].level, 2);
+  std::vector<SlurmAddress> addresses;
+  for (int h = 1; h <= 8; ++h)
+    addresses.push_back({fmt::format("n{:02}", h), fmt::format("b{}.n{:02}", h <= 4 ? 1 : 2, h), "block.node"});
+  EXPECT_TRUE(same_shape(f, fabric_of_addresses(addresses)));
 }
 
 TEST(SlurmTopology, Mistakes) {
