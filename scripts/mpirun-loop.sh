@@ -30,12 +30,11 @@ on_hosts "$hosts" "$ranks"
 while :; do
   train_once "$@"
   case $action in done | stop) exit "$code" ;; esac
-  if [ -n "$told_to_end" ]; then say "told to end"; exit "$code"; fi
   without=$(failed_twice "$chain" <"$run_dir/ends.txt")
   if [ -n "$hosts" ] && [ -n "$without" ]; then
     on_hosts "$(without_hosts "$hosts" "$without")" "$ranks"
     say "going on without $without"
   fi
   rest "$delay"
-  if [ -n "$told_to_end" ]; then say "told to end"; exit "$code"; fi
+  if [ "$(settled again)" = stop ]; then exit "$code"; fi
 done

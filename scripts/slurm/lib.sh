@@ -96,14 +96,16 @@ p99() {
 }
 
 # fate RESTARTS <scontrol show job -o: may this job be requeued after it was told to end? RESTARTS is how often it had been
-# when it started. running (yes, also after its time limit), requeued (by Slurm already), or cancelled.
+# when it started. running (yes, also after its time limit), requeued (by Slurm already), cancelled, or unknown.
 fate() {
   local text state reason restarts
   text=" $(cat) "
   state=$(sed -n 's/.* JobState=\([A-Z_]*\).*/\1/p' <<<"$text")
   reason=$(sed -n 's/.* Reason=\([A-Za-z]*\).*/\1/p' <<<"$text")
   restarts=$(sed -n 's/.* Restarts=\([0-9]*\).*/\1/p' <<<"$text")
-  if [ "${restarts:-0}" -gt "$1" ] || [ "$state" = PENDING ]; then
+  if [ -z "$state" ]; then
+    echo unknown
+  elif [ "${restarts:-0}" -gt "$1" ] || [ "$state" = PENDING ]; then
     echo requeued
   elif [ "$state" = RUNNING ] || [ "$reason" = TimeLimit ]; then
     echo running
@@ -275,9 +277,9 @@ train_once() {
     start train ${left:+"--run.time_left=${left}s"} "$@"
   fi
 
-  saved=$(saved_step) action=$(next_action "$code" "$reason" "$attempt")
+  saved=$(saved_step) action=$(settled "$(next_action "$code" "$reason" "$attempt")")
   note_end
-  if [ $action != wait ]; then return; fi
+  if [ "$action" != wait ]; then return; fi
   n=$(failures "$chain" "$saved" 2>/dev/null <"$run_dir/ends.txt")
   delay=$(backoff "$n")
   if [ "$n" -le "$retries" ]; then return; fi
@@ -301,16 +303,21 @@ rest() {
   kill $! 2>/dev/null
 }
 
+# settled ACTION: the same, unless somebody has told this start to end and its chain with it.
+settled() {
+  local fate=cancelled
+  if [ -n "${SLURM_JOB_ID:-}" ] && [ -n "$told_to_end" ]; then fate=$(job_facts | fate "${SLURM_RESTART_COUNT:-0}"); fi
+  case $1/$told_to_end/$fate in
+    again/1/cancelled | wait/1/cancelled) say "this job was told to end; it stays ended"; echo stop ;;
+    again/1/requeued | wait/1/requeued) say "Slurm has requeued this job already"; echo requeued ;;
+    *) echo "$1" ;;
+  esac
+}
+
 # requeue: this job, in $delay seconds, without nodes it has lost twice. Says so when Slurm does not do it.
 requeue() {
   local excluded lost_twice=''
   trap '' TERM  # requeueing ends this script and everything it has started
-  if [ -n "$told_to_end" ]; then
-    case $(job_facts | fate "${SLURM_RESTART_COUNT:-0}") in
-      requeued) say "Slurm has requeued this job already"; return ;;
-      cancelled) say "this job was cancelled; it stays ended"; return ;;
-    esac
-  fi
   excluded=$(job_facts | sed -n 's/.* ExcNodeList=\([^ ]*\).*/\1/p')
   # No `timeout` from here on: it would answer TERM, whatever it inherits.
   scontrol requeue "$SLURM_JOB_ID" ||

@@ -1,7 +1,8 @@
 #!/bin/bash
 # survive.sh BANYAN CASE: jobs of scripts/slurm/train.sbatch that something happens to come back by themselves, or do not when
 # somebody wanted them to end; the losses are those of a run that nothing happened to, to the last digit.
-#   node    everything on a node dies in the middle of a step; the node is back later
+#   node    everything on a node dies in the middle of a step, on another one during a save; they are back later
+#   head    everything on the node of the batch script and of rank 0 dies; Slurm notices by itself
 #   limit   the job leaves before its time limit, without a warning of Slurm's; then somebody sends USR1
 #   minute  the same with a time limit of Slurm's, which takes a minute
 #   stop    banyan stop, scancel; going on with mpirun inside the allocation, and USR1 there
@@ -24,8 +25,9 @@ broken() {
 }
 # submit OPTION...: train.sbatch on the four nodes; the job's id in $job.
 submit() {
-  job=$(slurm_on env BANYAN_HOME="$repo" BANYAN="$banyan" OMPI_MCA_orte_tmpdir_base=/dev/shm OMPI_MCA_oob_tcp_if_include=eth0 \
-    sbatch --parsable -N4 -t 10 -D "$scratch" -o "$out" "$@" "$repo/scripts/slurm/train.sbatch" "$config" "${mesh[@]}") ||
+  job=$(slurm_on env BANYAN_HOME="$repo" BANYAN="$banyan" BANYAN_LAUNCH_GRACE=5 OMPI_MCA_orte_tmpdir_base=/dev/shm \
+    OMPI_MCA_oob_tcp_if_include=eth0 sbatch --parsable -N4 -t 10 -D "$scratch" -o "$out" "$@" \
+    "$repo/scripts/slurm/train.sbatch" "$config" "${mesh[@]}") ||
     fail "sbatch"
 }
 done_steps() { tail -n 1 "$run/metrics.jsonl" 2>/dev/null | sed -n 's/.*"step": \([0-9]*\),.*/\1/p' | grep . || echo 0; }
@@ -41,7 +43,9 @@ until_true() {
   broken "no $what within $seconds s"
 }
 past() { [ "$(done_steps)" -ge "$1" ]; }
-until_step() { until_true 60 "step $1" past "$1"; }
+until_step() { until_true 100 "step $1" past "$1"; }
+saving() { compgen -G "$run/ckpt/step-*.tmp" >/dev/null; }
+waiting() { [ "$(slurm_on squeue -h -j "$job" -o %T 2>/dev/null)" = PENDING ]; }
 unknown() { [ -z "$(slurm_on squeue -h -j "$job" 2>/dev/null)" ]; }
 until_gone() { until_true 60 "end of the job" unknown; }
 # ends CODE:REASON:ACTION...: the starts so far, from RUN/ends.txt, without those that Open MPI's TCP connections crashed in
@@ -62,15 +66,31 @@ case $2 in
     until_true 40 "end of the first start" ended 1 wait
     slurm_node n3
     grep -q 'the batch system ends this job in 9 min' "$run/log.txt" || broken "the job does not know its end"
+    until_step $(($(done_steps) + 20))
+    for _ in $(seq 3000); do ! saving || break; sleep 0.01; done
+    box_crash n2
+    until_true 40 "end of the second start" ended 2 wait
+    slurm_node n2
     until_gone
-    ends 69::wait 0::done
-    grep -q 'lost=n3 ' "$run/ends.txt" || broken "the lost node is not named"
+    ends 69::wait 69::wait 0::done
+    for host in n3 n2; do grep -q "lost=$host " "$run/ends.txt" || broken "the loss of $host is not noted"; done
+    ;;
+  head)
+    submit
+    until_step 50
+    head=$(slurm_on scontrol show job -o "$job" | sed -n 's/.* BatchHost=\([^ ]*\).*/\1/p')
+    box_crash "$head"
+    until_true 120 "requeue" waiting
+    slurm_node "$head"
+    slurm_on scontrol update JobId="$job" StartTime=now  # Slurm would wait two minutes
+    until_gone
+    ends 0::done
     ;;
   limit | minute)
     mesh+=(--train.steps=100000)
-    if [ "$2" = limit ]; then mesh+=(--run.time_left=25s); fi
+    if [ "$2" = limit ]; then mesh+=(--run.time_left=32s); fi
     submit -t 1 --signal=B:USR1@1
-    until_true 30 "word of the limit" grep -qs 'the batch system ends this job in [2-5][0-9.]* s' "$run/log.txt"
+    until_true 30 "word of the limit" grep -qs 'the batch system ends this job in [1-5][0-9.]* s' "$run/log.txt"
     until_true 60 "end of the first start" ended 1 again
     until_step $(($(done_steps) + 20))
     slurm_on scancel --signal=USR1 "$job"
@@ -95,13 +115,13 @@ case $2 in
     until_step 80
     slurm_on scancel "$job"
     until_gone
-    ends 75:halt-file:stop 75:signal:again
+    ends 75:halt-file:stop 75:signal:stop
     grep -q 'stays ended' "$out" || broken "no word of the cancellation"
     BANYAN_LAUNCHER=mpirun submit
     until_step $(($(done_steps) + 20))
     slurm_on scancel --batch --signal=USR1 "$job"
     until_gone
-    ends 75:halt-file:stop 75:signal:again 75:signal:again 0::done
+    ends 75:halt-file:stop 75:signal:stop 75:signal:again 0::done
     ;;
   fewer)
     mesh=(--train.steps=20 --train.batch=256 --checkpoint.every_steps=4)

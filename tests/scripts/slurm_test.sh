@@ -77,7 +77,7 @@ decisions() (
   same "requeued" "$(job COMPLETING None 3 | fate 2)" requeued
   same "waits again" "$(job PENDING BeginTime 1 | fate 1)" requeued
   same "scancel" "$(job COMPLETING None 0 | fate 0)" cancelled
-  same "no answer" "$(fate 0 </dev/null)" cancelled
+  same "no answer" "$(fate 0 </dev/null)" unknown
 
   nodes() { printf 'node %s\n' "$@" | judge_nodes "n1 n2 n3" 1000 1003; }
   same "all well" "$(nodes 'n1 1001 aa ' 'n2 1002 aa' 'n3 1000 aa')" ''
