@@ -1,0 +1,53 @@
+// What libfaultio.so knows of the program it is loaded into: which descriptors are files below the watched directory,
+// which call shall go wrong, and where calls are written down.
+#pragma once
+
+#include <sys/types.h>
+
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "tests/fault/trace.hpp"
+
+namespace banyan::fault {
+
+class FaultPlan {
+ public:
+  static FaultPlan& get();
+
+  bool ours(const std::string& path) const;
+  bool ours(int fd);
+  std::string path_of(int fd);
+
+  /// Counts a call.  True when the real one must not be made: errno is set.  `shorten` is told to do less.  A fault
+  /// that ends or stops the process does so in here.
+  bool strikes(const char* call, bool ours, bool* shorten = nullptr, int fd = -1);
+  /// True when an earlier write of this file fails only now.
+  bool fails_late(int fd);
+
+  /// Keeps the table of descriptors.  `created`, `truncated`: what the call did to the file.
+  void opened(int fd, const std::string& path, bool created, bool truncated);
+  void closed(int fd);
+
+  /// Writes a successful call down, when that is wanted.  The first form is for descriptors, the second for names.
+  void record(TraceKind kind, int fd, std::int64_t offset, const void* data = nullptr, std::size_t bytes = 0);
+  void record(TraceKind kind, const std::string& path, const std::string& second = "");
+
+ private:
+  FaultPlan();
+  void append(TraceHead head, const std::string& path, const std::string& second, const void* data, std::size_t bytes);
+  void kill_all();
+
+  bool watching_ = false, armed_ = false;
+  std::string call_, action_, under_;
+  long n_ = 0, count_ = 0;
+  int late_fd_ = -1, trace_ = -1;
+  std::mutex mutex_;
+  std::map<int, std::string> paths_;
+};
+
+/// Absolute, from the working directory.
+std::string absolute(const std::string& path);
+
+}  // namespace banyan::fault

@@ -1,0 +1,36 @@
+#!/bin/bash
+# power_cut.sh BANYAN LIBRARY REPLAY RANKS EVERY KEEP: records every call that changes files in two attempts of a job,
+# loses the power after every EVERY-th of them in six ways (crash_replay.cpp), and starts the job from every KEEP-th of
+# the states that this leaves.
+. "$(dirname "$0")/lib.sh"
+replay=$3 ranks=$4 every=$5 keep=$6
+prepare "$ranks"
+mkdir "$scratch/root" "$scratch/empty" "$scratch/states"
+for steps in 4 $last; do
+  job "$scratch/root/run" "$ranks" $steps "$scratch/out.log" LD_PRELOAD="$library" FAULT_UNDER="$scratch/root" \
+    FAULT_TRACE="$scratch/trace" || { cat "$scratch/out.log" >&2; fail "the recorded job"; }
+done
+same_losses "$scratch/root/run" "$scratch/whole/run"
+broken=0
+# The harness itself: without the fsyncs in the trace promises must break, or it would see nothing.
+"$replay" "$scratch/trace" "$scratch/empty" "$scratch/root" run 7 1000000 "$scratch/states" deaf > "$scratch/deaf" &&
+  fail "a disk that never syncs went unnoticed"
+echo "without fsync: $(tail -n 1 "$scratch/deaf")"
+"$replay" "$scratch/trace" "$scratch/empty" "$scratch/root" run "$every" "$keep" "$scratch/states" || broken=1
+# In lanes, as most of a short job is waiting.
+starts=$(ls "$scratch"/states/*.step | wc -l)
+lanes=4
+[ "$ranks" = 1 ] || lanes=2
+for lane in $(seq $lanes); do
+  (ls "$scratch"/states/*.step | sed -n "$lane~${lanes}p" | while read -r note; do
+    state=${note%.step}
+    wrong=$(recovers "$state/run" "$ranks" "$(cat "$note")" < /dev/null)
+    [ -z "$wrong" ] || { echo "BROKEN: ${state##*/}: $wrong"; cat "$state/run.recover.log"; }
+    rm -rf "$state"
+  done) > "$scratch/starts.$lane" 2>&1 &
+done
+wait
+cat "$scratch"/starts.?
+broken=$((broken + $(cat "$scratch"/starts.? | grep -c '^BROKEN' || true)))
+echo "$starts jobs started from what was left, $broken promises broken"
+[ $broken = 0 ]
