@@ -17,6 +17,7 @@
 #include "src/base/json.hpp"
 #include "src/base/log.hpp"
 #include "src/base/units.hpp"
+#include "src/train/resume.hpp"
 
 namespace banyan::app {
 namespace {
@@ -123,6 +124,8 @@ Json describe(const Found& f, const Wishes& wishes) {
   j["epoch"] = m.epoch;
   j["tokens"] = m.tokens;
   j["cursor"] = m.cursor;
+  if (const auto dropped = m.extra.find(train::kDroppedBatches); dropped != m.extra.end() && !dropped->second.empty())
+    j["dropped_batches"] = dropped->second;
   j["run"] = m.run_uuid;
   j["base"] = m.base.name;
   j["manifest_digest"] = m.digest;

@@ -18,8 +18,8 @@
 #include "src/job/save_times.hpp"
 #include "src/job/stop.hpp"
 #include "src/plan/memory.hpp"
+#include "src/train/bad_steps.hpp"
 #include "src/train/evaluate.hpp"
-#include "src/train/loss_stats.hpp"
 #include "src/train/plan_text.hpp"
 #include "src/train/prediction.hpp"
 #include "src/train/progress.hpp"
@@ -65,12 +65,22 @@ Seconds assumed_save_time(const job::Team& team) {
   return job::assumed_save_time(model::parameter_count(team.layout.model) * kBytesOfParameter / team.all->size());
 }
 
+/// Where a job goes on that goes back to its last checkpoint.
+struct RollBack {
+  std::int64_t next_batch = 0;  ///< of the data order: the one after the bad step's
+  std::int64_t steps = 0;       ///< bad ones in a row
+};
+
 class Loop {
  public:
-  explicit Loop(job::Job& job);
-  ExitCode run();
+  /// `back`: goes on behind a bad step.
+  Loop(job::Job& job, const std::optional<RollBack>& back);
+  /// Nothing when the job is to go back; back() says where to then.
+  std::optional<ExitCode> run();
+  RollBack back() const { return {step_ + data_shift_ + 1, bad_.in_a_row()}; }
 
  private:
+  void learn_bad_steps(const ResumePoint& from, const std::optional<RollBack>& back);
   StepReport one_step();
   bool evaluates_after(std::int64_t step) const;
   bool saves_after(std::int64_t step) const;
@@ -90,7 +100,8 @@ class Loop {
   std::optional<job::LineFile> metrics_;      ///< rank 0
   std::optional<Progress> progress_;          ///< rank 0
   std::optional<job::SaveTimes> save_times_;  ///< rank 0
-  LossStats loss_stats_;
+  BadSteps bad_;
+  std::int64_t data_shift_ = 0;      ///< as Trainer::data_shift
   std::int64_t step_ = 0;            ///< optimizer steps done
   std::int64_t tokens_ = 0;          ///< trained on so far
   bool foreign_ = false;             ///< resumed from another run directory
@@ -102,18 +113,19 @@ class Loop {
   Prediction prediction_;  ///< rank 0
 };
 
-Loop::Loop(job::Job& job)
+Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
     : job_(job),
       dataset_(open_dataset(job.config)),
       samples_(samples_of(dataset_, io::Split::kTrain)),
       validation_(job.config.train.eval_every > 0 ? samples_of(dataset_, io::Split::kValidation) : nullptr),
-      stop_watch_(stop_options(job)) {
+      stop_watch_(stop_options(job)),
+      bad_(job.config) {
   job::open_run_dir(job_);
   team_ = job_.assemble(samples_->vocab(), job::Purpose::kTrain);
   const comm::PatienceScope patience(kStoragePatience);
   if (job_.root()) prediction_ = Prediction(job_, *team_);
   std::int64_t epoch = 0;
-  std::string recorded;
+  ResumePoint from;
   if (team_) {
     job::CheckpointOptions options;
     options.run_dir = job.config.run.dir;
@@ -125,16 +137,16 @@ Loop::Loop(job::Job& job)
     epoch = checkpoints_->epoch();
     job::write_run_files(job_, std::string(dataset_->tokenizer_json()));
     trainer_ = std::make_unique<Trainer>(job_, *team_, *samples_);
-    const ResumePoint from = resume(*trainer_, *checkpoints_);
+    from = resume(*trainer_, *checkpoints_);
     step_ = from.step;
     tokens_ = from.tokens;
     foreign_ = from.foreign;
-    recorded = from.plans;
+    data_shift_ = trainer_->data_shift;
   }
-  job::settle_plans(job_, team_.get(), recorded);
+  learn_bad_steps(from, back);
+  job::settle_plans(job_, team_.get(), from.plans);
   if (job_.root()) prediction_.settle(job_, *team_);
   if (team_ && job_.root()) job::write_plans(job_, team_->mesh, plan_text(*team_, job_, prediction_.machine()));
-  step_ = comm::all_reduce_value(*job_.everyone, step_, comm::ReduceOp::kMax, "the working ranks to load a checkpoint");
   job::note_attempt(job_, team_ ? team_->mesh.shape().str() : "", epoch, step_);
   if (job_.root()) {
     metrics_.emplace(job_.run_dir / "metrics.jsonl");
@@ -144,7 +156,28 @@ Loop::Loop(job::Job& job)
   }
 }
 
-ExitCode Loop::run() {
+/// Spares judge steps as well: they are told what rank 0, which always works, has read.
+void Loop::learn_bad_steps(const ResumePoint& from, const std::optional<RollBack>& back) {
+  const auto everywhere = [&](const std::string& text) {
+    return comm::broadcast_string(*job_.everyone, text, 0, "the losses of the checkpoint from rank 0");
+  };
+  bad_.restore(everywhere(from.losses), everywhere(from.dropped), "the checkpoint");
+  const auto broadcast = [&](std::int64_t value) {
+    return comm::all_reduce_value(*job_.everyone, value, comm::ReduceOp::kMax, "the place in the data from rank 0");
+  };
+  step_ = broadcast(step_);
+  data_shift_ = broadcast(data_shift_);
+  if (back) {
+    if (job_.root())
+      log::warning("going on after step {} with batch {} of the data order; batches {} to {} are left out", step_,
+                   back->next_batch, step_ + data_shift_, back->next_batch - 1);
+    bad_.roll_back(step_ + data_shift_, back->next_batch - 1, back->steps);
+    data_shift_ = back->next_batch - step_;
+  }
+  if (trainer_) trainer_->data_shift = data_shift_;
+}
+
+std::optional<ExitCode> Loop::run() {
   const config::Config& config = job_.config;
   if (step_ >= config.train.steps) {
     if (job_.root())
@@ -160,8 +193,15 @@ ExitCode Loop::run() {
     const double seconds = Seconds(Clock::now() - begin).count();
     slowest_step_ = std::max(slowest_step_, seconds);
     late_steps_.add(Seconds(seconds));
+    if (r.judgement == Judgement::kRollBack) {
+      if (job_.root()) log::warning("{}; going back to the last checkpoint", bad_.why());
+      return std::nullopt;
+    }
     ++step_;
-    tokens_ += r.totals.tokens;
+    if (r.judgement == Judgement::kGood)
+      tokens_ += r.totals.tokens;
+    else if (job_.root())
+      log::warning("{}; its update is skipped", bad_.why());
 
     std::optional<double> validation_loss;
     if (evaluates_after(step_) && trainer_) {
@@ -218,21 +258,20 @@ StepReport Loop::one_step() {
   const Seconds silence = slowest_step_ > 0 ? Seconds(10 * slowest_step_) : kFirstStepPatience;
   const comm::PatienceScope patience(trainer_ ? silence : kStoragePatience);
   const job::StopReason vote = stop_watch_.vote(step_ + 1, until_gone());
-  if (trainer_) return train_step(*trainer_, step_, vote);
+  if (trainer_) return train_step(*trainer_, step_, vote, bad_);
   StepReport r;
   r.totals = agree_on_step(job_, step_, {.vote = vote});
-  require_finite(job_, step_, r.totals, nullptr);
+  r.judgement = bad_.judge(step_, step_ + data_shift_, r.totals.loss, not_finite(job_, step_, r.totals, nullptr));
   return r;
 }
 
 void Loop::report(const StepReport& r, double seconds, std::optional<double> validation_loss) {
-  const double z = loss_stats_.z_score(r.totals.loss);
   if (!job_.root()) return;
   const double tokens_per_second = static_cast<double>(r.totals.tokens) / seconds;
   job::Metrics m{{"step", step_, "step"},
                  {"attempt", job_.attempt},
                  {"loss", r.totals.loss, "loss", 4},
-                 {"loss_z", z},
+                 {"loss_z", bad_.z()},
                  {"grad_norm", r.totals.grad_norm, "|g|", 3},
                  {"lr", r.lr, "lr"},
                  {"tokens", tokens_},
@@ -245,6 +284,7 @@ void Loop::report(const StepReport& r, double seconds, std::optional<double> val
                  {"checkpoint_stall_ms", checkpoint_stall_ * 1e3},
                  {"memory", peak_memory() - job_.memory_at_start},
                  {"memory_planned", memory_planned_}};
+  if (r.judgement == Judgement::kSkip) m.push_back({"skipped", std::int64_t{1}});
   checkpoint_stall_ = 0;
   prediction_.compare(seconds);
   if (validation_loss) m.push_back({"validation_loss", *validation_loss, "validation", 4});
@@ -263,11 +303,12 @@ bool Loop::save() {
   job::SaveResult result;
   if (trainer_) {
     compare_replicas(*trainer_, step_);
-    result = checkpoints_->save(save_state(*trainer_, step_, tokens_), slabs_to_save(*trainer_));
+    result = checkpoints_->save(save_state(*trainer_, step_, tokens_, bad_), slabs_to_save(*trainer_));
   }
   misses_ = static_cast<int>(comm::all_reduce_value(*job_.everyone, std::int64_t{result.misses}, comm::ReduceOp::kMax,
                                                     "the working ranks to save"));
   checkpoint_stall_ = Seconds(Clock::now() - begin).count();
+  if (misses_ == 0) bad_.committed();
   if (job_.root()) {
     if (misses_ == 0 && result.bytes > 0)
       save_times_->add(job_.attempt, step_, result.bytes, Seconds(checkpoint_stall_));
@@ -293,8 +334,12 @@ void Loop::save_or_give_up(const char* why) {
 }  // namespace
 
 ExitCode train(job::Job& job) {
-  Loop loop(job);
-  return loop.run();
+  std::optional<RollBack> back;
+  for (;;) {
+    Loop loop(job, back);
+    if (const std::optional<ExitCode> code = loop.run()) return *code;
+    back = loop.back();
+  }
 }
 
 }  // namespace banyan::train

@@ -12,7 +12,7 @@ namespace banyan::train {
 namespace {
 
 /// Small facts beside the tensors, under their names in Manifest::extra.
-constexpr const char *kDataset = "dataset", *kIsa = "isa", *kThreads = "threads";
+constexpr const char *kDataset = "dataset", *kIsa = "isa", *kThreads = "threads", *kLosses = "losses";
 
 void check_unchanged(const Trainer& t, const io::Manifest& m, bool model_only) {
   const config::Config saved = config::load_text(m.config_text, "the configuration in the checkpoint").config;
@@ -69,11 +69,18 @@ ResumePoint resume(Trainer& t, job::Checkpoints& checkpoints) {
     t.stage.init_params(static_cast<std::uint64_t>(t.job.config.run.seed));
     if (t.job.root()) log::info("starting fresh with seed {}", t.job.config.run.seed);
   } else if (optimizer) {
-    point = {m->step, m->tokens, m->run_uuid != checkpoints.run_uuid(), m->plans_text};
-    const std::int64_t cursor = point.step * t.team.layout.batch();
-    if (m->cursor != cursor)
+    const auto kept = [&](const char* key) {
+      const auto found = m->extra.find(key);
+      return found == m->extra.end() ? "" : found->second;
+    };
+    point = {m->step,       m->tokens,     m->run_uuid != checkpoints.run_uuid(),
+             m->plans_text, kept(kLosses), kept(kDroppedBatches)};
+    // Roll-backs read further than the steps alone; what they left out is in kDroppedBatches.
+    const std::int64_t batch = t.team.layout.batch(), least = point.step * batch;
+    if (m->cursor < least || m->cursor % batch != 0 || (m->cursor > least && point.dropped.empty()))
       throw ConfigError("the checkpoint has read {} samples in {} steps, but train.batch = {} makes that {}", m->cursor,
-                        m->step, t.team.layout.batch(), cursor);
+                        m->step, batch, least);
+    t.data_shift = m->cursor / batch - point.step;
     if (t.job.root()) {
       log::info("resuming after step {}", point.step);
       report_differences(t, *m);
@@ -85,17 +92,19 @@ ResumePoint resume(Trainer& t, job::Checkpoints& checkpoints) {
   return point;
 }
 
-job::SaveState save_state(const Trainer& t, std::int64_t step, std::int64_t tokens) {
-  return {
-      .step = step,
-      .tokens = tokens,
-      .cursor = step * t.team.layout.batch(),
-      .model_hash = model_hash(t.team.layout.model),
-      .config_text = config::write(resolved(t.job.config, t.team.layout.model)),
-      .mesh_text = t.team.mesh.shape().str(),
-      .plans_text = t.job.plans_text,
-      .extra = {
-          {kDataset, t.batch.samples().fingerprint()}, {kIsa, t.job.isa}, {kThreads, std::to_string(t.job.threads)}}};
+job::SaveState save_state(const Trainer& t, std::int64_t step, std::int64_t tokens, const BadSteps& bad) {
+  return {.step = step,
+          .tokens = tokens,
+          .cursor = (step + t.data_shift) * t.team.layout.batch(),
+          .model_hash = model_hash(t.team.layout.model),
+          .config_text = config::write(resolved(t.job.config, t.team.layout.model)),
+          .mesh_text = t.team.mesh.shape().str(),
+          .plans_text = t.job.plans_text,
+          .extra = {{kDataset, t.batch.samples().fingerprint()},
+                    {kIsa, t.job.isa},
+                    {kThreads, std::to_string(t.job.threads)},
+                    {kLosses, bad.losses_text()},
+                    {kDroppedBatches, bad.dropped_text()}}};
 }
 
 config::Config resolved(config::Config config, const model::ModelShape& shape) {

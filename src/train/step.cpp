@@ -32,13 +32,14 @@ class Stopwatch {
 
 // ------------------------------------------------------------------------------------------------- the training step
 
-StepReport train_step(Trainer& t, std::int64_t step, job::StopReason vote) {
+StepReport train_step(Trainer& t, std::int64_t step, job::StopReason vote, BadSteps& bad) {
   StepReport report;
   StepShare share = t.compute_gradients(step, report);
   share.vote = vote;
   report.totals = agree_on_step(t.job, step, share);
-  require_finite(t.job, step, report.totals, &t.grad_sync);
-  t.apply_update(step, report.totals, report);
+  report.judgement =
+      bad.judge(step, step + t.data_shift, report.totals.loss, not_finite(t.job, step, report.totals, &t.grad_sync));
+  if (report.judgement == Judgement::kGood) t.apply_update(step, report.totals, report);
   return report;
 }
 
@@ -47,7 +48,7 @@ StepShare Trainer::compute_gradients(std::int64_t step, StepReport& report) {
   const auto beat = [&](const Action& a) {
     job.world.beat(fmt::format("step {}, microbatch {}", step + 1, a.microbatch + 1));
   };
-  batch.begin(step);
+  batch.begin(step + data_shift);
   stage.zero_grads();
   for (const Action& a : schedule) {
     switch (a.kind) {
@@ -145,17 +146,14 @@ StepTotals totals_of(const StepShare& sum) {
           .stop = sum.vote};
 }
 
-void require_finite(job::Job& job, std::int64_t step, const StepTotals& totals, const GradSync* grad_sync) {
-  static constexpr const char* kAdvice =
-      "the last checkpoint is intact: lower optimizer.lr or raise optimizer.warmup and resume from it";
-  if (!std::isfinite(totals.loss)) throw NumericsError("the loss of step {} is {}; {}", step + 1, totals.loss, kAdvice);
-  if (std::isfinite(totals.grad_norm)) return;
+std::string not_finite(job::Job& job, std::int64_t step, const StepTotals& totals, const GradSync* grad_sync) {
+  if (!std::isfinite(totals.loss)) return fmt::format("the loss of step {} is {}", step + 1, totals.loss);
+  if (std::isfinite(totals.grad_norm)) return "";
   std::string names;
   for (const std::string& name : comm::all_gather_strings(*job.everyone, grad_sync ? grad_sync->first_not_finite() : "",
                                                           "the names of gradients that are not finite"))
     if (!name.empty() && names.find(name) == std::string::npos) names += (names.empty() ? "" : ", ") + name;
-  throw NumericsError("the gradient of step {} is not finite (first in {}; loss {:.4f}); {}", step + 1, names,
-                      totals.loss, kAdvice);
+  return fmt::format("the gradient of step {} is not finite (first in {}; loss {:.4f})", step + 1, names, totals.loss);
 }
 
 Trainer::Trainer(job::Job& job_, job::Team& team_, Samples& samples)

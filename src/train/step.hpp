@@ -9,6 +9,7 @@
 #include "src/job/setup.hpp"
 #include "src/job/stop.hpp"
 #include "src/parallel/schedule.hpp"
+#include "src/train/bad_steps.hpp"
 #include "src/train/batch.hpp"
 #include "src/train/grad_sync.hpp"
 #include "src/train/optimizer.hpp"
@@ -26,6 +27,7 @@ struct StepTotals {
 
 struct StepReport {
   StepTotals totals;
+  Judgement judgement = Judgement::kGood;  ///< anything else: nothing was updated
   double lr = 0;
   double clip = 1;         ///< factor the gradient was multiplied with
   double link_wait = 0;    ///< seconds this rank waited for neighbours of the pipeline
@@ -60,19 +62,21 @@ struct Trainer {
   StageLink link;
   GradSync grad_sync;
   Optimizer optimizer;
+  std::int64_t data_shift =
+      0;  ///< batches of the data order that roll-backs have left out: step s reads s + data_shift
 };
 
-/// Step number `step`, 0-based.  NumericsError naming the step when the loss or a gradient is not finite; parameters
-/// and optimizer state are then those of the step before.
-StepReport train_step(Trainer& trainer, std::int64_t step, job::StopReason vote);
+/// Step number `step`, 0-based.  A step that `bad` judges bad updates nothing: parameters and optimizer state stay
+/// those of the step before.  NumericsError as BadSteps::judge.
+StepReport train_step(Trainer& trainer, std::int64_t step, job::StopReason vote, BadSteps& bad);
 
 /// Adds up the shares of all ranks of the job.
 StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& share);
 /// The totals of a job that has this share only.
 StepTotals totals_of(const StepShare& sum);
 
-/// NumericsError, the same on all ranks, when the totals are not finite; names the tensors whose gradient is not.
-/// `grad_sync` is null on spares.
-void require_finite(job::Job& job, std::int64_t step, const StepTotals& totals, const GradSync* grad_sync);
+/// What of the totals is not finite, in words that name the step and the tensors whose gradient it is; empty when all
+/// is finite.  The same on all ranks, which all call it; `grad_sync` is null on spares.
+std::string not_finite(job::Job& job, std::int64_t step, const StepTotals& totals, const GradSync* grad_sync);
 
 }  // namespace banyan::train
