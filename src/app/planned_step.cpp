@@ -1,5 +1,7 @@
 #include "src/app/planned_step.hpp"
 
+#include <filesystem>
+
 #include "comm/topology/contact.hpp"
 #include "io/atomic_file.hpp"
 #include "src/app/dataset_vocab.hpp"
@@ -28,14 +30,18 @@ PlannedStep planned_step(const comm::Fabric& network, const config::Config& conf
   const plan::Layout layout = plan::make_layout(plan::fit_mesh(config, ranks).config, ranks, dataset_vocab(config));
   const parallel::Fabric fabric = plan::fabric_on(network, hosts);
   const plan::PlacementQuestion question(layout, fabric, {});
-  const std::string& wish = config.topology.placement;
-  if (wish == "auto") return load(question, network, hosts, plan::choose_placement(question).chosen);
-  if (wish == "identity")
+  const std::optional<std::string> pinned = plan::pinned_file(config.topology.placement);
+  if (!pinned && config.topology.placement == "auto")
+    return load(question, network, hosts, plan::choose_placement(question).chosen);
+  if (!pinned)
     return load(question, network, hosts, question.price(parallel::place(layout.mesh, fabric), "ranks as given"));
-  const std::string file = wish.substr(std::min(wish.size(), wish.find(':') + 1));
-  return load(question, network, hosts,
-              question.price(plan::read_pinned(io::read_limited(file, kLargestPinned), file, layout.mesh.size(), ranks),
-                             "as " + file + " says"));
+  std::error_code error;
+  if (!std::filesystem::exists(*pinned, error))
+    throw ConfigError("topology.placement = pinned:{}: there is no such file", *pinned);
+  return load(
+      question, network, hosts,
+      question.price(plan::read_pinned(io::read_limited(*pinned, kLargestPinned), *pinned, layout.mesh.size(), ranks),
+                     "as " + *pinned + " says"));
 }
 
 std::optional<PlannedStep> planned_step(const job::Job& job, std::string& why) {

@@ -157,6 +157,7 @@ ExitCode run(Args& args) {
   const auto per_node = static_cast<int>(args.integer("per-node", 1, 1, 1 << 16));
   const std::vector<std::string> overrides = args.overrides();
   args.finish(1, 1, kUsage);
+  if (!step && args.value("per-node")) throw UsageError("--per-node goes with --step CONFIG");
   if (!step && !overrides.empty()) throw UsageError("{} goes with --step CONFIG or --job CONFIG", overrides.front());
   const comm::Fabric fabric = read(args.positional()[0], wishes.format, wishes.errors, wishes.routes);
   std::optional<PlannedStep> planned;

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "comm/topology/contact.hpp"
@@ -16,7 +17,6 @@
 namespace banyan::job {
 namespace {
 
-constexpr std::string_view kPinned = "pinned:";
 constexpr std::size_t kLargestHostFile = 16 << 20;
 
 /// Which node held each logical rank when this run directory was last used.
@@ -60,11 +60,15 @@ void refine_together(const Job& job, const plan::PlacementQuestion& question, st
 
 Placement choose_placement(const Job& job, const plan::Layout& layout, const parallel::Fabric& fabric) {
   const std::string& wish = job.config.topology.placement;
+  const std::optional<std::string> file = plan::pinned_file(wish);
   // What is left out of a job on purpose, such as the one rank that a mesh is compared with, has no order to choose.
   const bool whole = fabric.size() == job.world.size();
   Placement placement{parallel::place(layout.mesh, fabric), "the order of the ranks, as asked for"};
   if (!whole) return placement;
-  if (wish == "auto") {
+  if (file) {
+    const std::string text = read_for_all(*job.everyone, *file, "topology.placement");
+    placement = {plan::read_pinned(text, *file, layout.mesh.size(), fabric.size()), "as " + *file + " says"};
+  } else if (wish == "auto") {
     plan::PlacementQuestion question(layout, fabric, {});
     question.before = nodes_before(job, layout, fabric);
     std::vector<plan::PlacementPrice> all = plan::placements(question);
@@ -72,12 +76,6 @@ Placement choose_placement(const Job& job, const plan::Layout& layout, const par
     plan::PlacementChoice choice = plan::choose(all);
     if (job.root() && choice.chosen.process_of != placement.process_of) log::info("placement: {}", choice.reason);
     placement = {std::move(choice.chosen.process_of), std::move(choice.reason), std::move(choice.chosen.name)};
-  } else if (wish.starts_with(kPinned)) {
-    const std::string file = wish.substr(kPinned.size());
-    const std::string text = read_for_all(*job.everyone, file, "topology.placement");
-    placement = {plan::read_pinned(text, file, layout.mesh.size(), fabric.size()), "as " + file + " says"};
-  } else if (wish != "identity") {
-    throw ConfigError("topology.placement = {} is not known; use auto, identity or pinned:FILE", wish);
   }
   return placement;
 }

@@ -141,6 +141,14 @@ PlacementChoice choose_placement(const PlacementQuestion& q) {
   return choose(all);
 }
 
+std::optional<std::string> pinned_file(const std::string& wish) {
+  constexpr std::string_view kPinned = "pinned:";
+  if (wish == "auto" || wish == "identity") return std::nullopt;
+  if (!wish.starts_with(kPinned) || wish.size() == kPinned.size())
+    throw ConfigError("topology.placement = {} is not known; use auto, identity or pinned:FILE", wish);
+  return wish.substr(kPinned.size());
+}
+
 std::vector<int> read_pinned(const std::string& text, const std::string& file, int mesh, int world) {
   std::vector<int> ranks;
   std::vector<char> used(at(world), 0);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,9 @@ const PlacementPrice& start_of_refining(const PlacementQuestion& question, const
 /// placements(), one refined when worth it, and the choice: what one process finds alone.
 PlacementChoice choose_placement(const PlacementQuestion& question);
 
+/// The file of "pinned:FILE"; nothing for "auto" and "identity".  ConfigError for whatever else topology.placement
+/// says.
+std::optional<std::string> pinned_file(const std::string& wish);
 /// World ranks in logical order from a file of numbers ("topology.placement = pinned:FILE"); '#' starts a comment.
 /// ConfigError when they are not so many different ranks of the world, rank 0 among them.
 std::vector<int> read_pinned(const std::string& text, const std::string& file, int mesh, int world);

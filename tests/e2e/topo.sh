@@ -74,6 +74,12 @@ python3 -c "import sys; sys.exit(not $found < 0.5 * $(seconds))" || fail "the or
 
 topo 64 "$scratch/network" --parallel.tensor=4
 says "goes with --step CONFIG or --job CONFIG"
+topo 64 "$scratch/network" --per-node 2
+says "--per-node goes with --step CONFIG"
+topo 78 "$scratch/network" $job --topology.placement=best
+says "use auto, identity or pinned:FILE"
+topo 78 "$scratch/network" $job "--topology.placement=pinned:$scratch/nowhere"
+says "there is no such file"
 topo 78 "$scratch/network" $job --parallel.tensor=16
 says "parallel.tensor"
 topo 78 "$scratch/network" --step "$scratch/nowhere.ini"

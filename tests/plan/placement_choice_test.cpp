@@ -136,6 +136,13 @@ TEST(PlacementChoice, OfSixteenThousandRanks) {
   EXPECT_EQ(choice.chosen.process_of.size(), 16384u);
 }
 
+TEST(PlacementChoice, WishesAreKnownOrRefused) {
+  EXPECT_FALSE(pinned_file("auto"));
+  EXPECT_FALSE(pinned_file("identity"));
+  EXPECT_EQ(pinned_file("pinned:a:b"), "a:b");
+  for (const char* wish : {"best", "pinned:", "Auto", ""}) EXPECT_THROW(pinned_file(wish), ConfigError) << wish;
+}
+
 TEST(PlacementChoice, PinnedRanksAreChecked) {
   EXPECT_EQ(read_pinned("# mine\n3 1\n2,0\n", "f", 4, 4), (std::vector<int>{3, 1, 2, 0}));
   const auto error = [](const char* text) -> std::string {
