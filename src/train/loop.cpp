@@ -7,14 +7,17 @@
 #include <optional>
 #include <string>
 
+#include "comm/topology/contact.hpp"
 #include "io/dataset.hpp"
 #include "src/base/log.hpp"
 #include "src/base/process_memory.hpp"
+#include "src/base/units.hpp"
 #include "src/job/checkpoint.hpp"
 #include "src/job/deadline.hpp"
 #include "src/job/metrics.hpp"
 #include "src/job/plans.hpp"
 #include "src/job/run_dir.hpp"
+#include "src/job/save_interval.hpp"
 #include "src/job/save_times.hpp"
 #include "src/job/stop.hpp"
 #include "src/plan/memory.hpp"
@@ -80,10 +83,12 @@ class Loop {
   RollBack back() const { return {step_ + data_shift_ + 1, bad_.in_a_row()}; }
 
  private:
+  void learn_failures();
   void learn_bad_steps(const ResumePoint& from, const std::optional<RollBack>& back);
   StepReport one_step();
   bool evaluates_after(std::int64_t step) const;
   bool saves_after(std::int64_t step) const;
+  bool save_due() const;
   Seconds until_gone() const;
   ExitCode leave(ExitCode code);
   void report(const StepReport& r, double seconds, std::optional<double> validation_loss);
@@ -109,6 +114,8 @@ class Loop {
   std::int64_t memory_planned_ = 0;  ///< bytes of this rank
   double checkpoint_stall_ = 0;      ///< seconds of the last save, reported with the next step
   double slowest_step_ = 0;          ///< seconds; 0 before the first
+  Clock::time_point last_commit_ = Clock::now();
+  Seconds between_failures_{0};  ///< expected; rank 0
   job::LongestOfLate late_steps_, late_evaluations_;
   Prediction prediction_;  ///< rank 0
 };
@@ -152,8 +159,21 @@ Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
     metrics_.emplace(job_.run_dir / "metrics.jsonl");
     progress_.emplace(step_, job_.config.train.steps, job_.config.log.every);
     save_times_.emplace(job_.run_dir);
+    learn_failures();
     stop_watch_.announce();
   }
+}
+
+void Loop::learn_failures() {
+  const Seconds unix_now = std::chrono::system_clock::now().time_since_epoch();
+  const job::FailureHistory history = job::read_history(job_.run_dir, job_.attempt, unix_now.count());
+  between_failures_ = job::time_between_failures(history, static_cast<int>(comm::node_speakers(job_.world).size()));
+  if (job_.config.checkpoint.interval != "auto") return;
+  const Seconds save = save_times_->p99(assumed_save_time(*team_));
+  log::info(
+      "a checkpoint every {} besides those of checkpoint.every_steps: a save takes {}, a failure is expected in {}",
+      format_seconds(job::save_interval(save, between_failures_).count()), format_seconds(save.count()),
+      format_seconds(between_failures_.count()));
 }
 
 /// Spares judge steps as well: they are told what rank 0, which always works, has read.
@@ -224,7 +244,7 @@ std::optional<ExitCode> Loop::run() {
         log::info("stopped after step {} because {}; start again to continue", step_, job::sentence_of(r.totals.stop));
       return leave(ExitCode::kStopped);
     }
-    if (saves_after(step_) && !save() && misses_ >= kSaveTries)
+    if ((saves_after(step_) || r.totals.save) && !save() && misses_ >= kSaveTries)
       throw IoError(
           "{} saves in a row failed; the last checkpoint is intact: make room or repair the storage of {}, "
           "then start again",
@@ -239,11 +259,19 @@ bool Loop::saves_after(std::int64_t step) const {
   return misses_ > 0 || (every > 0 && step % every == 0);
 }
 
+/// Whether rank 0 asks for a checkpoint after the next step because of the time since the last.
+bool Loop::save_due() const {
+  if (!job_.root() || job_.config.checkpoint.interval != "auto") return false;
+  const Seconds at_stake = Clock::now() - last_commit_ + late_steps_.get();
+  return at_stake >= job::save_interval(save_times_->p99(assumed_save_time(*team_)), between_failures_);
+}
+
 /// What stop_watch_ is told; it counts on rank 0 only.
 Seconds Loop::until_gone() const {
   if (!job_.root()) return Seconds(0);
   const job::Pace pace{late_steps_.get(), late_evaluations_.get(), save_times_->p99(assumed_save_time(*team_))};
-  return pace.until_gone(evaluates_after(step_ + 1) || evaluates_after(step_ + 2), saves_after(step_ + 1));
+  return pace.until_gone(evaluates_after(step_ + 1) || evaluates_after(step_ + 2),
+                         saves_after(step_ + 1) || save_due());
 }
 
 ExitCode Loop::leave(ExitCode code) {
@@ -257,7 +285,7 @@ StepReport Loop::one_step() {
   // until the step is done.
   const Seconds silence = slowest_step_ > 0 ? Seconds(10 * slowest_step_) : kFirstStepPatience;
   const comm::PatienceScope patience(trainer_ ? silence : kStoragePatience);
-  const job::StopReason vote = stop_watch_.vote(step_ + 1, until_gone());
+  const StepVote vote{.stop = stop_watch_.vote(step_ + 1, until_gone()), .save = save_due()};
   if (trainer_) return train_step(*trainer_, step_, vote, bad_);
   StepReport r;
   r.totals = agree_on_step(job_, step_, {.vote = vote});
@@ -308,7 +336,10 @@ bool Loop::save() {
   misses_ = static_cast<int>(comm::all_reduce_value(*job_.everyone, std::int64_t{result.misses}, comm::ReduceOp::kMax,
                                                     "the working ranks to save"));
   checkpoint_stall_ = Seconds(Clock::now() - begin).count();
-  if (misses_ == 0) bad_.committed();
+  if (misses_ == 0) {
+    bad_.committed();
+    last_commit_ = Clock::now();
+  }
   if (job_.root()) {
     if (misses_ == 0 && result.bytes > 0)
       save_times_->add(job_.attempt, step_, result.bytes, Seconds(checkpoint_stall_));

@@ -32,7 +32,7 @@ class Stopwatch {
 
 // ------------------------------------------------------------------------------------------------- the training step
 
-StepReport train_step(Trainer& t, std::int64_t step, job::StopReason vote, BadSteps& bad) {
+StepReport train_step(Trainer& t, std::int64_t step, StepVote vote, BadSteps& bad) {
   StepReport report;
   StepShare share = t.compute_gradients(step, report);
   share.vote = vote;
@@ -123,10 +123,11 @@ void Trainer::apply_update(std::int64_t step, const StepTotals& totals, StepRepo
 // ------------------------------------------------------------------------------------------------- what all must know
 
 StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& share) {
-  enum : std::size_t { kLoss, kTokens, kSquares, kStep, kVotes };
+  enum : std::size_t { kLoss, kTokens, kSquares, kStep, kSave, kVotes };
   std::array<double, kVotes + job::kStopReasons> sums{share.loss_sum, static_cast<double>(share.tokens),
-                                                      share.square_sum, static_cast<double>(step)};
-  sums[kVotes + static_cast<std::size_t>(share.vote)] = 1;
+                                                      share.square_sum, static_cast<double>(step),
+                                                      share.vote.save ? 1.0 : 0.0};
+  sums[kVotes + static_cast<std::size_t>(share.vote.stop)] = 1;
   const View all(sums.data(), {static_cast<std::int64_t>(sums.size())});
   job.everyone->all_reduce(job.queue, all, comm::ReduceOp::kSum, "all ranks to finish the step").wait();
 
@@ -134,6 +135,7 @@ StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& shar
     throw BugError("the ranks are not at the same step; this one is at step {}", step + 1);
   StepTotals totals = totals_of(
       {.loss_sum = sums[kLoss], .square_sum = sums[kSquares], .tokens = static_cast<std::int64_t>(sums[kTokens])});
+  totals.save = sums[kSave] > 0;
   for (int r = job::kStopReasons - 1; r > 0; --r)
     if (sums[kVotes + static_cast<std::size_t>(r)] > 0) totals.stop = static_cast<job::StopReason>(r);
   return totals;
@@ -143,7 +145,8 @@ StepTotals totals_of(const StepShare& sum) {
   return {.loss = sum.loss_sum / static_cast<double>(sum.tokens),
           .grad_norm = std::sqrt(sum.square_sum),
           .tokens = sum.tokens,
-          .stop = sum.vote};
+          .stop = sum.vote.stop,
+          .save = sum.vote.save};
 }
 
 std::string not_finite(job::Job& job, std::int64_t step, const StepTotals& totals, const GradSync* grad_sync) {

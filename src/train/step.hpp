@@ -23,6 +23,13 @@ struct StepTotals {
   double grad_norm = 0;  ///< of the mean's gradient, before clipping
   std::int64_t tokens = 0;
   job::StopReason stop = job::StopReason::kNone;  ///< somebody wants to stop after this step
+  bool save = false;                              ///< somebody wants a checkpoint after it
+};
+
+/// What a rank wants to happen after a step.
+struct StepVote {
+  job::StopReason stop = job::StopReason::kNone;
+  bool save = false;
 };
 
 struct StepReport {
@@ -38,7 +45,7 @@ struct StepReport {
 struct StepShare {
   double loss_sum = 0, square_sum = 0;
   std::int64_t tokens = 0;
-  job::StopReason vote = job::StopReason::kNone;
+  StepVote vote{};
 };
 
 /// What one working rank trains with, and the two halves of a step.  Members refer to each other; not movable.
@@ -68,7 +75,7 @@ struct Trainer {
 
 /// Step number `step`, 0-based.  A step that `bad` judges bad updates nothing: parameters and optimizer state stay
 /// those of the step before.  NumericsError as BadSteps::judge.
-StepReport train_step(Trainer& trainer, std::int64_t step, job::StopReason vote, BadSteps& bad);
+StepReport train_step(Trainer& trainer, std::int64_t step, StepVote vote, BadSteps& bad);
 
 /// Adds up the shares of all ranks of the job.
 StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& share);
