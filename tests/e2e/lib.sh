@@ -90,6 +90,15 @@ must() {
   [ "$code" = "$want" ] || { cat "$scratch/out.log" >&2; fail "exit code $code instead of $want: banyan $*"; }
 }
 
+# alone CODE ARG...: the program without ranks, with the exit code it must end with; output in $scratch/out.log.
+alone() {
+  want=$1
+  shift
+  code=0
+  "$banyan" "$@" > "$scratch/out.log" 2>&1 || code=$?
+  [ "$code" = "$want" ] || { cat "$scratch/out.log" >&2; fail "exit code $code instead of $want: banyan $*"; }
+}
+
 # says TEXT: the last output contains it.
 says() { grep -qF -- "$1" "$scratch/out.log" || { cat "$scratch/out.log" >&2; fail "the output does not say: $1"; }; }
 

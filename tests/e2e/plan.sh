@@ -2,13 +2,10 @@
 # plan.sh BANYAN: what `banyan plan` prints for every config of the repository, and what it refuses.
 . "$(dirname "$0")/lib.sh"
 
-# plan CODE ARG...: output in $scratch/out.log.
-plan() {
-  want=$1
+plan() { # plan CODE ARG...
+  code=$1
   shift
-  code=0
-  "$banyan" plan "$@" > "$scratch/out.log" 2>&1 || code=$?
-  [ "$code" = "$want" ] || { cat "$scratch/out.log" >&2; fail "exit code $code instead of $want: plan $*"; }
+  alone "$code" plan "$@"
 }
 
 for config in "$repo"/configs/*.ini; do

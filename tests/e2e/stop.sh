@@ -13,10 +13,9 @@ stopped() {
   done
 }
 stop() { # stop CODE TEXT ARG...
-  want=$1 text=$2 code=0
+  code=$1 text=$2
   shift 2
-  "$banyan" stop "$@" > "$scratch/out.log" 2>&1 || code=$?
-  [ "$code" = "$want" ] || { cat "$scratch/out.log" >&2; fail "exit code $code instead of $want: banyan stop $*"; }
+  alone "$code" stop "$@"
   says "$text"
 }
 

@@ -3,11 +3,9 @@
 . "$(dirname "$0")/lib.sh"
 out=$scratch/out.h5
 tokenize() { # tokenize CODE ARG...
-  want=$1
+  code=$1
   shift
-  code=0
-  "$banyan" tokenize "$@" > "$scratch/out.log" 2>&1 || code=$?
-  [ "$code" = "$want" ] || { cat "$scratch/out.log" >&2; fail "exit code $code instead of $want: tokenize $*"; }
+  alone "$code" tokenize "$@"
 }
 none() { [ ! -e "$out" ] || fail "$out was written"; }
 text "$scratch/t.txt" 3000 1

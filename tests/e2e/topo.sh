@@ -2,13 +2,10 @@
 # topo.sh BANYAN: what `banyan topo` says of a network in a file and of a job planned on it, and what it refuses.
 . "$(dirname "$0")/lib.sh"
 
-# topo CODE ARG...: output in $scratch/out.log.
-topo() {
-  want=$1
+topo() { # topo CODE ARG...
+  code=$1
   shift
-  code=0
-  "$banyan" topo "$@" > "$scratch/out.log" 2>&1 || code=$?
-  [ "$code" = "$want" ] || { cat "$scratch/out.log" >&2; fail "exit code $code instead of $want: topo $*"; }
+  alone "$code" topo "$@"
 }
 
 matches() { grep -q -- "$1" "$scratch/out.log" || { cat "$scratch/out.log" >&2; fail "no line of the output matches: $1"; }; }
