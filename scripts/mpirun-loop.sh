@@ -11,7 +11,7 @@
 #   a host does not pass the preflight               again in 10, 60, 300 s, without hosts that were lost twice; stays ended (93)
 #                                                    at the fourth in a row without a newer checkpoint
 #   everything else                                  stays ended; a person must look
-# RUN/ends.txt has a line for each. Environment: BANYAN (program), BANYAN_LAUNCH_ARGS (for mpirun), BANYAN_RETRIES=3.
+# RUN/ends.txt has a line for each. Environment: BANYAN (program), BANYAN_LAUNCH_ARGS (for mpirun), BANYAN_BACKOFF="10 60 300".
 . "$(dirname "$0")/slurm/lib.sh"
 
 usage() { sed -n '2,/^\. /{/^\. /!s/^# \{0,1\}//p}' "$0" >&2; exit 64; }

@@ -7,7 +7,8 @@ set -uo pipefail
 
 home=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 banyan=${BANYAN:-$home/build/release/banyan}
-retries=${BANYAN_RETRIES:-3}  # starts after failures in a row that saved nothing new
+# Seconds to wait after the first, second ... failure in a row that saved nothing new; after more of them a person must look.
+read -r -a waits <<<"${BANYAN_BACKOFF:-10 60 300}"
 
 say() { echo "$(date -u +%FT%TZ) $*" >&2; }
 
@@ -36,14 +37,9 @@ failures() {
     END { print n + 0 }'
 }
 
-# backoff FAILURES: seconds to wait after so many of them.
+# backoff FAILURES: seconds to wait after so many of them; nothing when they are too many.
 backoff() {
-  case $1 in
-    0) echo 0 ;;
-    1) echo 10 ;;
-    2) echo 60 ;;
-    *) echo 300 ;;
-  esac
+  if [ "$1" = 0 ]; then echo 0; elif [ "$1" -le ${#waits[@]} ]; then echo "${waits[$1 - 1]}"; fi
 }
 
 # failed_twice CHAIN <ends.txt: nodes that this chain of starts has lost at least twice, "n3,n7".
@@ -282,7 +278,7 @@ train_once() {
   if [ "$action" != wait ]; then return; fi
   n=$(failures "$chain" "$saved" 2>/dev/null <"$run_dir/ends.txt")
   delay=$(backoff "$n")
-  if [ "$n" -le "$retries" ]; then return; fi
+  if [ -n "$delay" ]; then return; fi
   say "failed $n times in a row without a newer checkpoint; not started again"
   code=93 action=stop
   note_end

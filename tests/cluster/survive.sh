@@ -25,8 +25,8 @@ broken() {
 }
 # submit OPTION...: train.sbatch on the four nodes; the job's id in $job.
 submit() {
-  job=$(slurm_on env BANYAN_HOME="$repo" BANYAN="$banyan" BANYAN_LAUNCH_GRACE=5 OMPI_MCA_orte_tmpdir_base=/dev/shm \
-    OMPI_MCA_oob_tcp_if_include=eth0 sbatch --parsable -N4 -t 10 -D "$scratch" -o "$out" "$@" \
+  job=$(slurm_on env BANYAN_HOME="$repo" BANYAN="$banyan" BANYAN_LAUNCH_GRACE=5 BANYAN_BACKOFF="3 3 3 3" \
+    OMPI_MCA_orte_tmpdir_base=/dev/shm OMPI_MCA_oob_tcp_if_include=eth0 sbatch --parsable -N4 -t 10 -D "$scratch" -o "$out" "$@" \
     "$repo/scripts/slurm/train.sbatch" "$config" "${mesh[@]}") ||
     fail "sbatch"
 }
@@ -89,7 +89,7 @@ case $2 in
   limit | minute)
     mesh+=(--train.steps=100000)
     if [ "$2" = limit ]; then mesh+=(--run.time_left=32s); fi
-    submit -t 1 --signal=B:USR1@1
+    submit -t 1 --signal=B:CONT@1  # no warning that counts; Slurm gives it up to a minute early
     until_true 30 "word of the limit" grep -qs 'the batch system ends this job in [1-5][0-9.]* s' "$run/log.txt"
     until_true 60 "end of the first start" ended 1 again
     until_step $(($(done_steps) + 20))

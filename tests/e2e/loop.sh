@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 dataset "$scratch/tokens.h5"
 config "$scratch/c.ini" gpt2 "$scratch/run"
-export BANYAN="$banyan" BANYAN_LAUNCH_GRACE=5
+export BANYAN="$banyan" BANYAN_LAUNCH_GRACE=5 BANYAN_BACKOFF=2
 options="--train.steps=400 --checkpoint.every_steps=20 --log.every=50"
 wait_for_step() {
   for _ in $(seq 900); do

@@ -42,7 +42,7 @@ decisions() (
   same "a stop in between" "$({ line 7 10 wait ''; line 7 10 again ''; line 7 10 wait ''; } | failures 7 10)" 1
   same "of others" "$({ line 6 0 wait ''; line 77 0 wait ''; line 7 0 wait ''; } | failures 7 0)" 1
   same "other people's lines" "$({ echo hello; line 7 0 wait ''; echo; } | failures 7 0)" 1
-  same backoff "$(for n in 0 1 2 3 4; do backoff $n; done | paste -sd ' ')" "0 10 60 300 300"
+  same backoff "$(for n in 0 1 2 3 4; do echo "$(backoff $n)."; done | paste -sd ' ')" "0. 10. 60. 300. ."
 
   same "nobody twice" "$({ line 7 0 wait n1,n2; line 7 0 wait n3; } | failed_twice 7)" ''
   same twice "$({ line 7 0 wait n1,n2; line 6 0 wait n3; line 7 0 wait n3,n2; line 7 0 wait ''; } | failed_twice 7)" n2
@@ -213,7 +213,7 @@ loop 0 "asked to stop later"
 fresh "10 $well"
 DATA=$dir/nowhere.h5 loop 78 "no data on any host"
 grep -q 'n1: cannot read .*nowhere' "$dir/out" || bad "the preflight does not name host and file"
-NODES=n1 BANYAN_RETRIES=1 loop 93 "a host that does not answer"
+NODES=n1 BANYAN_BACKOFF=7 loop 93 "a host that does not answer"
 grep -q 'n2: does not answer' "$dir/out" || bad "the preflight does not name the host"
 same "started by a failed preflight" "$(starts)" 0
 check 78 "wrong config" "$root/scripts/mpirun-loop.sh" x.ini --wrong
