@@ -104,15 +104,16 @@ case $2 in
     wanted=75
     ;;
   stop)
+    mesh+=(--train.steps=320)
     submit
-    until_step 30
-    "$banyan" stop "$run" --at-step 60
+    until_step 10
+    "$banyan" stop "$run" --at-step 180  # far enough ahead for a job that looks once a second
     until_gone
     ends 75:halt-file:stop
     [ "$(exit_code)" = 75 ] || broken "the job ended with $(exit_code)"
-    [ "$(done_steps)" = 60 ] || broken "stopped at another step"
+    [ "$(done_steps)" = 180 ] || broken "stopped at another step"
     submit
-    until_step 80
+    until_step 200
     slurm_on scancel "$job"
     until_gone
     ends 75:halt-file:stop 75:signal:stop

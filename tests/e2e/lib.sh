@@ -102,6 +102,16 @@ alone() {
 # says TEXT: the last output contains it.
 says() { grep -qF -- "$1" "$scratch/out.log" || { cat "$scratch/out.log" >&2; fail "the output does not say: $1"; }; }
 
+# wait_for_step RUN STEP: until metrics.jsonl has it; the job's output is in $scratch/run.log.
+wait_for_step() {
+  for _ in $(seq 900); do
+    [ -e "$1/metrics.jsonl" ] && grep -q "\"step\": $2," "$1/metrics.jsonl" && return
+    sleep 0.05
+  done
+  cat "$scratch/run.log" >&2
+  fail "step $2 never came"
+}
+
 # losses RUN_DIR: "step loss" of every step, the last line of a step wins.
 losses() {
   sed -n 's/.*"step": \([0-9]*\),.*"loss": \([^,}]*\).*/\1 \2/p' "$1/metrics.jsonl" |

@@ -6,14 +6,6 @@ dataset "$scratch/tokens.h5"
 config "$scratch/c.ini" gpt2 "$scratch/run"
 export BANYAN="$banyan" BANYAN_LAUNCH_GRACE=5 BANYAN_BACKOFF=2
 options="--train.steps=400 --checkpoint.every_steps=20 --log.every=50"
-wait_for_step() {
-  for _ in $(seq 900); do
-    [ -e "$scratch/run/metrics.jsonl" ] && grep -q "\"step\": $1," "$scratch/run/metrics.jsonl" && return
-    sleep 0.05
-  done
-  cat "$scratch/run.log" >&2
-  fail "step $1 never came"
-}
 loop() {
   # shellcheck disable=SC2086
   "$repo/scripts/mpirun-loop.sh" -n 2 "$scratch/c.ini" $options > "$scratch/run.log" 2>&1 &
@@ -28,9 +20,9 @@ ended() { # ended CODE ACTIONS
 }
 
 loop
-wait_for_step 50
+wait_for_step "$scratch/run" 50
 kill -9 "$(pgrep -f -- "^$banyan train $scratch/c.ini" | tail -n 1)"
-wait_for_step 110
+wait_for_step "$scratch/run" 110
 kill -TERM $job
 ended 75 "wait stop"
 grep -q "lost=$(hostname) " "$scratch/run/ends.txt" || fail "the host of the killed rank is not named"

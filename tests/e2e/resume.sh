@@ -7,15 +7,6 @@ config "$scratch/c.ini" gpt2 "$scratch/unused"
 mesh="--parallel.tensor=2 --parallel.data=2 --parallel.zero=1"
 long="--train.steps=60 --checkpoint.every_steps=7"
 
-# wait_for_step RUN STEP: until metrics.jsonl has it.
-wait_for_step() {
-  for _ in $(seq 600); do
-    [ -e "$1/metrics.jsonl" ] && grep -q "\"step\": $2," "$1/metrics.jsonl" && return
-    sleep 0.05
-  done
-  cat "$scratch/run.log" >&2
-  fail "step $2 never came"
-}
 # ranks_of RUN: process ids of the program in that run directory.
 ranks_of() { pgrep -f -- "^$banyan train .*--run.dir=$1( |\$)" || true; }
 
