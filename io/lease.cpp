@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "io/atomic_file.hpp"
+#include "io/checksum.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::io {
@@ -69,6 +70,12 @@ std::string to_text(const LeaseOwner& o) {
               {"run_uuid", o.run_uuid}}
              .dump(-1, ' ', false, json::error_handler_t::replace) +
          "\n";
+}
+
+/// BASE; its sum is XXH3-64 of "NAME DIGEST".
+json base_json(const CheckpointId& base) {
+  const std::string text = base.name + " " + base.digest;
+  return {{"name", base.name}, {"digest", base.digest}, {"sum", hex64(checksum64(text.data(), text.size()))}};
 }
 
 /// What decides whether a foreign holder lives: nothing changes while it is dead.
@@ -154,7 +161,10 @@ std::optional<CheckpointId> lease_base(const std::filesystem::path& run_dir, std
   if (!j.is_object() || !j.contains("name") || !j.contains("digest") || !j["name"].is_string() ||
       !j["digest"].is_string())
     return std::nullopt;
-  return CheckpointId{j["name"].get<std::string>(), j["digest"].get<std::string>()};
+  CheckpointId base{j["name"].get<std::string>(), j["digest"].get<std::string>()};
+  // A damaged name would send the history another way without a word.
+  if (j.size() > 2 && j != base_json(base)) return std::nullopt;
+  return base;
 }
 
 std::optional<LeaseOwner> lease_owner(const std::filesystem::path& run_dir, std::int64_t epoch) {
@@ -273,9 +283,7 @@ Lease::~Lease() {
   }
 }
 
-void Lease::record_base(const CheckpointId& base) {
-  write_atomic(dir_ / "BASE", json{{"name", base.name}, {"digest", base.digest}}.dump() + "\n");
-}
+void Lease::record_base(const CheckpointId& base) { write_atomic(dir_ / "BASE", base_json(base).dump() + "\n"); }
 
 std::string Lease::lost() const {
   const std::vector<std::int64_t> epochs = lease_epochs(run_dir_);

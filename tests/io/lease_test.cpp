@@ -160,5 +160,28 @@ TEST(Lease, DamagedLeasesDoNotStopAStart) {
   EXPECT_EQ(lease_epochs(run.path()).back(), 10);
 }
 
+// A base that reads well but is another one would send the history of the run another way.
+TEST(Lease, EveryBitFlipInBaseIsSeenOrHarmless) {
+  TempDir run;
+  const CheckpointId base{checkpoint_name(12, 3), "0123456789abcdef0123456789abcdef"};
+  Lease lease(run.path(), kQuick);
+  lease.record_base(base);
+  const auto path = run / "lease" / "e1" / "BASE";
+  const std::string good = read_limited(path, 4096);
+  for (std::size_t bit = 0; bit < 8 * good.size(); ++bit) {
+    std::string bad = good;
+    bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << bit % 8));
+    write_atomic(path, bad);
+    const auto read = lease_base(run.path(), 1);
+    if (read) {
+      EXPECT_TRUE(read->name == base.name && read->digest == base.digest) << bad;
+    }
+  }
+  // Of a program that wrote no sum.
+  write_atomic(path, "{\"name\":\"" + base.name + "\",\"digest\":\"d\"}\n");
+  ASSERT_TRUE(lease_base(run.path(), 1).has_value());
+  EXPECT_EQ(lease_base(run.path(), 1)->name, base.name);
+}
+
 }  // namespace
 }  // namespace banyan::io
