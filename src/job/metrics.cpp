@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -12,6 +13,8 @@
 
 namespace banyan::job {
 namespace {
+
+constexpr std::size_t kLongestBacklog = 1 << 20;  // bytes
 
 /// Shortest text that reads back as the same bits; JSON has no word for what is not finite.
 std::string exact(double v) { return std::isfinite(v) ? fmt::format("{}", v) : "null"; }
@@ -50,29 +53,43 @@ LineFile::LineFile(std::filesystem::path path) : path_(std::move(path)) {
   if (fd < 0)
     throw IoError("cannot open {}: {}; check that the directory is writable", path_.string(), std::strerror(errno));
   file_ = io::File(fd, path_);
-  std::int64_t end = file_.size();
-  for (char last[4096]; end > 0;) {
-    const std::int64_t begin = std::max<std::int64_t>(0, end - static_cast<std::int64_t>(sizeof last));
-    file_.read_at(begin, last, static_cast<std::size_t>(end - begin));
-    const void* newline = memrchr(last, '\n', static_cast<std::size_t>(end - begin));
-    end = newline ? begin + (static_cast<const char*>(newline) - last) + 1 : begin;
+  end_ = file_.size();
+  for (char last[4096]; end_ > 0;) {
+    const std::int64_t begin = std::max<std::int64_t>(0, end_ - static_cast<std::int64_t>(sizeof last));
+    file_.read_at(begin, last, static_cast<std::size_t>(end_ - begin));
+    const void* newline = memrchr(last, '\n', static_cast<std::size_t>(end_ - begin));
+    end_ = newline ? begin + (static_cast<const char*>(newline) - last) + 1 : begin;
     if (newline) break;
   }
-  if (end < file_.size() && ::ftruncate(fd, end) != 0)
+  if (end_ < file_.size() && ::ftruncate(fd, end_) != 0)
     throw IoError("cannot cut the torn last line of {}: {}", path_.string(), std::strerror(errno));
 }
 
-void LineFile::append(std::string_view line) {
-  const std::int64_t end = file_.size();
+LineFile::~LineFile() {
   try {
-    const std::string text = std::string(line) + "\n";
-    file_.write_at(end, text.data(), text.size());
+    write_waiting();
+  } catch (const IoError&) {  // told when they were appended
+  }
+}
+
+void LineFile::append(std::string_view line) {
+  waiting_ += line;
+  waiting_ += '\n';
+  while (waiting_.size() > kLongestBacklog) waiting_.erase(0, waiting_.find('\n') + 1);
+  write_waiting();
+}
+
+void LineFile::write_waiting() {
+  try {
+    file_.write_at(end_, waiting_.data(), waiting_.size());
   } catch (IoError&) {
-    if (::ftruncate(file_.fd(), end) != 0) {
-      // What was written of the line stays; the next start cuts it.
+    if (::ftruncate(file_.fd(), end_) != 0) {
+      // What was written of the lines stays; the next try or the next start puts it right.
     }
     throw;
   }
+  end_ += std::ssize(waiting_);
+  waiting_.clear();
 }
 
 }  // namespace banyan::job

@@ -26,16 +26,24 @@ std::string json_line(const Metrics& metrics);
 std::string console_line(const Metrics& metrics);
 
 /// A file of lines that only grows.  A torn last line, left by a process that died while writing it, is cut when the
-/// file is opened.
+/// file is opened.  Lines that a full disk did not take are written before the next one, or in the end; more than a MiB
+/// of them is not kept.
 class LineFile {
  public:
   explicit LineFile(std::filesystem::path path);
-  /// IoError naming the file.
+  ~LineFile();
+  LineFile(const LineFile&) = delete;
+  LineFile& operator=(const LineFile&) = delete;
+  /// IoError naming the file when the line has to wait.
   void append(std::string_view line);
 
  private:
+  void write_waiting();
+
   std::filesystem::path path_;
   io::File file_;
+  std::int64_t end_ = 0;  ///< behind the last whole line
+  std::string waiting_;   ///< whole lines
 };
 
 }  // namespace banyan::job

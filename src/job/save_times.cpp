@@ -48,7 +48,7 @@ void SaveTimes::add(std::int64_t attempt, std::int64_t step, std::int64_t bytes,
   try {
     file_.append(json_line({{"attempt", attempt}, {"step", step}, {"bytes", bytes}, {"seconds", seconds.count()}}));
   } catch (const IoError& e) {
-    log::warning("the save after step {} is missing in saves.jsonl: {}", step, e.what());
+    log::warning("the save after step {} is not in saves.jsonl yet: {}", step, e.what());
   }
 }
 

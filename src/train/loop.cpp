@@ -320,7 +320,7 @@ void Loop::report(const StepReport& r, double seconds, std::optional<double> val
   try {
     metrics_->append(job::json_line(m));
   } catch (const IoError& e) {
-    log::warning("step {} is missing in metrics.jsonl: {}", step_, e.what());
+    log::warning("step {} is not in metrics.jsonl yet: {}", step_, e.what());
   }
 }
 

@@ -1,12 +1,16 @@
 #include "src/job/metrics.hpp"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "src/base/error.hpp"
 
 namespace banyan::job {
 namespace {
@@ -56,6 +60,31 @@ TEST(LineFile, CutsATornLineLongerThanABuffer) {
   std::ofstream(path) << "one\n" << std::string(10000, 'x');
   LineFile(path).append("two");
   EXPECT_EQ(contents(path), "one\ntwo\n");
+}
+
+// A limit on the size of files stands for a full disk.
+TEST(LineFile, LinesThatADiskDidNotTakeAreWrittenLater) {
+  const auto path = scratch("full");
+  ::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  {
+    LineFile file(path);
+    file.append("one");
+    ::rlimit full = before;
+    full.rlim_cur = 6;
+    ::setrlimit(RLIMIT_FSIZE, &full);
+    EXPECT_THROW(file.append("two two"), IoError);
+    EXPECT_THROW(file.append("three"), IoError);
+    EXPECT_EQ(contents(path), "one\n");
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    file.append("four");
+    EXPECT_EQ(contents(path), "one\ntwo two\nthree\nfour\n");
+    ::setrlimit(RLIMIT_FSIZE, &full);
+    EXPECT_THROW(file.append("the last"), IoError);
+    ::setrlimit(RLIMIT_FSIZE, &before);
+  }
+  EXPECT_EQ(contents(path), "one\ntwo two\nthree\nfour\nthe last\n");
 }
 
 TEST(LineFile, EmptiesAFileThatIsOneTornLine) {
