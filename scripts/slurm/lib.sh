@@ -71,6 +71,9 @@ without_hosts() {
 # places HOSTS: ranks that fit: "n1:8,n2" is 9.
 places() { awk -v hosts="$1" 'BEGIN { n = split(hosts, h, ","); for (i = 1; i <= n; ++i) p += split(h[i], x, ":") == 2 ? x[2] : 1; print p + 0 }'; }
 
+# data_files LIST: the paths of "PATH:WEIGHT, PATH", one a line.
+data_files() { tr ',' '\n' <<<"$1" | sed 's/^[ \t]*//; s/[ \t]*$//; s/:[0-9.eE+-]*$//; /^$/d'; }
+
 # join_lists A B: two lists separated by commas as one without repetitions.
 join_lists() { tr ',' '\n' <<<"$1,$2" | sed '/^$/d' | sort -u | paste -sd ,; }
 
@@ -214,7 +217,7 @@ preflight() {
   mkdir -p "$run_dir" 2>/dev/null && : 2>/dev/null >"$run_dir/$nonce" || { fails 78 "cannot write into the run directory $run_dir"; return; }
   train=$("$banyan" train "$@" --print-value=data.train) && data=$("$banyan" train "$@" --print-value=data.validation) ||
     { fails $? "the configuration is refused"; return; }
-  for file in $(tr , ' ' <<<"$train,$data"); do files+=("${file%:*}"); done  # without weights
+  mapfile -t files < <(data_files "$train,$data")
 
   newest=$(ls -d "$run_dir"/ckpt/step-*.e* 2>/dev/null | grep -v -e '\.tmp$' -e '\.BAD$' | sort | tail -n 1)
   if [ -n "$newest" ]; then

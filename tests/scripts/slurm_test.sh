@@ -47,6 +47,7 @@ decisions() (
   same "nobody twice" "$({ line 7 0 wait n1,n2; line 7 0 wait n3; } | failed_twice 7)" ''
   same twice "$({ line 7 0 wait n1,n2; line 6 0 wait n3; line 7 0 wait n3,n2; line 7 0 wait ''; } | failed_twice 7)" n2
   same "two twice" "$({ line 7 0 wait n4,n2; line 7 0 wait n2,n4; } | failed_twice 7)" n2,n4
+  same "token files" "$(data_files 'a.h5:0.5, b c.h5 ,d:e.h5,f*:3,' | paste -sd ';')" 'a.h5;b c.h5;d:e.h5;f*'
   same "lists" "$(join_lists n3,n1 n1,n2)" n1,n2,n3
   same "one list" "$(join_lists '' n2)" n2
 
