@@ -30,9 +30,10 @@ std::string advice(int error) {
     case EFBIG:
       return "; the limit on file sizes (ulimit -f) is too low";
     case EROFS:
+      return "; it must be on a file system that can be written";
     case EACCES:
     case EPERM:
-      return "; this user must be able to write there";
+      return "; give this user the right to, or choose another place";
     case EMFILE:
       return "; raise the limit on open files (ulimit -n)";
     default:

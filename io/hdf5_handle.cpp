@@ -22,7 +22,7 @@ void Hdf5Handle::close() {
 }
 
 void hdf5_require(bool ok, const std::string& what) {
-  if (!ok) throw IoError("HDF5 cannot make {}; see whether the disk is full", what);
+  if (!ok) throw IoError("HDF5 cannot make or read {}; see whether its disk is full or failing", what);
 }
 
 void hdf5_quiet() {
