@@ -14,7 +14,8 @@
 //   FAULT_TRACE=PATH      successful calls that change files are appended (trace.hpp)
 //
 // Only calls through the dynamic symbols are seen; that is how this program, libstdc++'s filesystem and HDF5 make
-// theirs.  stdio's own (log.txt, the heartbeat of the lease) are not: nothing a resume needs comes from them.
+// theirs.  An MPI library or UCX that puts its own mmap into the program hides that call.  stdio's own (log.txt, the
+// heartbeat of the lease) are not: nothing a resume needs comes from them.
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
