@@ -38,7 +38,7 @@ void check_mpi(int code, const char* call) {
   if (code != MPI_SUCCESS) throw CommError("{}: {}", call, error_text(code));
 }
 
-MpiTransport::MpiTransport(MPI_Comm base) {
+MpiTransport::MpiTransport(MPI_Comm base, MpiWaiting waiting) : waiting_(waiting) {
   check_mpi(MPI_Comm_dup(base, &messages_), "MPI_Comm_dup");
   // Errors of calls that are about no communicator go to one of the two others, which one depends on the library.
   for (MPI_Comm c : {messages_, MPI_COMM_WORLD, MPI_COMM_SELF})
@@ -105,7 +105,22 @@ void MpiTransport::progress() {
   int count = 0;
   const int code =
       MPI_Testsome(static_cast<int>(handles_.size()), handles_.data(), &count, indices_.data(), statuses_.data());
-  if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS) check_mpi(code, "MPI_Testsome");
+  complete(code, "MPI_Testsome", count);
+}
+
+bool MpiTransport::doze(Seconds) {
+  if (waiting_ == MpiWaiting::kLooks || handles_.empty()) return false;
+  indices_.resize(handles_.size());
+  statuses_.resize(handles_.size());
+  // One is enough to go on with; others that are there are found by the next look.
+  const int code = MPI_Waitany(static_cast<int>(handles_.size()), handles_.data(), indices_.data(), statuses_.data());
+  statuses_[0].MPI_ERROR = code;
+  complete(code == MPI_SUCCESS ? code : MPI_ERR_IN_STATUS, "MPI_Waitany", 1);
+  return true;
+}
+
+void MpiTransport::complete(int code, const char* call, int count) {
+  if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS) check_mpi(code, call);
   if (count == MPI_UNDEFINED || count == 0) return;
   for (int i = 0; i < count; ++i) {
     const auto index = static_cast<std::size_t>(indices_[static_cast<std::size_t>(i)]);

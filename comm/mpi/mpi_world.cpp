@@ -264,19 +264,33 @@ std::unique_ptr<Lifeline> connect_lifeline(int rank, int size) {
   return std::make_unique<NoLifeline>();
 }
 
+/// The level of threads that MPI provides.
+int start_mpi(int wanted) {
+  int initialized = 0;
+  MPI_Initialized(&initialized);
+  if (initialized) throw BugError("make_mpi_world was called twice in one process");
+  int provided = 0;
+  check_mpi(MPI_Init_thread(nullptr, nullptr, wanted, &provided), "MPI_Init_thread");
+  return provided;
+}
+
 }  // namespace
+
+std::unique_ptr<World> make_simulated_world(const TransportWrap& wrap) {
+  start_mpi(MPI_THREAD_SINGLE);
+  auto transport = std::make_unique<MpiTransport>(MPI_COMM_WORLD, MpiWaiting::kBlocks);
+  MpiTransport& same = *transport;
+  auto places = MpiWorld::gather_places(same.size());
+  return std::make_unique<MpiWorld>(wrap(std::move(transport)), same, std::make_unique<NoLifeline>(), std::move(places),
+                                    wrap);
+}
 
 std::unique_ptr<World> make_mpi_world() {
   return make_mpi_world_wrapped([](std::unique_ptr<Transport> t) { return t; });
 }
 
 std::unique_ptr<World> make_mpi_world_wrapped(const TransportWrap& wrap) {
-  int initialized = 0;
-  MPI_Initialized(&initialized);
-  if (initialized) throw BugError("make_mpi_world was called twice in one process");
-  int provided = 0;
-  check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
-  if (provided < MPI_THREAD_SERIALIZED)
+  if (start_mpi(MPI_THREAD_SERIALIZED) < MPI_THREAD_SERIALIZED)
     throw CommError(
         "this MPI library gives no MPI_THREAD_SERIALIZED; use one that does, for example Debian's Open MPI");
   auto transport = std::make_unique<MpiTransport>(MPI_COMM_WORLD);

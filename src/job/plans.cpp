@@ -106,7 +106,11 @@ std::string joined(const std::vector<std::string>& names) {
 void use_default_plans(Job& job, const parallel::Mesh& mesh, bool tied, Team* team) {
   job.axes = plan::axes(mesh, job.world.size(), tied);
   comm::PlanBook book;
-  if (job.root()) book = plan::make_book(request_of(job)).book;
+  if (job.root()) {
+    plan::BookRequest request = request_of(job);
+    request.links = job.usual_links;
+    book = plan::make_book(request).book;
+  }
   use_book(job, team, book);
 }
 

@@ -11,7 +11,7 @@
 
 namespace banyan::job {
 
-/// Plans from the configuration, the places of the ranks and usual links.  Called by all ranks, spares included
+/// Plans from the configuration, the places of the ranks and job.usual_links.  Called by all ranks, spares included
 /// (`team` is null there); `mesh` is the one of the team.
 void use_default_plans(Job& job, const parallel::Mesh& mesh, bool tied, Team* team);
 

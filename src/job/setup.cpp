@@ -66,7 +66,8 @@ std::string lowest_common_isa(comm::Communicator& everyone) {
 
 }  // namespace
 
-Job::Job(comm::World& world_, std::string command_, config::Config config_, std::string config_text_)
+Job::Job(comm::World& world_, std::string command_, config::Config config_, std::string config_text_,
+         std::unique_ptr<kernels::Backend> device)
     : world(world_),
       command(std::move(command_)),
       config(std::move(config_)),
@@ -80,7 +81,7 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
     isa = lowest_common_isa(*all);
   }
   threads = config.run.threads > 0 ? static_cast<int>(config.run.threads) : default_threads(world);
-  backend = kernels::make_cpu_backend({.threads = threads, .max_isa = isa});
+  backend = device ? std::move(device) : kernels::make_cpu_backend({.threads = threads, .max_isa = isa});
   kernels::Backend* b = backend.get();
   world.configure(
       {.peer_timeout = Seconds(config.comm.peer_timeout),
@@ -110,6 +111,17 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std:
   plan::Layout layout = plan::make_layout(other, ranks, vocab, use_for(purpose));
   const parallel::Fabric fabric = fabric_of(world, network, ranks);
   Placement placement = choose_placement(*this, layout, fabric);
+  return assemble(other, std::move(layout), fabric, std::move(placement));
+}
+
+std::unique_ptr<Team> Job::assemble(std::int64_t vocab, Purpose purpose, std::vector<int> process_of) {
+  return assemble(config, plan::make_layout(config, world.size(), vocab, use_for(purpose)),
+                  fabric_of(world, network, world.size()),
+                  {std::move(process_of), "the order that was given", "as given"});
+}
+
+std::unique_ptr<Team> Job::assemble(const config::Config& other, plan::Layout layout, const parallel::Fabric& fabric,
+                                    Placement placement) {
   parallel::Mesh mesh(layout.mesh, std::move(placement.process_of));
   const int first_id = next_group_;
   next_group_ += kGroupIds;

@@ -51,6 +51,8 @@ struct Team {
   bool last_stage() const { return at.pipeline == mesh.shape().pipeline - 1; }
 };
 
+struct Placement;
+
 /// One job, seen from one rank.
 class Job {
  public:
@@ -65,6 +67,7 @@ class Job {
   int threads = 1;  ///< of this rank
   std::string isa;  ///< lowest common instruction set of the ranks
   std::filesystem::path run_dir;
+  comm::Links usual_links;                   ///< for which assemble chooses plans; on rank 0
   std::vector<plan::Axis> axes;              ///< groups of the mesh assembled last
   comm::PlanBook plans;                      ///< of their collectives; equal on all ranks
   std::string plans_text;                    ///< the same as JSON
@@ -74,7 +77,9 @@ class Job {
   std::string reason;                        ///< why it stops, for cause records: a name of stop.hpp, or empty
   Clock::time_point started = Clock::now();  ///< when the process did
 
-  Job(comm::World& world, std::string command, config::Config config, std::string config_text);
+  /// Computes with `device`; nullptr: the CPU.
+  Job(comm::World& world, std::string command, config::Config config, std::string config_text,
+      std::unique_ptr<kernels::Backend> device = nullptr);
   ~Job();
 
   bool root() const { return world.rank() == 0; }
@@ -83,8 +88,13 @@ class Job {
   std::unique_ptr<Team> assemble(std::int64_t vocab, Purpose purpose);
   /// The same for another configuration and only the first `ranks` ranks of the world.
   std::unique_ptr<Team> assemble(const config::Config& other, int ranks, std::int64_t vocab, Purpose purpose);
+  /// The mesh of `config` with these world ranks in logical order, whatever topology.placement says.
+  std::unique_ptr<Team> assemble(std::int64_t vocab, Purpose purpose, std::vector<int> process_of);
 
  private:
+  std::unique_ptr<Team> assemble(const config::Config& other, plan::Layout layout, const parallel::Fabric& fabric,
+                                 Placement placement);
+
   int next_group_ = 0;  ///< ids of communicators, counted alike on all ranks
 };
 
