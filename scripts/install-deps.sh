@@ -47,6 +47,8 @@ test=(
   ibsim-utils                    # an InfiniBand fabric of 1,024 hosts that exists in memory only
   opensm                         # routes it
   infiniband-diags               # ibnetdiscover, ibqueryerrors and dump_fts read it
+  simgrid                        # smpirun plays hundreds of ranks on a fat tree: scripts/simulate.sh
+  libsimgrid-dev                 # smpicxx, against which banyan-sim is built
 )
 
 list=false groups=()

@@ -39,6 +39,8 @@ const std::map<std::string, std::set<std::string>> kMayInclude = [] {
   m["src/app"].insert({"src/train", "src/infer"});
   m["perf"] = m["src/app"];
   m["perf"].insert("tests");  // the list of operation cases only, see below
+  m["sim"] = m["src/app"];
+  m["sim"].insert("src/app");
   m["src"] = {"src/base", "src/config", "src/app"};  // main.cpp
   return m;
 }();
@@ -46,6 +48,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = [] {
 /// Libraries that only one place may know.  Tests may know them too.
 const std::vector<std::pair<std::regex, std::vector<std::string>>> kOnlyPlace = {
     {std::regex(R"(<mpi\.h>)"), {"comm/mpi/", "perf/peer_mpi.cpp"}},
+    {std::regex(R"(<(simgrid|smpi)/)"), {"sim/"}},
     {std::regex(R"(<(ucp|ucs|uct)/)"), {"comm/ucx/"}},
     {std::regex(R"(<nccl\.h>)"), {"comm/nccl/"}},
     {std::regex(R"(<hwloc\.h>)"), {"comm/topology/"}},
@@ -68,7 +71,7 @@ std::string folder_of(const std::string& path) {
 const std::vector<SourceFile>& sources() {
   static const std::vector<SourceFile> files = [] {
     std::vector<SourceFile> list;
-    for (const char* top : {"src", "kernels", "comm", "io", "perf", "tests"}) {
+    for (const char* top : {"src", "kernels", "comm", "io", "perf", "sim", "tests"}) {
       for (const auto& entry : fs::recursive_directory_iterator(kRoot / top)) {
         static const std::set<std::string> kSuffixes{".cpp", ".hpp", ".h", ".cu", ".cuh", ".def"};
         if (!entry.is_regular_file() || !kSuffixes.count(entry.path().extension().string())) continue;
