@@ -74,7 +74,8 @@ tokenize 74 "$scratch/t.txt" --out /proc/banyan/out.h5 --vocab-size 400
 
 # ---- a signal: 75 at once, the file that was there stays
 text "$scratch/long.txt" 300000 2
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do cat "$scratch/long.txt"; done > "$scratch/longer.txt"
+# Long enough that the signal comes in time on a machine that is busy with other things.
+for _ in $(seq 80); do cat "$scratch/long.txt"; done > "$scratch/longer.txt"
 "$banyan" tokenize "$scratch/longer.txt" --out "$out" --vocab-size 400 --force > "$scratch/out.log" 2>&1 &
 worker=$!
 # Once it catches the signal (bit 14 of the mask): earlier, it would die of it like any program.
