@@ -117,7 +117,8 @@ class PatienceScope {
 struct PeerFailure {
   int rank = 0;
   int code = 0;         ///< its exit code
-  std::string message;  ///< its own words
+  std::string message;  ///< its own words, or of who found it silent
+  bool hang = false;    ///< it gets no further, rather than having left
 };
 
 struct WorldOptions {
@@ -155,6 +156,8 @@ class World {
   /// This rank finished a piece of its work, a microbatch, and is at `where` ("step 7, microbatch 3").  Waits of others
   /// for a rank that gets ahead go on; who waits for one in vain says where it was.  Cheap; from any thread.
   virtual void beat(std::string_view where) noexcept = 0;
+  /// Time that this rank has spent waiting for others so far; not counted are waits of a few microseconds.
+  virtual Seconds waited() const noexcept = 0;
   /// Tells all other ranks that this one is about to leave, so that their waits end at once with "rank 3 on n1 failed:
   /// MESSAGE" instead of a timeout.  Never throws, never blocks for more than a second.  Only the first call counts.
   virtual void announce_failure(int exit_code, const std::string& message) noexcept = 0;
@@ -167,6 +170,20 @@ class World {
   virtual bool last_barrier(Seconds deadline) noexcept = 0;
   /// Ends the process without waiting for anyone when leaving in an orderly way is impossible.
   [[noreturn]] virtual void abort(int exit_code) = 0;
+
+  // For a thread that watches over the one that calls everything else, which may be stuck anywhere, here included: from
+  // any thread, without MPI, UCX or a long wait.
+  /// Grows with every sign of life of this rank: operations that start, looks at a wait, beats.
+  virtual std::uint64_t signs_of_life() const noexcept = 0;
+  /// The first failure that is known of, also one that this rank is blamed for; nullopt while the rank's own thread is
+  /// inside, too.
+  virtual std::optional<PeerFailure> overhear() noexcept = 0;
+  /// announce_failure of a hang and last_barrier on behalf of a thread that is stuck.  False, with nothing done, when
+  /// it is stuck inside: the others then notice the end of the process.
+  virtual bool leave_stuck(int exit_code, const std::string& message, Seconds deadline) noexcept = 0;
+  /// What is done, once, when it turns out that a rank hangs, on the thread whose wait ends for that reason and before
+  /// it throws.
+  virtual void on_hang(std::function<void()> call) = 0;
 };
 
 /// Host names by world rank.

@@ -17,6 +17,19 @@ constexpr std::chrono::milliseconds kLifelineKnows{1000};  // who died: when its
 constexpr Seconds kNap{0.002};                             // the lifeline does not wake anybody
 thread_local Seconds patience{0};
 
+/// Adds the time of its own life.
+class WaitClock {
+ public:
+  explicit WaitClock(std::atomic<double>& seconds) : seconds_(seconds), start_(Clock::now()) {}
+  ~WaitClock() { seconds_.fetch_add(Seconds(Clock::now() - start_).count(), std::memory_order_relaxed); }
+  WaitClock(const WaitClock&) = delete;
+  WaitClock& operator=(const WaitClock&) = delete;
+
+ private:
+  std::atomic<double>& seconds_;
+  const Clock::time_point start_;
+};
+
 }  // namespace
 
 PatienceScope::PatienceScope(Seconds silence) : outer_(patience) { patience = std::max(patience, silence); }
@@ -47,6 +60,7 @@ void Operation::restart(const char* call, std::string_view what) {
 
 void Operation::wait() {
   if (engine_.glance(*this)) return;
+  const WaitClock clock(engine_.waited_);
   const Section section(what());
   Backoff backoff = Backoff::yielding();
   while (true) {
@@ -129,6 +143,7 @@ void Engine::start(std::shared_ptr<Operation> operation) {
 
 void Engine::adopt(std::shared_ptr<Operation> operation) {
   if (failure_) throw CommError("{}", *failure_);
+  give_sign();
   active_.push_back(std::move(operation));
 }
 
@@ -187,8 +202,20 @@ void Engine::drop_done() {
   std::erase_if(active_, [](const auto& operation) { return operation->done(); });
 }
 
-void Engine::ask_lifeline() const {
-  if (const auto& word = lifeline_.announced()) throw CommError("{} failed: {}", peer_name(word->rank), word->message);
+void Engine::ask_lifeline() {
+  const auto& word = lifeline_.announced();
+  if (!word) return;
+  if (word->hang) hang_found();
+  throw CommError("{} failed: {}", peer_name(word->rank), word->message);
+}
+
+void Engine::on_hang(std::function<void()> call) {
+  const std::lock_guard lock(mutex_);
+  on_hang_ = std::move(call);
+}
+
+void Engine::hang_found() {
+  if (const auto call = std::exchange(on_hang_, nullptr)) call();
 }
 
 void Engine::ask_lifeline(Clock::time_point until) {
@@ -201,6 +228,7 @@ void Engine::ask_lifeline(Clock::time_point until) {
 
 bool Engine::look(Operation& operation) {
   if (operation.done_) return true;
+  give_sign();
   advance_all();
   if (operation.done_) return true;
   const auto now = Clock::now();
@@ -244,7 +272,8 @@ void Engine::blame(const Operation& operation, Seconds limit) {
   if (guilty >= 0)
     verdict_ = PeerFailure{
         guilty, static_cast<int>(ExitCode::kPeerLost),
-        fmt::format("it gave no answer for {:.1f} s, found while waiting for {}{}", limit.count(), what, heard)};
+        fmt::format("it gave no answer for {:.1f} s, found while waiting for {}{}", limit.count(), what, heard), true};
+  hang_found();
   why += "; it died, hangs or cannot be reached: see its host and its log, then start the job again";
   give_up(why);
   throw CommError("{}", why);

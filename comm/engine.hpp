@@ -5,6 +5,9 @@
 // Any thread may call; calls are serialised.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -122,6 +125,13 @@ class Engine {
   ScratchPool& scratch() { return scratch_; }
   const std::string& peer_name(int world_rank) const { return peer_names_[static_cast<std::size_t>(world_rank)]; }
   std::recursive_mutex& mutex() { return mutex_; }
+  /// World::signs_of_life; without the lock.
+  std::uint64_t signs_of_life() const { return signs_.load(std::memory_order_relaxed); }
+  void give_sign() { signs_.fetch_add(1, std::memory_order_relaxed); }
+  /// World::waited.
+  Seconds waited() const { return Seconds(waited_.load(std::memory_order_relaxed)); }
+  /// World::on_hang.
+  void on_hang(std::function<void()> call);
 
  private:
   friend class Operation;
@@ -129,7 +139,7 @@ class Engine {
   bool advance_all(const Operation* awaited = nullptr);
   void drop_done();
   /// Throws what the lifeline knows of a failure.
-  void ask_lifeline() const;
+  void ask_lifeline();
   /// The same, or what it comes to know until then.
   void ask_lifeline(Clock::time_point until);
   /// Sleeps until the transport has something, a moment at most; false where it cannot tell.
@@ -139,6 +149,8 @@ class Engine {
   int suspect(const Operation& operation) const;
   /// Whether the rank to blame for a silence is known to get ahead with its work.
   bool gets_ahead(const Operation& operation, Seconds limit) const;
+  /// Does what on_hang asked for.
+  void hang_found();
   [[noreturn]] void blame(const Operation& operation, Seconds limit);
   /// One look at an operation: true when complete.  Throws when things failed or it was silent for too long.
   bool look(Operation& operation);
@@ -154,6 +166,9 @@ class Engine {
   std::optional<std::string> failure_;
   std::optional<PeerFailure> verdict_;
   ScratchPool scratch_;
+  std::function<void()> on_hang_;
+  std::atomic<std::uint64_t> signs_{0};
+  std::atomic<double> waited_{0};  // seconds
   bool advancing_ = false;
   std::vector<std::shared_ptr<Operation>> active_;  ///< in flight, and perhaps one that has ended
   bool ended_ = false;                              ///< there is such a one

@@ -26,6 +26,7 @@ constexpr int kBranches = 8;                       // as in upper_rank
 constexpr std::chrono::milliseconds kAnswer{700};  // who waits looks at its connections every few milliseconds
 constexpr std::chrono::milliseconds kBeatEvery{500};
 constexpr std::size_t kLongestText = 8192;
+constexpr std::int32_t kHangs = 1 << 16;  // beyond all exit codes
 constexpr Seconds kFarewell{1.0};
 
 Clock::time_point after(Seconds s) { return Clock::now() + std::chrono::duration_cast<Clock::duration>(s); }
@@ -231,7 +232,7 @@ void TcpLifeline::understand(Link& link) {
     link.in.erase(0, sizeof header + header.length);
     switch (header.kind) {
       case Kind::kFailure:
-        hear({header.rank, header.code, text}, link.rank);
+        hear({header.rank, header.code & ~kHangs, text, (header.code & kHangs) != 0}, link.rank);
         break;
       case Kind::kHere:
         link.here = header.code != 0;
@@ -274,7 +275,8 @@ void TcpLifeline::hear(const PeerFailure& failure, int from_rank) {
   if (!announced_ && from_rank >= 0) announced_ = failure;
   if (std::exchange(told_, true)) return;
   for (Link& link : links_)
-    if (link.rank != from_rank) queue(link, Kind::kFailure, failure.rank, failure.code, failure.message);
+    if (link.rank != from_rank)
+      queue(link, Kind::kFailure, failure.rank, failure.code | (failure.hang ? kHangs : 0), failure.message);
 }
 
 void TcpLifeline::note_wait(int rank, int for_rank, int from_rank) {

@@ -3,7 +3,8 @@
 //
 // A message:  [ kind u32 ][ rank i32 ][ code i32 ][ length u32 ][ text: length bytes ]   in the host's byte order
 //   hello    first on a connection, from the lower rank: its rank; text: the job's key (strangers are turned away)
-//   failure  rank left with code; text: why.  Passed on to all other connections, the first one only.
+//   failure  rank left with code, to which kHangs is added when it hangs; text: why.  Passed on to all other
+//            connections, the first one only.
 //   here     to the upper rank: all ranks below have come to leave; code 1: none is missing
 //   go       to the lower ranks: all have come; code as above
 //   waits    rank has waited long for rank `code` (-1: no longer).  Passed on to all other connections.

@@ -13,6 +13,13 @@
 
 namespace banyan::comm {
 
+namespace {
+
+/// How long a thread that is well stays inside the engine at most.
+constexpr Seconds kComesOut{1};
+
+}  // namespace
+
 void copy_host_bytes(Queue, View out, ConstView in) {
   if (in.bytes() > 0) std::memcpy(out.data, in.data, in.bytes());
 }
@@ -80,6 +87,7 @@ void WorldBase::set_leaves(const std::vector<int>& leaves) {
 }
 
 void WorldBase::beat(std::string_view where) noexcept {
+  engine_->give_sign();
   const std::lock_guard lock(engine_->mutex());
   try {
     lifeline_->beat(where);
@@ -90,16 +98,43 @@ void WorldBase::beat(std::string_view where) noexcept {
 
 void WorldBase::announce_failure(int exit_code, const std::string& message) noexcept {
   const std::lock_guard lock(engine_->mutex());
-  if (announced_) return;
-  announced_ = true;
-  engine_->give_up("this rank left: " + message);
+  announce(engine_->verdict() ? *engine_->verdict() : PeerFailure{rank(), exit_code, message});
+}
+
+void WorldBase::announce(const PeerFailure& failure) {
+  if (std::exchange(announced_, true)) return;
+  engine_->give_up("this rank left: " + failure.message);
   try {
     lifeline_->poll();
     // Who leaves because another one failed has nothing to add.
-    if (lifeline_->announced()) return;
-    lifeline_->announce(engine_->verdict() ? *engine_->verdict() : PeerFailure{rank(), exit_code, message});
+    if (!lifeline_->announced()) lifeline_->announce(failure);
   } catch (const std::exception&) {
     // The others will notice the silence.
+  }
+}
+
+std::optional<PeerFailure> WorldBase::overhear() noexcept {
+  const std::unique_lock lock(engine_->mutex(), std::try_to_lock);
+  if (!lock) return std::nullopt;
+  try {
+    lifeline_->poll();
+    return lifeline_->announced();
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
+bool WorldBase::leave_stuck(int exit_code, const std::string& message, Seconds deadline) noexcept {
+  const auto patience = Clock::now() + kComesOut;
+  std::unique_lock lock(engine_->mutex(), std::try_to_lock);
+  for (Backoff backoff; !lock && Clock::now() < patience; backoff.pause()) lock.try_lock();
+  if (!lock) return false;
+  met_ = false;
+  announce({rank(), exit_code, message, true});
+  try {
+    return lifeline_->meet(deadline);
+  } catch (const std::exception&) {
+    return true;
   }
 }
 

@@ -1,9 +1,13 @@
 // What all Worlds share: who sits where, the engine, groups, and leaving.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/checked_transport.hpp"
@@ -33,11 +37,16 @@ class WorldBase : public World {
   void configure(const WorldOptions& options, ReduceFunction reduce, CopyFunction copy) override;
   std::unique_ptr<Communicator> group(std::vector<int> world_ranks, int id, std::string name) override;
   void beat(std::string_view where) noexcept override;
+  Seconds waited() const noexcept override { return engine_->waited(); }
   void announce_failure(int exit_code, const std::string& message) noexcept override;
   std::optional<PeerFailure> peer_failure() override;
   int blamed() const override;
   bool last_barrier(Seconds deadline) noexcept override;
   [[noreturn]] void abort(int exit_code) override;
+  std::uint64_t signs_of_life() const noexcept override { return engine_->signs_of_life(); }
+  std::optional<PeerFailure> overhear() noexcept override;
+  bool leave_stuck(int exit_code, const std::string& message, Seconds deadline) noexcept override;
+  void on_hang(std::function<void()> call) override { engine_->on_hang(std::move(call)); }
 
  protected:
   struct Place {
@@ -65,6 +74,8 @@ class WorldBase : public World {
 
  private:
   void meet_over_transport(Seconds deadline);
+  /// Tells the others why this rank leaves, unless somebody else failed before; under the lock.
+  void announce(const PeerFailure& failure);
 
   const std::unique_ptr<Transport> transport_;
   std::unique_ptr<CheckedTransport> checked_;  ///< over the chosen one, with comm.checksum = on

@@ -11,13 +11,14 @@ void LoopbackLifeline::poll() {
   if (announced_ || !board_->any_failure.load(std::memory_order_acquire)) return;
   const std::lock_guard lock(board_->mutex);
   for (const PeerFailure& failure : board_->failures)
-    if (failure.rank != rank_) {
+    if (failure.rank != rank_ || !spoke_) {
       announced_ = failure;
       return;
     }
 }
 
 void LoopbackLifeline::announce(const PeerFailure& failure) {
+  spoke_ = true;
   const std::lock_guard lock(board_->mutex);
   board_->failures.push_back(failure);
   board_->any_failure.store(true, std::memory_order_release);

@@ -35,6 +35,7 @@ class LoopbackLifeline final : public Lifeline {
   const std::shared_ptr<LoopbackBoard> board_;
   const int rank_, size_;
   std::optional<PeerFailure> announced_;
+  bool spoke_ = false;  ///< a failure of this rank may be its own word
   mutable Beat heard_;  ///< what last_beat gave last
 };
 

@@ -88,7 +88,7 @@ ExitCode evaluate(job::Job& job, const std::optional<std::string>& text, const s
   if (team) {
     const std::string from = infer::load_model(*team, job.config);
     if (job.root()) log::info("evaluating {}", from);
-    const train::Evaluation e = train::evaluate(*team, *samples, std::numeric_limits<std::int64_t>::max(), job.queue);
+    const train::Evaluation e = train::evaluate(job, *team, *samples, std::numeric_limits<std::int64_t>::max());
     if (e.tokens == 0) throw DataError("there is no text to evaluate; raise data.validation_fraction or give --text");
     if (!std::isfinite(e.loss)) throw NumericsError("the loss is {}; the model's parameters are not usable", e.loss);
     if (job.root()) fmt::print("loss {:.6f}  perplexity {:.3f}  tokens {}\n", e.loss, std::exp(e.loss), e.tokens);

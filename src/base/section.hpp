@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <string>
 
 namespace banyan {
@@ -26,6 +27,8 @@ class Section {
   void check() const;
   /// "inner (in outer)" of the calling thread; empty outside any section.
   static std::string trail();
+  /// The same into `out`, cut to `bytes` with the final zero; may be called in a signal handler.
+  static void copy_trail(char* out, std::size_t bytes) noexcept;
   /// The trail at the place where the last exception that left a section of this thread was thrown, for cause records;
   /// forgotten when read.
   static std::string take_failed_trail();

@@ -1,7 +1,9 @@
 #include "src/base/signals.hpp"
 
+#include <execinfo.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +12,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 
 namespace banyan::signals {
 namespace {
@@ -75,6 +78,34 @@ void on_crash(int signal) {
   die_of(signal);
 }
 
+/// What a thread writes down about itself.  `asked` is the thread that may write, kWriting while it does.
+struct Sample {
+  std::array<void*, 96> frames{};
+  int depth = 0;
+  std::array<char, 2048> sections{};
+};
+constexpr int kNobody = 0, kWriting = -1;
+constexpr int kOwnFrames = 2;  // of the handler and of the kernel's call of it
+Sample sample;
+std::atomic<int> asked{kNobody};
+std::atomic<int> exit_code_by{0};
+
+int sample_signal() { return SIGRTMIN + 5; }
+int this_thread() { return static_cast<int>(::syscall(SYS_gettid)); }
+
+void on_sample(int) {
+  const int saved = errno;
+  int self = this_thread();
+  if (asked.compare_exchange_strong(self, kWriting)) {
+    sample.depth = ::backtrace(sample.frames.data(), static_cast<int>(sample.frames.size()));
+    Section::copy_trail(sample.sections.data(), sample.sections.size());
+    asked.store(kNobody);
+  }
+  errno = saved;
+}
+
+void on_alarm(int) { ::_exit(exit_code_by.load()); }
+
 void copy(std::array<char, 4096>& to, std::string_view from) {
   const std::size_t n = std::min(from.size(), to.size() - 1);
   std::copy_n(from.data(), n, to.data());
@@ -102,6 +133,15 @@ void install() {
   action.sa_handler = on_crash;
   action.sa_flags = SA_ONSTACK;
   for (const int s : kCrash) sigaction(s, &action, nullptr);
+
+  // The first call of backtrace loads a library, which a handler must not do.
+  void* nothing = nullptr;
+  ::backtrace(&nothing, 1);
+  action.sa_handler = on_sample;
+  action.sa_flags = SA_RESTART | SA_ONSTACK;
+  sigaction(sample_signal(), &action, nullptr);
+  action.sa_handler = on_alarm;
+  sigaction(SIGALRM, &action, nullptr);
 
   action.sa_handler = SIG_IGN;
   action.sa_flags = 0;
@@ -158,6 +198,32 @@ void set_crash_record(std::string_view path, std::string_view before, std::strin
   copy(t.before, before);
   copy(t.after, after);
   active.store(next);
+}
+
+bool where_is(int tid, Seconds limit, Whereabouts& out) {
+  static std::mutex one_at_a_time;
+  const std::lock_guard lock(one_at_a_time);
+  if (asked.load() != kNobody) return false;  // an earlier one is stuck in writing
+  asked.store(tid);
+  if (::syscall(SYS_tgkill, ::getpid(), tid, sample_signal()) != 0) {
+    asked.store(kNobody);
+    return false;
+  }
+  const auto end = Clock::now() + limit;
+  for (Backoff backoff = Backoff::yielding(); asked.load() != kNobody; backoff.pause()) {
+    if (Clock::now() < end) continue;
+    int still = tid;  // takes the question back, unless it is being answered
+    if (asked.compare_exchange_strong(still, kNobody) || still == kWriting) return false;
+  }
+  const int first = std::min(kOwnFrames, sample.depth);
+  out.frames.assign(sample.frames.begin() + first, sample.frames.begin() + sample.depth);
+  out.sections = sample.sections.data();
+  return true;
+}
+
+void exit_by(unsigned seconds, int exit_code) {
+  exit_code_by.store(exit_code);
+  ::alarm(seconds);
 }
 
 }  // namespace banyan::signals

@@ -105,6 +105,7 @@ void open_run_dir(Job& job) {
   job.attempt =
       comm::all_reduce_value(*job.everyone, attempt, comm::ReduceOp::kMax, "rank 0 to open the run directory");
   arm_crash_record(job);
+  job.watchdog.start(Seconds(job.config.run.watchdog), job.run_dir, job.attempt);
 }
 
 void write_run_files(const Job& job, const std::string& tokenizer) {

@@ -80,7 +80,7 @@ void record(const Job& job, const Ending& e) {
                                                  .waiting_for = e.waiting_for,
                                                  .peer = e.peer,
                                                  .peer_host = e.peer >= 0 ? job.world.host(e.peer) : "",
-                                                 .step = job.step});
+                                                 .step = job.watchdog.step()});
   if (!written) log::warning("cannot write a cause record into {}", job.run_dir.string());
 }
 
@@ -134,6 +134,7 @@ ExitCode run_job(const JobArgs& args, const std::function<ExitCode(Job&)>& body)
     log::error("{}", ending.message);
     return ending.code;
   }
+  if (job) job->watchdog.stop();
   if (ending.failed) {
     fail(*world, job.get(), ending);
     log::flush();

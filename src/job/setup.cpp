@@ -73,6 +73,7 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
       config(std::move(config_)),
       config_text(std::move(config_text_)),
       run_dir(config.run.dir),
+      watchdog(world_),
       next_group_(kFirstTeamId) {
   std::vector<int> ranks(static_cast<std::size_t>(world.size()));
   for (int r = 0; r < world.size(); ++r) ranks[static_cast<std::size_t>(r)] = r;

@@ -20,6 +20,7 @@
 #include "src/base/queue.hpp"
 #include "src/base/section.hpp"
 #include "src/config/config.hpp"
+#include "src/job/watchdog.hpp"
 #include "src/model/stage.hpp"
 #include "src/parallel/mesh.hpp"
 #include "src/parallel/placement.hpp"
@@ -73,9 +74,9 @@ class Job {
   std::string plans_text;                    ///< the same as JSON
   std::int64_t attempt = 0;                  ///< number of this start in the run directory; 0: not opened
   std::int64_t memory_at_start = 0;          ///< peak_memory() right after MPI_Init, which no plan counts
-  std::int64_t step = -1;                    ///< last step begun, for cause records
   std::string reason;                        ///< why it stops, for cause records: a name of stop.hpp, or empty
   Clock::time_point started = Clock::now();  ///< when the process did
+  Watchdog watchdog;                         ///< knows the last step begun, too
 
   /// Computes with `device`; nullptr: the CPU.
   Job(comm::World& world, std::string command, config::Config config, std::string config_text,

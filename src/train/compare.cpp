@@ -166,7 +166,7 @@ Comparison compare(job::Job& job, std::int64_t steps) {
   Comparison result;
   std::map<std::string, GradRow> worst;
   for (std::int64_t step = 0; step < steps; ++step) {
-    job.step = step;
+    job.watchdog.at_step(step);
     StepReport ignored;
     const StepTotals totals = agree_on_step(job, step, mesh ? mesh->compute_gradients(step, ignored) : StepShare{});
     const StepShare alone_share = reference ? reference->compute_gradients(step, ignored) : StepShare{};

@@ -1,5 +1,7 @@
 #include "src/train/evaluate.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <span>
@@ -34,12 +36,12 @@ class FirstSamples : public Samples {
 using parallel::Action;
 using parallel::ActionKind;
 
-Evaluation evaluate(job::Team& team, Samples& samples, std::int64_t batches, Queue queue) {
+Evaluation evaluate(job::Job& job, job::Team& team, Samples& samples, std::int64_t batches) {
   const int microbatches = static_cast<int>(team.layout.microbatches_of(team.at.data).count);
   const std::vector<Action> schedule = parallel::make_forward_schedule(team.mesh.shape().pipeline, team.at.pipeline,
                                                                        microbatches, team.stage->spec().slots);
   const bool speaks = team.last_stage() && team.at.tensor == 0;
-  StageLink link(team, queue);
+  StageLink link(team, job.queue);
   FirstSamples once(samples);
   BatchReader reader(team, once, false);
   std::array<double, 2> sums{};  // loss, tokens
@@ -58,6 +60,7 @@ Evaluation evaluate(job::Team& team, Samples& samples, std::int64_t batches, Que
         case ActionKind::kForward:
           link.await_activation(a.slot);
           team.stage->forward(a.slot);
+          job.world.beat(fmt::format("batch {} of the evaluation, microbatch {}", batch + 1, a.microbatch + 1));
           if (speaks) sums[0] += team.stage->loss_sum(a.slot);
           break;
         case ActionKind::kSendActivation:
@@ -70,7 +73,7 @@ Evaluation evaluate(job::Team& team, Samples& samples, std::int64_t batches, Que
     if (speaks) sums[1] += static_cast<double>(reader.tokens());
   }
   link.finish();
-  team.all->all_reduce(queue, View(sums.data(), {2}), comm::ReduceOp::kSum, "losses of the evaluation").wait();
+  team.all->all_reduce(job.queue, View(sums.data(), {2}), comm::ReduceOp::kSum, "losses of the evaluation").wait();
   return {.loss = sums[1] > 0 ? sums[0] / sums[1] : 0, .tokens = static_cast<std::int64_t>(sums[1])};
 }
 

@@ -15,6 +15,6 @@ struct Evaluation {
 
 /// Over global batches [0, batches), as far as there are samples; the same on every working rank.  Called by all
 /// working ranks.
-Evaluation evaluate(job::Team& team, Samples& samples, std::int64_t batches, Queue queue);
+Evaluation evaluate(job::Job& job, job::Team& team, Samples& samples, std::int64_t batches);
 
 }  // namespace banyan::train

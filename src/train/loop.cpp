@@ -127,6 +127,7 @@ Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
       validation_(job.config.train.eval_every > 0 ? samples_of(dataset_, io::Split::kValidation) : nullptr),
       stop_watch_(stop_options(job)),
       bad_(job.config) {
+  const job::InPhase phase(job_.watchdog, job::Phase::kSetup);
   job::open_run_dir(job_);
   team_ = job_.assemble(samples_->vocab(), job::Purpose::kTrain);
   const comm::PatienceScope patience(kStoragePatience);
@@ -144,6 +145,7 @@ Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
     epoch = checkpoints_->epoch();
     job::write_run_files(job_, std::string(dataset_->tokenizer_json()));
     trainer_ = std::make_unique<Trainer>(job_, *team_, *samples_);
+    const job::InPhase loading(job_.watchdog, job::Phase::kLoad);
     from = resume(*trainer_, *checkpoints_);
     step_ = from.step;
     tokens_ = from.tokens;
@@ -226,7 +228,8 @@ std::optional<ExitCode> Loop::run() {
     std::optional<double> validation_loss;
     if (evaluates_after(step_) && trainer_) {
       const Clock::time_point start = Clock::now();
-      validation_loss = evaluate(*team_, *validation_, config.train.eval_batches, job_.queue).loss;
+      const job::InPhase phase(job_.watchdog, job::Phase::kEvaluate);
+      validation_loss = evaluate(job_, *team_, *validation_, config.train.eval_batches).loss;
       late_evaluations_.add(Clock::now() - start);
     }
     report(r, seconds, validation_loss);
@@ -280,7 +283,8 @@ ExitCode Loop::leave(ExitCode code) {
 }
 
 StepReport Loop::one_step() {
-  job_.step = step_;
+  job_.watchdog.at_step(step_);
+  const job::InPhase phase(job_.watchdog, job::Phase::kStep);
   // A peer may be as slow as the slowest step so far allows, the first step sets things up; a spare hears from nobody
   // until the step is done.
   const Seconds silence = slowest_step_ > 0 ? Seconds(10 * slowest_step_) : kFirstStepPatience;
@@ -326,6 +330,7 @@ void Loop::report(const StepReport& r, double seconds, std::optional<double> val
 
 /// Saves after step_; the answer is the same on all ranks.  A failure is loud and leaves the training going.
 bool Loop::save() {
+  const job::InPhase phase(job_.watchdog, job::Phase::kSave);
   const comm::PatienceScope patience(kStoragePatience);
   const Clock::time_point begin = Clock::now();
   job::SaveResult result;

@@ -20,6 +20,20 @@ TEST(Section, TheTrailNamesInnermostFirst) {
   std::thread([] { EXPECT_EQ(Section::trail(), ""); }).join();
 }
 
+TEST(Section, ATrailIsCopiedAsFarAsThereIsRoom) {
+  char text[64];
+  Section::copy_trail(text, sizeof text);
+  EXPECT_STREQ(text, "");
+  const Section outer("the step");
+  const Section inner("rank 3's gradient");
+  Section::copy_trail(text, sizeof text);
+  EXPECT_EQ(text, Section::trail());
+  Section::copy_trail(text, 12);
+  EXPECT_STREQ(text, "rank 3's gr");
+  Section::copy_trail(text, 1);
+  EXPECT_STREQ(text, "");
+}
+
 TEST(Section, AnInnerDeadlineIsNeverLaterThanTheOuterOne) {
   const Section outer("outer", Seconds(1e-9));
   const Section inner("inner", Seconds(1000));

@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <exception>
 #include <fstream>
 #include <functional>
 #include <sstream>
-#include <exception>
 
 #include "tests/temp_dir.hpp"
 
@@ -94,6 +94,14 @@ TEST(Signals, ATerminatedProgramLeavesARecordToo) {
     std::terminate();
   });
   EXPECT_EQ(content(path), "aSIGABRTb");
+}
+
+TEST(Signals, AProcessThatDoesNotEndInTimeIsEnded) {
+  EXPECT_EQ(WEXITSTATUS(in_child([] {
+              exit_by(1, 69);
+              for (;;) pause();
+            })),
+            69);
 }
 
 TEST(Signals, ABrokenPipeAndALimitOnFilesAreErrorsOfWrite) {

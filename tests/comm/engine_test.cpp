@@ -41,6 +41,51 @@ TEST(Engine, SilentPeerIsNamed) {
   });
 }
 
+// Both who finds out and who is told do what they were asked to do in that case, once.
+TEST(Engine, AHangIsFoundByAllWhoWait) {
+  std::atomic<int> found{0}, left{0};
+  run_loopback(3, [&](World& world) {
+    configure_for_test(world, Seconds{0.3});
+    world.on_hang([&] { ++found; });
+    const auto c = everyone(world);
+    if (world.rank() == 2) {
+      while (left < 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      EXPECT_TRUE(world.overhear().has_value() && world.overhear()->hang);
+      return;
+    }
+    const std::uint64_t before = world.signs_of_life();
+    float x = 0;
+    const std::string why = comm_error([&] { c->all_reduce({}, View(&x, {1}), ReduceOp::kSum, "loss").wait(); });
+    EXPECT_TRUE(contains(why, "rank 2 on n0")) << why;
+    EXPECT_GT(world.signs_of_life(), before);
+    world.announce_failure(69, why);
+    EXPECT_EQ(comm_error([&] { c->barrier("anything"); }), why);
+    ++left;
+  });
+  EXPECT_EQ(found, 2);
+}
+
+TEST(Engine, AWatcherLeavesForAThreadThatIsStuck) {
+  std::atomic<int> found{0};
+  run_loopback(2, [&](World& world) {
+    configure_for_test(world, Seconds{60});
+    world.on_hang([&] { ++found; });
+    const auto c = everyone(world);
+    if (world.rank() == 1) {  // this one computes for ever
+      std::thread([&] {
+        EXPECT_FALSE(world.overhear());
+        EXPECT_TRUE(world.leave_stuck(69, "it hangs", Seconds{20}));
+      }).join();
+      return;
+    }
+    float x = 0;
+    const std::string why = comm_error([&] { c->receive({}, View(&x, {1}), 1, 0, "activation").wait(); });
+    EXPECT_EQ(why, "rank 1 on n0 failed: it hangs");
+    EXPECT_TRUE(world.last_barrier(Seconds{20}));
+  });
+  EXPECT_EQ(found, 1);
+}
+
 // Who computes for long but gets ahead is waited for; who stands still is not, and it is said where.
 TEST(Engine, ARankThatGetsAheadIsWaitedFor) {
   run_loopback(2, [](World& world) {

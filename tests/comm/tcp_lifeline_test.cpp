@@ -60,6 +60,22 @@ TEST_P(Sizes, EveryoneHearsWhatOneAnnounces) {
       EXPECT_EQ(line->announced()->rank, speaker);
       EXPECT_EQ(line->announced()->code, 76);
       EXPECT_EQ(line->announced()->message, "loss is NaN in step 12");
+      EXPECT_FALSE(line->announced()->hang);
+    }
+    EXPECT_TRUE(line->meet(Seconds{20}));
+  });
+}
+
+TEST_P(Sizes, EveryoneHearsWhoHangs) {
+  const int size = GetParam(), finder = size / 2;
+  run(size, [&](auto& line, int rank) {
+    if (rank == finder) {
+      line->announce({0, 69, "it gave no answer", true});
+    } else {
+      poll_until_announced(*line);
+      EXPECT_EQ(line->announced()->rank, 0);
+      EXPECT_EQ(line->announced()->code, 69);
+      EXPECT_TRUE(line->announced()->hang);
     }
     EXPECT_TRUE(line->meet(Seconds{20}));
   });

@@ -1,0 +1,96 @@
+#!/bin/bash
+# hang.sh BANYAN LIBHANG TRANSPORT CASE: what a watchdog finds.
+#   compute, compute0   rank 2 (0) hangs in a matrix product: its own watchdog ends the job, and all ranks leave their stacks
+#   silence    the same, but its neighbours lose patience first: it still leaves its stacks
+#   inside     rank 2 hangs in a call of the MPI library, holding what its watchdog would tell the others with
+#   pause      a rank is stopped for a while within the limits: no alarm, and the same losses
+. "$(dirname "$0")/../e2e/lib.sh"
+libhang=$2 transport=$3 case=$4
+run=$scratch/run host=$(hostname) victim=2
+dataset "$scratch/tokens.h5"
+config "$scratch/config.ini" gpt "$run"
+export BANYAN_LAUNCH_GRACE=5
+limits='--comm.peer_timeout=30s --run.watchdog=2s' function=dnnl_sgemm
+case $case in
+  compute0) victim=0 ;;
+  silence) limits='--comm.peer_timeout=2s --run.watchdog=60s' ;;
+  inside) function=MPI_Testsome ;;
+  pause) limits='--comm.peer_timeout=5s --run.watchdog=2s' ;;
+esac
+train() { # train ARG...: in the background, $job
+  # shellcheck disable=SC2086
+  HANG=$function HANG_RANK=$victim HANG_WHEN=$scratch/now \
+    BANYAN_LAUNCH_ARGS="-x HANG -x HANG_RANK -x HANG_WHEN -x LD_PRELOAD=$libhang" \
+    "$repo/scripts/launch.sh" -n 4 --mpirun -- "$banyan" train "$scratch/config.ini" --parallel.pipeline=2 \
+    --parallel.data=2 --comm.host_transport="$transport" $limits "$@" >"$scratch/out.log" 2>&1 &
+  job=$!
+}
+show() {
+  cat "$scratch/out.log" "$run"/causes/1.*.json >&2
+  head -n 60 "$run"/stacks/* >&2 || true
+}
+trap 'kill -KILL ${pid:-} ${job:-} 2>/dev/null || true; rm -rf "$scratch"' EXIT
+at_step() { # waits until so many steps are done
+  for _ in $(seq 900); do
+    [ "$(grep -c '"loss"' "$run/metrics.jsonl" 2>/dev/null || true)" -ge "$1" ] 2>/dev/null && return
+    kill -0 $job 2>/dev/null || { show; fail "training ended by itself"; }
+    sleep 0.1
+  done
+  show
+  fail "no $1 steps"
+}
+ends_with() {
+  code=0
+  wait $job || code=$?
+  [ $code = "$1" ] || { show; fail "launch.sh ended with $code instead of $1"; }
+}
+
+if [ "$case" = pause ]; then
+  train --train.steps=120
+  at_step 5
+  pid=''
+  for p in $(pgrep -f "train $scratch/config.ini"); do
+    tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "\(OMPI_COMM_WORLD_RANK\|PMI_RANK\)=$victim" && pid=$p
+  done
+  [ -n "$pid" ] || fail "there is no rank $victim"
+  before=$(losses "$run" | wc -l)
+  kill -STOP "$pid"
+  sleep 3.5  # longer than run.watchdog, shorter than comm.peer_timeout
+  kill -CONT "$pid"
+  [ "$before" -lt 120 ] || fail "the pause came too late"
+  ends_with 0
+  if [ -e "$run/stacks" ] || grep -qi 'hang\|slow' "$scratch/out.log"; then show; fail "there was an alarm"; fi
+  must 0 4 train "$scratch/config.ini" --parallel.pipeline=2 --parallel.data=2 --train.steps=120 --run.dir="$scratch/whole" \
+    --comm.host_transport="$transport"
+  same_losses "$run" "$scratch/whole"
+  exit 0
+fi
+
+train --train.steps=1000000
+at_step 5
+touch "$scratch/now"
+began=$(date +%s)
+ends_with 69
+took=$(($(date +%s) - began))
+echo "ended $took s after rank $victim began to hang"
+[ $took -le 30 ] || { show; fail "it took $took s"; }
+for rank in 0 1 2 3; do
+  record=$run/causes/1.$rank.json stacks=$run/stacks/1.$rank.txt
+  [ -e "$record" ] || { show; fail "rank $rank left without a word"; }
+  for words in '"code":69' "\"peer\":$victim[,}]" "\"peer_host\":\"$host\"" '"step":[0-9]'; do
+    grep -q "$words" "$record" || { show; fail "the record of rank $rank does not say $words"; }
+  done
+  # Who is told that a process ended has nothing to show.
+  if [ $case = inside ] && [ $rank != "$victim" ]; then continue; fi
+  [ -e "$stacks" ] || { show; fail "no stacks of rank $rank"; }
+  grep -q "^rank $rank on $host, step [0-9]*: " "$stacks" || { show; fail "the stacks of rank $rank have no heading"; }
+  grep -q 'banyan::job::Watchdog::watch' "$stacks" || { show; fail "rank $rank shows not all threads"; }
+  grep -q 'banyan::train::train(' "$stacks" || { show; fail "rank $rank does not show its main thread"; }
+  if [ $rank = "$victim" ]; then
+    grep -q "#[0-9]* 0x[0-9a-f]* $function+0x" "$stacks" || { show; fail "the stacks do not show where rank $rank hangs"; }
+  else
+    grep -q '^  section: .*(in step)$' "$stacks" || { show; fail "the stacks of rank $rank do not say what it waits for"; }
+  fi
+done
+[ "$(grep -c 'error:' "$scratch/out.log")" = 1 ] || { show; fail "not one message"; }
+grep 'error:' "$scratch/out.log" | grep -q "rank $victim on $host" || { show; fail "the message names somebody else"; }
