@@ -24,7 +24,9 @@ constexpr std::uint64_t kPhaseBits = 8;
 }  // namespace
 
 void Watchdog::start(Seconds floor, std::filesystem::path run_dir, std::int64_t attempt) {
+  stop();
   if (floor <= Seconds::zero()) return;
+  stop_ = false;
   run_dir_ = std::move(run_dir);
   attempt_ = attempt;
   world_.on_hang([this] { dump("another rank hangs; this one waits for it, directly or through others"); });

@@ -32,7 +32,8 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  /// From now on, with this least limit; 0: not at all.  Once, by the thread that works and is the process's first.
+  /// From now on, with this least limit; 0: not at all.  By the thread that works and is the process's first; again when
+  /// the job goes back and begins another attempt.
   void start(Seconds floor, std::filesystem::path run_dir, std::int64_t attempt);
   /// No longer: the rank leaves.  When the watchdog is about to end the process, this does not return.
   void stop();

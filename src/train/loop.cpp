@@ -30,6 +30,8 @@
 #include "src/train/resume.hpp"
 #include "src/train/state.hpp"
 #include "src/train/step.hpp"
+#include "src/train/straggler_report.hpp"
+#include "src/train/stragglers.hpp"
 
 namespace banyan::train {
 namespace {
@@ -117,7 +119,9 @@ class Loop {
   Clock::time_point last_commit_ = Clock::now();
   Seconds between_failures_{0};  ///< expected; rank 0
   job::LongestOfLate late_steps_, late_evaluations_;
-  Prediction prediction_;  ///< rank 0
+  WorkTimes work_times_;
+  std::optional<StragglerReport> stragglers_;  ///< rank 0
+  Prediction prediction_;                      ///< rank 0
 };
 
 Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
@@ -162,6 +166,7 @@ Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
     progress_.emplace(step_, job_.config.train.steps, job_.config.log.every);
     save_times_.emplace(job_.run_dir);
     learn_failures();
+    stragglers_.emplace(job_, *team_);
     stop_watch_.announce();
   }
 }
@@ -211,8 +216,10 @@ std::optional<ExitCode> Loop::run() {
   }
   for (;;) {
     const Clock::time_point begin = Clock::now();
+    const Seconds waited = job_.world.waited();
     const StepReport r = one_step();
     const double seconds = Seconds(Clock::now() - begin).count();
+    work_times_.add(seconds - (job_.world.waited() - waited).count());
     slowest_step_ = std::max(slowest_step_, seconds);
     late_steps_.add(Seconds(seconds));
     if (r.judgement == Judgement::kRollBack) {
@@ -289,7 +296,8 @@ StepReport Loop::one_step() {
   // until the step is done.
   const Seconds silence = slowest_step_ > 0 ? Seconds(10 * slowest_step_) : kFirstStepPatience;
   const comm::PatienceScope patience(trainer_ ? silence : kStoragePatience);
-  const StepVote vote{.stop = stop_watch_.vote(step_ + 1, until_gone()), .save = save_due()};
+  StepVote vote{.stop = stop_watch_.vote(step_ + 1, until_gone()), .save = save_due()};
+  if (step_ % kWindow == 0) vote.work = trainer_ ? work_times_.typical() : 0;
   if (trainer_) return train_step(*trainer_, step_, vote, bad_);
   StepReport r;
   r.totals = agree_on_step(job_, step_, {.vote = vote});
@@ -319,6 +327,7 @@ void Loop::report(const StepReport& r, double seconds, std::optional<double> val
   if (r.judgement == Judgement::kSkip) m.push_back({"skipped", std::int64_t{1}});
   checkpoint_stall_ = 0;
   prediction_.compare(seconds);
+  stragglers_->add(r.totals.work, m);
   if (validation_loss) m.push_back({"validation_loss", *validation_loss, "validation", 4});
   progress_->step(step_, m, validation_loss.has_value());
   try {

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "src/plan/layout.hpp"
 #include "src/train/lr.hpp"
@@ -124,9 +124,11 @@ void Trainer::apply_update(std::int64_t step, const StepTotals& totals, StepRepo
 
 StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& share) {
   enum : std::size_t { kLoss, kTokens, kSquares, kStep, kSave, kVotes };
-  std::array<double, kVotes + job::kStopReasons> sums{share.loss_sum, static_cast<double>(share.tokens),
-                                                      share.square_sum, static_cast<double>(step),
-                                                      share.vote.save ? 1.0 : 0.0};
+  constexpr std::size_t kWork = kVotes + job::kStopReasons;  // from here on one for each rank, if they tell it
+  std::vector<double> sums{share.loss_sum, static_cast<double>(share.tokens), share.square_sum,
+                           static_cast<double>(step), share.vote.save ? 1.0 : 0.0};
+  sums.resize(kWork + (share.vote.work ? static_cast<std::size_t>(job.everyone->size()) : 0));
+  if (share.vote.work) sums[kWork + static_cast<std::size_t>(job.everyone->rank())] = *share.vote.work;
   sums[kVotes + static_cast<std::size_t>(share.vote.stop)] = 1;
   const View all(sums.data(), {static_cast<std::int64_t>(sums.size())});
   job.everyone->all_reduce(job.queue, all, comm::ReduceOp::kSum, "all ranks to finish the step").wait();
@@ -138,6 +140,7 @@ StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& shar
   totals.save = sums[kSave] > 0;
   for (int r = job::kStopReasons - 1; r > 0; --r)
     if (sums[kVotes + static_cast<std::size_t>(r)] > 0) totals.stop = static_cast<job::StopReason>(r);
+  totals.work.assign(sums.begin() + kWork, sums.end());
   return totals;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "src/job/setup.hpp"
@@ -24,12 +25,14 @@ struct StepTotals {
   std::int64_t tokens = 0;
   job::StopReason stop = job::StopReason::kNone;  ///< somebody wants to stop after this step
   bool save = false;                              ///< somebody wants a checkpoint after it
+  std::vector<double> work{};                     ///< StepVote::work of every rank, in steps in which they tell it
 };
 
-/// What a rank wants to happen after a step.
+/// What a rank wants to happen after a step, and what else it has to say.
 struct StepVote {
   job::StopReason stop = job::StopReason::kNone;
   bool save = false;
+  std::optional<double> work{};  ///< seconds that it works in a step (stragglers.hpp); all ranks tell it or none
 };
 
 struct StepReport {

@@ -3,6 +3,7 @@
 #   compute, compute0   rank 2 (0) hangs in a matrix product: its own watchdog ends the job, and all ranks leave their stacks
 #   silence    the same, but its neighbours lose patience first: it still leaves its stacks
 #   inside     rank 2 hangs in a call of the MPI library, holding what its watchdog would tell the others with
+#   slow       rank 2 takes longer in every matrix product: it is reported, once, and training goes on
 #   pause      a rank is stopped for a while within the limits: no alarm, and the same losses
 . "$(dirname "$0")/../e2e/lib.sh"
 libhang=$2 transport=$3 case=$4
@@ -10,17 +11,18 @@ run=$scratch/run host=$(hostname) victim=2
 dataset "$scratch/tokens.h5"
 config "$scratch/config.ini" gpt "$run"
 export BANYAN_LAUNCH_GRACE=5
-limits='--comm.peer_timeout=30s --run.watchdog=2s' function=dnnl_sgemm
+each='' limits='--comm.peer_timeout=30s --run.watchdog=2s' function=dnnl_sgemm
 case $case in
   compute0) victim=0 ;;
   silence) limits='--comm.peer_timeout=2s --run.watchdog=60s' ;;
+  slow) each=10000 ;;
   inside) function=MPI_Testsome ;;
   pause) limits='--comm.peer_timeout=5s --run.watchdog=2s' ;;
 esac
 train() { # train ARG...: in the background, $job
   # shellcheck disable=SC2086
-  HANG=$function HANG_RANK=$victim HANG_WHEN=$scratch/now \
-    BANYAN_LAUNCH_ARGS="-x HANG -x HANG_RANK -x HANG_WHEN -x LD_PRELOAD=$libhang" \
+  HANG=$function HANG_RANK=$victim HANG_WHEN=$scratch/now HANG_FOR=$each \
+    BANYAN_LAUNCH_ARGS="-x HANG -x HANG_RANK -x HANG_WHEN -x HANG_FOR -x LD_PRELOAD=$libhang" \
     "$repo/scripts/launch.sh" -n 4 --mpirun -- "$banyan" train "$scratch/config.ini" --parallel.pipeline=2 \
     --parallel.data=2 --comm.host_transport="$transport" $limits "$@" >"$scratch/out.log" 2>&1 &
   job=$!
@@ -59,10 +61,21 @@ if [ "$case" = pause ]; then
   kill -CONT "$pid"
   [ "$before" -lt 120 ] || fail "the pause came too late"
   ends_with 0
-  if [ -e "$run/stacks" ] || grep -qi 'hang\|slow' "$scratch/out.log"; then show; fail "there was an alarm"; fi
+  if [ -e "$run/stacks" ] || grep -q ' hangs\|is slow' "$scratch/out.log"; then show; fail "there was an alarm"; fi
   must 0 4 train "$scratch/config.ini" --parallel.pipeline=2 --parallel.data=2 --train.steps=120 --run.dir="$scratch/whole" \
     --comm.host_transport="$transport"
   same_losses "$run" "$scratch/whole"
+  exit 0
+fi
+
+if [ "$case" = slow ]; then
+  touch "$scratch/now"
+  train --train.steps=40
+  ends_with 0
+  [ "$(grep -c "rank $victim on $host is slow" "$scratch/out.log")" = 1 ] || { show; fail "it is not in the log, once"; }
+  [ "$(grep -c "\"straggler\": $victim, \"straggler_host\": \"$host\", \"straggler_factor\": [1-9]" "$run/metrics.jsonl")" = 1 ] ||
+    { show; fail "it is not in metrics.jsonl, once"; }
+  [ ! -e "$run/stacks" ] || { show; fail "there was an alarm"; }
   exit 0
 fi
 

@@ -1,8 +1,9 @@
-// LD_PRELOAD library that makes one function of another library hang for ever, on one rank, once a file is there.
+// LD_PRELOAD library that makes one function of another library hang, on one rank, once a file is there.
 //
 //   HANG=FUNCTION     dnnl_sgemm (computing) or MPI_Testsome (inside the transport)
 //   HANG_RANK=R       world rank
 //   HANG_WHEN=PATH
+//   HANG_FOR=US       microseconds of each call; without it for ever
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,11 @@ bool chosen(const char* function) {
 void hang_if_due() {
   static const char* const path = getenv("HANG_WHEN");
   if (!path || access(path, F_OK) != 0) return;
+  static const char* const time = getenv("HANG_FOR");
+  if (time && *time) {
+    usleep(static_cast<useconds_t>(atoi(time)));
+    return;
+  }
   for (volatile bool for_ever = true; for_ever;) usleep(1000);
 }
 
