@@ -120,7 +120,8 @@ class Referee {
   double step(train::Trainer& trainer) {
     job_.everyone->barrier("all ranks to begin a step");
     const double begin = now();
-    train::train_step(trainer, 0, job::StopReason::kNone);
+    train::BadSteps bad(job_.config);
+    train::train_step(trainer, 0, {}, bad);
     job_.everyone->barrier("all ranks to end a step");
     return comm::all_reduce_value(*job_.everyone, now() - begin, comm::ReduceOp::kMax, "how long a step took");
   }
