@@ -16,7 +16,7 @@ namespace banyan::comm {
 void check_mpi(int code, const char* call);
 
 /// What doze does: nothing, so that ranks look again and again; or it blocks in MPI until a message has come, for a
-/// simulator, whose time passes only there.
+/// simulator, whose time passes only there and which no deadline interrupts.
 enum class MpiWaiting : std::uint8_t { kLooks, kBlocks };
 
 class MpiTransport final : public Transport {
