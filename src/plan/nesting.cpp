@@ -198,6 +198,7 @@ double estimate(const PlacementQuestion& q, const Nesting& nesting) {
   std::array<double, kMeshAxes> slowest{};
   std::array<comm::Distance, kMeshAxes> widest{};
   const double dearest = *std::max_element(q.demand.data.begin(), q.demand.data.end());
+  const double tensor = *std::max_element(q.demand.tensor.begin(), q.demand.tensor.end());
   Factors within{1, 1, 1};
   for (std::size_t level = 0; level < levels; ++level) {
     for (std::size_t a = 0; a < kMeshAxes; ++a) within[a] *= nesting.factor[level][a];
@@ -213,7 +214,7 @@ double estimate(const PlacementQuestion& q, const Nesting& nesting) {
       const double groups = static_cast<double>(product(within)) / within[axis(a)];
       return 2 * bytes * (places - 1) / places * groups;
     };
-    carry(MeshAxis::kTensor, all_reduce(MeshAxis::kTensor, q.demand.tensor));
+    carry(MeshAxis::kTensor, all_reduce(MeshAxis::kTensor, tensor));
     const double runs = static_cast<double>(sizes[1]) / within[1];
     const double columns = static_cast<double>(within[0]) * within[2];
     carry(MeshAxis::kPipeline, std::min(2.0, runs - 1) * q.demand.pipeline * columns);
@@ -223,7 +224,7 @@ double estimate(const PlacementQuestion& q, const Nesting& nesting) {
   for (std::size_t a = 0; a < kMeshAxes; ++a) {
     // Inside a node as link_load.hpp: one group after the other is not waited for.
     const double groups_inside = nesting.factor[0][a];
-    const double bytes = a == axis(MeshAxis::kTensor)     ? 2 * q.demand.tensor * (sizes[a] - 1) / sizes[a]
+    const double bytes = a == axis(MeshAxis::kTensor)     ? 2 * tensor * (sizes[a] - 1) / sizes[a]
                          : a == axis(MeshAxis::kPipeline) ? q.demand.pipeline
                                                           : 2 * dearest * (sizes[a] - 1) / sizes[a];
     if (groups_inside > 1) slowest[a] = std::max(slowest[a], bytes / q.links.node.rate);

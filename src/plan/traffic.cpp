@@ -19,12 +19,15 @@ Demand demand_of(const Layout& layout) {
   const double stream = tokens * static_cast<double>(layout.model.width) * kBytes;
   const double microbatches = static_cast<double>(layout.microbatches_of(0).count);
   const bool trains = layout.use == Use::kTrain;
-  double blocks = 0;
-  for (const auto& s : layout.stages) blocks = std::max(blocks, static_cast<double>(s.count()));
-  if (mesh.tensor > 1) {
+  for (const auto& stage : layout.stages) {
+    if (mesh.tensor == 1) {
+      demand.tensor.push_back(0);
+      continue;
+    }
     // Two reductions of the residual stream of a block forward, two backward, two more when it is computed again.
-    demand.tensor_calls = blocks * microbatches * (trains ? layout.recompute ? 6 : 4 : 2);
-    demand.tensor = demand.tensor_calls * stream;
+    const double calls = static_cast<double>(stage.count()) * microbatches * (trains ? layout.recompute ? 6 : 4 : 2);
+    demand.tensor.push_back(calls * stream);
+    demand.tensor_calls = std::max(demand.tensor_calls, calls);
   }
   if (mesh.pipeline > 1) {
     demand.pipeline = microbatches * (layout.sequence ? stream / mesh.tensor : stream);
@@ -58,7 +61,8 @@ std::vector<Flow> flows_of(const parallel::MeshShape& shape, const Demand& deman
   };
   for (int i = 0; i < shape.size(); ++i) {
     const parallel::Coordinate c = mesh.coordinate(i);
-    if (c.tensor == 0) add(MeshAxis::kTensor, demand.tensor, mesh.tensor_group(c));
+    if (c.tensor == 0)
+      add(MeshAxis::kTensor, demand.tensor[static_cast<std::size_t>(c.pipeline)], mesh.tensor_group(c));
     if (c.data == 0) add(MeshAxis::kData, demand.data[static_cast<std::size_t>(c.pipeline)], mesh.data_group(c));
     if (c.pipeline > 0) continue;
     const std::vector<int> column = mesh.pipeline_group(c);

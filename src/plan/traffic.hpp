@@ -18,11 +18,11 @@ inline constexpr std::array<std::string_view, kMeshAxes> kMeshAxisNames{"tensor"
 
 /// Bytes that one step moves.
 struct Demand {
-  double tensor = 0;                            ///< all-reduced by each tensor group
+  std::vector<double> tensor;                   ///< all-reduced by each tensor group, per pipeline stage
   std::vector<double> data;                     ///< all-reduced by each data group, per pipeline stage
   double pipeline = 0;                          ///< in each direction between neighbouring stages
   double tied = 0;                              ///< all-reduced by the first and the last stage
-  double tensor_calls = 0, pipeline_calls = 0;  ///< messages one after the other
+  double tensor_calls = 0, pipeline_calls = 0;  ///< messages one after the other, of the dearest stage
 };
 Demand demand_of(const Layout& layout);
 /// Messages of an axis that come one after the other.

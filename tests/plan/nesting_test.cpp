@@ -122,9 +122,11 @@ TEST(Estimate, IsThePriceOnRegularFabrics) {
     parallel::Fabric f = dealt(4, 4, 2);
     f.tiers.push_back({.of_leaf = {0, 0, 1, 1}});
     PlacementQuestion q(layout, f, kLinks);
-    // Stages are unlike in what they reduce; the estimate takes the dearest for all.
+    // Stages are unlike in what they reduce and compute; the estimate takes the dearest for all.
     const double dearest = *std::max_element(q.demand.data.begin(), q.demand.data.end());
     std::fill(q.demand.data.begin(), q.demand.data.end(), dearest);
+    const double tensor_bytes = *std::max_element(q.demand.tensor.begin(), q.demand.tensor.end());
+    std::fill(q.demand.tensor.begin(), q.demand.tensor.end(), tensor_bytes);
     q.demand.tied = 0;
     q.flows = flows_of(q.mesh, q.demand);
     const std::vector<std::vector<int>> units = unit_sizes(layout.mesh, f);

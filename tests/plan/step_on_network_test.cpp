@@ -64,7 +64,7 @@ TEST(StepOnNetwork, SaysWhatEveryWayCarriesAndWhatTheStepWaitsFor) {
     return -1.0;
   };
   const Demand& d = p.question.demand;
-  EXPECT_EQ(carried("c1", 0), d.tensor);
+  EXPECT_EQ(carried("c1", 0), d.tensor[0]);
   EXPECT_EQ(carried("leaf1", 0), 0);
   EXPECT_DOUBLE_EQ(carried("leaf1", 2), 2 * (2 * d.data[0] * 2 / 3)) << "two groups, three leaves";
   EXPECT_DOUBLE_EQ(carried("spine2", 2), 2 * (2 * d.data[0] / 2)) << "two groups, two spines";

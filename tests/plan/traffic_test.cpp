@@ -22,7 +22,10 @@ TEST(Demand, OfAStepOfGpt2) {
   const Demand d = demand_of(layout);
   const double stream = 1024.0 * 768 * 4;
   EXPECT_EQ(d.tensor_calls, blocks * 8 * 4) << "the blocks of a stage, eight microbatches, two reductions each way";
-  EXPECT_EQ(d.tensor, d.tensor_calls * stream);
+  ASSERT_EQ(d.tensor.size(), 2u);
+  for (std::size_t s = 0; s < 2; ++s)
+    EXPECT_EQ(d.tensor[s], static_cast<double>(layout.stages[s].count()) * 8 * 4 * stream) << "of its own blocks";
+  EXPECT_NE(d.tensor[0], d.tensor[1]) << "the head stands for some";
   EXPECT_EQ(d.pipeline, 8 * stream);
   EXPECT_EQ(d.tied, 50257.0 * 768 / 2 * 4);
   ASSERT_EQ(d.data.size(), 2u);
@@ -37,7 +40,8 @@ TEST(Flows, AreTheGroupsOfTheMesh) {
   for (const Flow& f : flows_of(layout.mesh, demand))
     EXPECT_TRUE(seen.emplace(std::pair{f.axis, f.members}, f.bytes).second);
   EXPECT_EQ(seen.size(), 6u + 6 + 2 * 4 + 4) << "tensor groups, data groups, neighbours of four columns, tied ends";
-  EXPECT_EQ(seen.at({MeshAxis::kTensor, {0, 1}}), demand.tensor);
+  EXPECT_EQ(seen.at({MeshAxis::kTensor, {0, 1}}), demand.tensor[0]);
+  EXPECT_EQ(seen.at({MeshAxis::kTensor, {10, 11}}), demand.tensor[2]);
   EXPECT_EQ(seen.at({MeshAxis::kData, {5, 7}}), demand.data[1]);
   EXPECT_EQ(seen.at({MeshAxis::kPipeline, {4, 8}}), demand.pipeline);
   EXPECT_EQ(seen.at({MeshAxis::kData, {3, 11}}), demand.tied);
