@@ -81,6 +81,7 @@ fi
 
 train --train.steps=1000000
 at_step 5
+sleep 2  # a watchdog looks every half second, and learns its limit from steps that it has seen end
 touch "$scratch/now"
 began=$(date +%s)
 ends_with 69
