@@ -3,12 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "comm/topology/infiniband.hpp"
+#include "src/base/error.hpp"
 
 namespace banyan::comm {
 
@@ -112,5 +114,23 @@ class Wiring {
   static std::string id(const Node& n) { return fmt::format("{}-{:016x}", n.is_switch ? 'S' : 'H', n.guid); }
   std::vector<Node> nodes_;
 };
+
+/// The way up of a switch.
+inline const Link& way_up(const Fabric& f, const std::string& name) {
+  const UpLinks up = up_links(f);
+  for (std::size_t s = 0; s < f.switches.size(); ++s)
+    if (f.switches[s].name == name) return f.links[static_cast<std::size_t>(up.of_switch[s])];
+  throw BugError("no {}", name);
+}
+
+/// Of the DataError that it throws.
+inline std::string error_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const DataError& e) {
+    return e.what();
+  }
+  return "no error";
+}
 
 }  // namespace banyan::comm

@@ -34,22 +34,6 @@ struct Small {
   }
 };
 
-const Link& way_up(const Fabric& f, const std::string& name) {
-  const UpLinks up = up_links(f);
-  for (std::size_t s = 0; s < f.switches.size(); ++s)
-    if (f.switches[s].name == name) return f.links[static_cast<std::size_t>(up.of_switch[s])];
-  throw BugError("no {}", name);
-}
-
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const DataError& e) {
-    return e.what();
-  }
-  return "no error";
-}
-
 TEST(Infiniband, FoldsSpinesIntoOneAndAddsCablesUp) {
   Small net;
   net.wire();
