@@ -172,10 +172,10 @@ Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
 }
 
 void Loop::learn_failures() {
+  if (job_.config.checkpoint.interval != "auto") return;
   const Seconds unix_now = std::chrono::system_clock::now().time_since_epoch();
   const job::FailureHistory history = job::read_history(job_.run_dir, job_.attempt, unix_now.count());
   between_failures_ = job::time_between_failures(history, static_cast<int>(comm::node_speakers(job_.world).size()));
-  if (job_.config.checkpoint.interval != "auto") return;
   const Seconds save = save_times_->p99(assumed_save_time(*team_));
   log::info(
       "a checkpoint every {} besides those of checkpoint.every_steps: a save takes {}, a failure is expected in {}",
