@@ -65,7 +65,7 @@ case $2 in
     box_crash n3
     until_true 40 "end of the first start" ended 1 wait
     slurm_node n3
-    grep -q 'the batch system ends this job in 9 min' "$run/log.txt" || broken "the job does not know its end"
+    grep -q 'the batch system ends this job in \(9 min\|10 min 00 s\)' "$run/log.txt" || broken "the job does not know its end"
     until_step $(($(done_steps) + 20))
     for _ in $(seq 3000); do ! saving || break; sleep 0.01; done
     box_crash n2
