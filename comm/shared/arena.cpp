@@ -96,7 +96,7 @@ std::unique_ptr<Arena> Arena::join(const std::string& invitation) {
 }
 
 std::byte* Arena::add(std::uint64_t key, std::size_t bytes) {
-  const std::size_t whole = (bytes + kPage - 1) / kPage * kPage;
+  const std::size_t whole = bytes <= kBytes ? (bytes + kPage - 1) / kPage * kPage : kBytes;
   Directory& d = directory(base_);
   for (std::size_t i = 0; i < kEntries && used_ + whole <= kBytes; ++i) {
     Directory::Entry& entry = d.entries[(key + i) % kEntries];
