@@ -12,39 +12,38 @@ namespace {
 
 std::string shown(const char* text) { return text ? std::string(text) : std::string(); }
 
-/// Builds nothing: looks at depth and repeated keys before a value is made.
-class Guard : public nlohmann::json_sax<Json> {
+/// Builds the value; looks at depth and repeated keys before anything is added.  (The library's own builder searches an
+/// ordered object for each key that it adds, which takes minutes for the vocabulary of a tokenizer.)
+class Builder : public nlohmann::json_sax<Json> {
  public:
-  Guard(const std::string& context, const JsonLimits& limits) : context_(context), limits_(limits) {}
+  Builder(const std::string& context, const JsonLimits& limits) : context_(context), limits_(limits) {}
+  Json take() { return std::move(root_); }
 
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(number_integer_t) override { return true; }
-  bool number_unsigned(number_unsigned_t) override { return true; }
-  bool number_float(number_float_t, const string_t&) override { return true; }
-  bool string(string_t&) override { return true; }
+  bool null() override { return add(nullptr); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(number_integer_t value) override { return add(value); }
+  bool number_unsigned(number_unsigned_t value) override { return add(value); }
+  bool number_float(number_float_t value, const string_t&) override { return add(value); }
+  bool string(string_t& value) override { return add(std::move(value)); }
   bool binary(binary_t&) override { return true; }
   bool start_object(std::size_t) override {
     deeper();
     keys_.emplace_back();
-    return true;
+    return open(Json::object());
   }
   bool end_object() override {
-    --depth_;
     keys_.pop_back();
-    return true;
+    return close();
   }
   bool start_array(std::size_t) override {
     deeper();
-    return true;
+    return open(Json::array());
   }
-  bool end_array() override {
-    --depth_;
-    return true;
-  }
+  bool end_array() override { return close(); }
   bool key(string_t& name) override {
     if (!keys_.back().insert(name).second)
       throw DataError("{}: the key \"{}\" occurs twice in one JSON object", context_, name);
+    key_ = std::move(name);
     return true;
   }
   bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception& e) override {
@@ -53,13 +52,36 @@ class Guard : public nlohmann::json_sax<Json> {
   }
 
  private:
+  using Members = std::vector<std::pair<const std::string, Json>>;  // what an ordered object is
+
   void deeper() {
-    if (++depth_ > limits_.depth)
+    if (static_cast<int>(open_.size()) >= limits_.depth)
       throw DataError("{}: JSON is nested more than {} levels deep", context_, limits_.depth);
   }
+  Json& put(Json value) {
+    if (open_.empty()) return root_ = std::move(value);
+    Json& to = *open_.back();
+    if (to.is_array()) return to.get_ref<Json::array_t&>().emplace_back(std::move(value));
+    return static_cast<Members&>(to.get_ref<Json::object_t&>()).emplace_back(std::move(key_), std::move(value)).second;
+  }
+  bool add(Json value) {
+    put(std::move(value));
+    return true;
+  }
+  bool open(Json value) {
+    open_.push_back(&put(std::move(value)));  // stays where it is: nothing is added beside it while it is open
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+
   const std::string& context_;
   const JsonLimits& limits_;
-  int depth_ = 0;
+  Json root_;
+  std::vector<Json*> open_;
+  std::string key_;
   std::vector<std::set<std::string>> keys_;
 };
 
@@ -71,13 +93,9 @@ Json parse_json(std::string_view text, const std::string& context, const JsonLim
   // The parser takes a NUL byte for the end and would ignore what follows.
   if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos)
     throw DataError("{}: no valid JSON at byte {}: a NUL byte", context, nul);
-  Guard guard(context, limits);
-  Json::sax_parse(text.begin(), text.end(), &guard);
-  try {
-    return Json::parse(text.begin(), text.end());
-  } catch (const nlohmann::json::exception& e) {
-    throw DataError("{}: no valid JSON: {}", context, e.what());
-  }
+  Builder builder(context, limits);
+  Json::sax_parse(text.begin(), text.end(), &builder);
+  return builder.take();
 }
 
 Json read_json_file(const std::string& path, const JsonLimits& limits) {

@@ -1,5 +1,6 @@
 #include "src/base/json.hpp"
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -45,6 +46,24 @@ TEST(Json, HostileTextIsRefusedWithItsPlace) {
   for (const char* bad : {"", "nul", "[1] x", "\"\xff\"", "{\"a\"}", "1e999", "[1", "\x01", "\"\\ud800\""})
     EXPECT_NE(words([&] { parse_json(bad, "f"); }), "") << bad;
   EXPECT_NE(words([] { parse_json(std::string_view("[1]\0", 4), "f"); }), "");
+}
+
+TEST(Json, WhatIsReadHasTheOrderAndTheTypesOfTheText) {
+  const std::string text = R"({"z":[1,-2,3.5,"t",true,null,{}],"a":{"c":[],"b":{"d":[[{"e":18446744073709551615}]]}}})";
+  EXPECT_EQ(dump_line(parse_json(text, "f")), text);
+  EXPECT_EQ(parse_json(" 7 ", "f"), Json(7));
+  EXPECT_EQ(parse_json(std::string(10, '[') + std::string(10, ']'), "f", {.depth = 10}).size(), 1u);
+}
+
+// A vocabulary of 128k tokens is nothing unusual.  Searching for each of so many keys would outlast the test.
+TEST(Json, ManyKeysTakeNoLongerThanTheyMust) {
+  constexpr int kKeys = 200'000;
+  std::string text = "{";
+  for (int i = 0; i < kKeys; ++i) text += fmt::format("{}\"k{}\":{}", i ? "," : "", i, i);
+  const Json j = parse_json(text + "}", "f");
+  ASSERT_EQ(j.size(), static_cast<std::size_t>(kKeys));
+  EXPECT_EQ(j.items().begin().key(), "k0");
+  EXPECT_EQ(*--j.end(), Json(kKeys - 1));
 }
 
 TEST(Json, MembersAreCheckedForTypeAndRange) {
