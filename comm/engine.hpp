@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "comm/engine_mutex.hpp"
 #include "comm/lifeline.hpp"
 #include "comm/transport.hpp"
 #include "src/base/error.hpp"
@@ -124,7 +125,7 @@ class Engine {
   void use(Transport& transport);
   ScratchPool& scratch() { return scratch_; }
   const std::string& peer_name(int world_rank) const { return peer_names_[static_cast<std::size_t>(world_rank)]; }
-  std::recursive_mutex& mutex() { return mutex_; }
+  EngineMutex& mutex() { return mutex_; }
   /// World::signs_of_life; without the lock.
   std::uint64_t signs_of_life() const { return signs_.load(std::memory_order_relaxed); }
   void give_sign() { signs_.fetch_add(1, std::memory_order_relaxed); }
@@ -162,7 +163,7 @@ class Engine {
   unsigned looks_ = 0;
   Clock::time_point next_poll_{};
   const std::vector<std::string> peer_names_;
-  std::recursive_mutex mutex_;
+  EngineMutex mutex_;
   std::optional<std::string> failure_;
   std::optional<PeerFailure> verdict_;
   ScratchPool scratch_;

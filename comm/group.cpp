@@ -24,12 +24,16 @@ std::int64_t sum(std::span<const std::int64_t> counts) {
   return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
 }
 
-void check_view(const ConstView& view, std::int64_t count, std::string_view call) {
+void check_memory(const ConstView& view, std::string_view call) {
   if (view.kind == MemoryKind::kDevice) throw BugError("{} of device memory needs a host copy first", call);
   if (!view.contiguous()) throw BugError("{} of a view with gaps between its rows", call);
+  if (!view.data && view.count() > 0) throw BugError("{} of a view without memory", call);
+}
+
+void check_view(const ConstView& view, std::int64_t count, std::string_view call) {
+  check_memory(view, call);
   if (view.count() != count)
     throw BugError("{}: the view has {} elements, the counts say {}", call, view.count(), count);
-  if (count > 0 && !view.data) throw BugError("{} of a view without memory", call);
 }
 
 void check_counts(std::span<const std::int64_t> counts, int size, std::string_view call) {
@@ -347,17 +351,17 @@ std::shared_ptr<MessageOperation> Group::idle_message() {
 }
 
 Event Group::send(Queue, ConstView in, int peer, int channel, std::string_view what) {
-  check_view(in, in.count(), "send");
+  check_memory(in, "send");
   return message(true, {const_cast<std::byte*>(in.data), in.bytes()}, peer, channel, what);
 }
 
 Event Group::receive(Queue, View out, int peer, int channel, std::string_view what) {
-  check_view(out, out.count(), "receive");
+  check_memory(out, "receive");
   return message(false, {out.data, out.bytes()}, peer, channel, what);
 }
 
 std::shared_ptr<const void> Group::pin(ConstView memory) {
-  check_view(memory, memory.count(), "pin");
+  check_memory(memory, "pin");
   const std::lock_guard lock(engine_.mutex());
   if (engine_.failed() || memory.bytes() == 0) return {};
   engine_.transport().pin(memory.data, memory.bytes());

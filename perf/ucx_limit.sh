@@ -15,6 +15,10 @@ server=''
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null; wait 2>/dev/null' EXIT
 trap 'exit 1' INT TERM HUP
 port=$((20000 + $$ % 20000))
+# A rank that mpirun bound to a core would have both processes spin there by turns.
+cores=$(cat /sys/fs/cgroup/cpuset.cpus.effective 2>/dev/null) || cores=''
+[ -n "$cores" ] || cores=0-$(($(nproc --all) - 1))
+taskset -cp "$cores" $$ >/dev/null 2>&1 || echo "ucx_limit.sh: cannot leave the rank's cores" >&2
 timeout 60 ucx_perftest -p $port -e >/dev/null 2>&1 &
 server=$!
 # The client gives up at once when the server does not listen yet.

@@ -89,10 +89,11 @@ struct UcxTransport::Callbacks {
     params.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_MEMORY_TYPE;
     params.user_data = &p;
     params.memory_type = memory_type(message.kind);
-    if (ucp_mem* handle = p.owner->pinned(message)) {
-      params.op_attr_mask |= UCP_OP_ATTR_FIELD_MEMH;
-      params.memh = handle;
-    }
+    if (message.bytes >= kPinnedFrom)
+      if (ucp_mem* handle = p.owner->pinned(message)) {
+        params.op_attr_mask |= UCP_OP_ATTR_FIELD_MEMH;
+        params.memh = handle;
+      }
     return params;
   }
 
@@ -200,7 +201,6 @@ UcxTransport::Peer& UcxTransport::reach(int rank) {
 }
 
 ucp_mem* UcxTransport::pinned(const Message& message) const {
-  if (message.bytes < kPinnedFrom || pinned_.empty()) return nullptr;
   auto at = pinned_.upper_bound(message.data);
   if (at == pinned_.begin()) return nullptr;
   --at;
