@@ -34,7 +34,8 @@ dataset() {
     { cat "$scratch/tokenize.log" >&2; fail "tokenize"; }
 }
 
-# config FILE KIND RUN_DIR: a model that takes a moment per step on any mesh of up to 8 ranks.
+# config FILE KIND RUN_DIR: a model that takes a moment per step on any mesh of up to 8 ranks; its messages take
+# BANYAN_TEST_TRANSPORT where that is set.
 config() {
   cat > "$1" <<EOF
 [run]
@@ -60,6 +61,7 @@ view = false
 train = $scratch/tokens.h5
 [comm]
 peer_timeout = 60s
+host_transport = ${BANYAN_TEST_TRANSPORT:-auto}
 EOF
   if [ "$2" = llama ]; then
     cat >> "$1" <<EOF

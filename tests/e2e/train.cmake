@@ -28,3 +28,15 @@ banyan_e2e_test(placement COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/placement.sh $<
 banyan_e2e_test(train_errors COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/train_errors.sh $<TARGET_FILE:banyan>)
 banyan_e2e_test(compare COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/compare.sh $<TARGET_FILE:banyan>)
 banyan_e2e_test(eval COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/eval.sh $<TARGET_FILE:banyan>)
+
+# What is the same on every mesh, after every resume and in every sample is so over MPI's messages, too.
+foreach(kind gpt2 llama)
+  banyan_e2e_test(mesh_equality_mpi.${kind}
+                  COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/mesh_equality.sh $<TARGET_FILE:banyan> ${kind} all)
+  banyan_e2e_test(generate_mpi.${kind}
+                  COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/generate.sh $<TARGET_FILE:banyan> ${kind})
+endforeach()
+banyan_e2e_test(resume_mpi COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/resume.sh $<TARGET_FILE:banyan>)
+set_tests_properties(e2e.mesh_equality_mpi.gpt2 e2e.mesh_equality_mpi.llama e2e.generate_mpi.gpt2
+                     e2e.generate_mpi.llama e2e.resume_mpi
+                     PROPERTIES LABELS soak ENVIRONMENT "BANYAN_TEST_TRANSPORT=mpi")
