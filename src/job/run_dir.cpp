@@ -115,13 +115,15 @@ void write_run_files(const Job& job, const std::string& tokenizer) {
   io::write_atomic(job.run_dir / "tokenizer.json", tokenizer);
 }
 
-void note_attempt(const Job& job, const std::string& mesh, std::int64_t epoch, std::int64_t from_step) {
+void note_attempt(const Job& job, const std::string& mesh, std::int64_t epoch, std::int64_t from_step,
+                  bool rolled_back) {
   if (!job.root()) return;
   try {
     LineFile(job.run_dir / "attempts.jsonl")
         .append(json_line({{"attempt", job.attempt},
                            {"epoch", epoch},
                            {"from_step", from_step},
+                           {"rolled_back", std::int64_t{rolled_back}},
                            {"ranks", std::int64_t{job.world.size()}},
                            {"mesh", mesh},
                            {"isa", job.isa},

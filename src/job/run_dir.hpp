@@ -23,7 +23,9 @@ void log_to(const comm::World& world, const config::Config& config, const std::s
 /// to log.txt too.  Rank 0 writes.
 void write_run_files(const Job& job, const std::string& tokenizer);
 
-/// One line of attempts.jsonl.  Rank 0 writes; a full disk is reported, not fatal.
-void note_attempt(const Job& job, const std::string& mesh, std::int64_t epoch, std::int64_t from_step);
+/// One line of attempts.jsonl; `rolled_back`: it goes on in the process of the attempt before.  Rank 0 writes; a full
+/// disk is reported, not fatal.
+void note_attempt(const Job& job, const std::string& mesh, std::int64_t epoch, std::int64_t from_step,
+                  bool rolled_back);
 
 }  // namespace banyan::job

@@ -14,6 +14,7 @@
 #include "src/base/units.hpp"
 #include "src/job/checkpoint.hpp"
 #include "src/job/deadline.hpp"
+#include "src/job/fruitless.hpp"
 #include "src/job/metrics.hpp"
 #include "src/job/plans.hpp"
 #include "src/job/run_dir.hpp"
@@ -157,10 +158,11 @@ Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
     data_shift_ = trainer_->data_shift;
   }
   learn_bad_steps(from, back);
+  if (!back) job::require_progress(job_, step_);
   job::settle_plans(job_, team_.get(), from.plans);
   if (job_.root()) prediction_.settle(job_, *team_);
   if (team_ && job_.root()) job::write_plans(job_, team_->mesh, plan_text(*team_, job_, prediction_.machine()));
-  job::note_attempt(job_, team_ ? team_->mesh.shape().str() : "", epoch, step_);
+  job::note_attempt(job_, team_ ? team_->mesh.shape().str() : "", epoch, step_, back.has_value());
   if (job_.root()) {
     metrics_.emplace(job_.run_dir / "metrics.jsonl");
     progress_.emplace(step_, job_.config.train.steps, job_.config.log.every);

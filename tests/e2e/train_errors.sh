@@ -31,7 +31,13 @@ train 65 1 --data.train="$scratch/c.ini"
 train 0 2 --train.steps=4
 train 76 2 --optimizer.lr=1e30 --optimizer.warmup=0 --optimizer.clip=0 --train.steps=12
 says "of step "
-train 0 2 --train.steps=8
+# Three such attempts, then somebody has to say that there shall be more.
+for _ in 2 3; do train 76 2 --optimizer.lr=1e30 --optimizer.warmup=0 --optimizer.clip=0 --train.steps=12; done
+train 93 2 --train.steps=8
+says "the last 3 attempts (2, 3, 4) began at step 4 and saved nothing newer; of the last one, rank "
+says "ended with 76 in step "
+says "--run.attempts=6"
+train 0 2 --train.steps=8 --run.attempts=6
 says "resuming after step 4"
 
 # ---- keys that a resume must not change are named: 78
