@@ -209,9 +209,9 @@ struct Lease::Heart {
     std::unique_lock lock(mutex);
     for (std::int64_t count = 1; !wake.wait_for(lock, interval, [this] { return leaving; }); ++count) {
       lock.unlock();
-      // Neither synced nor replaced as a whole: a reader only asks whether it changes.  A full disk must not end the
-      // job; the next beat tries again.
-      std::ofstream(file, std::ios::trunc) << count << "\n";
+      // Neither synced nor replaced as a whole: a reader only asks whether it changes.  Written over what is there,
+      // since on a full disk a truncated file would stay empty and the job look dead.
+      std::ofstream(file, std::ios::in | std::ios::out) << count << "\n";
       lock.lock();
     }
     left = true;

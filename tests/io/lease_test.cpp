@@ -83,6 +83,20 @@ TEST(Lease, APidThatWasGivenToAnotherProcessIsDead) {
   EXPECT_EQ(lease.run_uuid(), "u");
 }
 
+// On a full disk nothing can be put into a file that was emptied: the heartbeat is written over what is there.
+TEST(Lease, TheHeartbeatIsNeverEmptyAndGrows) {
+  TempDir run;
+  Lease lease(run.path(), LeaseOptions{Seconds(0.0001), Seconds(0.3), {}});
+  std::string first, now;
+  ASSERT_TRUE(read_if_there(run / "lease" / "e1" / "HEARTBEAT", 100, first));
+  int looks = 0;
+  for (now = first; looks < 100000 && (now == first || looks < 200); ++looks) {
+    ASSERT_TRUE(read_if_there(run / "lease" / "e1" / "HEARTBEAT", 100, now));
+    ASSERT_FALSE(now.empty());
+  }
+  EXPECT_NE(now, first);
+}
+
 TEST(Lease, AnotherHostIsJudgedByItsHeartbeatAlone) {
   TempDir run;
   make_directories(run / "lease" / "e1");
