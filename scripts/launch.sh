@@ -3,7 +3,8 @@
 # Starts `banyan COMMAND ...` on RANKS ranks and makes one exit code of it that a batch script can act on
 # (`banyan --print-exit-codes`).
 #   launcher  srun inside a Slurm allocation, mpirun otherwise; further options for it in BANYAN_LAUNCH_ARGS
-#             a launcher that hangs is ended BANYAN_LAUNCH_GRACE (60) seconds after the ranks left
+#             a launcher that hangs is ended BANYAN_LAUNCH_GRACE (60) seconds after the ranks left, or when no rank of a training
+#             has opened the run directory after BANYAN_LAUNCH_PATIENCE (900) seconds
 #   RANKS     default: what Slurm allocated, or one per processor
 #   TERM, INT (Ctrl-C), HUP, USR1: ask the job to save at the next step and stop, exit code 75; a second one leaves out what is
 #             optional; a third one ends the job at once, and the last checkpoint stands
@@ -89,13 +90,17 @@ trap request TERM INT USR1 HUP
 # A host that fell off the network takes no orders and reports no end: the launcher would wait for it for ever. Ranks
 # leave together, so when the last one to say why it left did so a while ago, nobody else is going to.
 hurry() {
-  local grace=${BANYAN_LAUNCH_GRACE:-60} attempt newest
+  local grace=${BANYAN_LAUNCH_GRACE:-60} patience=${BANYAN_LAUNCH_PATIENCE:-900} attempt newest
   while sleep 1 >/dev/null 2>&1; do  # may outlive this script by a moment: holds no output open
     attempt=$(this_attempt)
-    [ -n "$attempt" ] || continue
-    newest=$(stat -c %Y "$causes/$attempt".*.json 2>/dev/null | sort -n | tail -n 1)
-    if [ -z "$newest" ] || [ $(($(date +%s) - newest)) -lt "$grace" ]; then continue; fi
-    say "$launcher does not end although the ranks left $grace s ago; ending it"
+    if [ -z "$attempt" ]; then
+      if [ $SECONDS -lt "$patience" ]; then continue; fi
+      say "no rank has opened $run_dir within $patience s; ending $launcher"
+    else
+      newest=$(stat -c %Y "$causes/$attempt".*.json 2>/dev/null | sort -n | tail -n 1)
+      if [ -z "$newest" ] || [ $(($(date +%s) - newest)) -lt "$grace" ]; then continue; fi
+      say "$launcher does not end although the ranks left $grace s ago; ending it"
+    fi
     kill -TERM "$1" 2>/dev/null
     sleep 5 >/dev/null 2>&1
     kill -KILL "$1" 2>/dev/null

@@ -10,8 +10,10 @@
 #   a rank or host is lost (69), I/O (74),
 #   a host does not pass the preflight               again in 10, 60, 300 s, without hosts that were lost twice; stays ended (93)
 #                                                    at the fourth in a row without a newer checkpoint
+#   three attempts have saved nothing (93)           stays ended; a person must look (run.attempts)
 #   everything else                                  stays ended; a person must look
-# RUN/ends.txt has a line for each. Environment: BANYAN (program), BANYAN_LAUNCH_ARGS (for mpirun), BANYAN_BACKOFF="10 60 300".
+# RUN/ends.txt has a line for each. Environment: BANYAN (program), BANYAN_LAUNCH_ARGS (for mpirun), BANYAN_BACKOFF="10 60 300";
+# for the preflight see slurm/README.md.
 . "$(dirname "$0")/slurm/lib.sh"
 
 usage() { sed -n '2,/^\. /{/^\. /!s/^# \{0,1\}//p}' "$0" >&2; exit 64; }

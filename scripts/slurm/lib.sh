@@ -2,7 +2,7 @@
 # lib.sh: what train.sbatch, generate.sbatch, array.sbatch and scripts/mpirun-loop.sh have in common.
 #   . lib.sh                     first decisions without side effects (tests/scripts/slurm_test.sh), then what acts on them
 #   lib.sh grace RUN             seconds to ask Slurm for before a job ends: sbatch --signal=B:USR1@$(lib.sh grace RUN) ...
-#   lib.sh node-check ...        what the preflight runs once on every node
+#   lib.sh node-check ...        what the preflight (preflight.sh) runs once on every node
 set -uo pipefail
 
 home=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -11,6 +11,8 @@ banyan=${BANYAN:-$home/build/release/banyan}
 read -r -a waits <<<"${BANYAN_BACKOFF:-10 60 300}"
 
 say() { echo "$(date -u +%FT%TZ) $*" >&2; }
+
+. "$home/scripts/slurm/preflight.sh"
 
 # ------------------------------------------------------------------------------------------------------------ decisions
 
@@ -113,44 +115,6 @@ fate() {
   fi
 }
 
-# judge_nodes NODES BEFORE AFTER <lines of node-check: problems, one "NODE: words" a line. NODES ("n1 n2") were asked between
-# the times BEFORE and AFTER of this clock.
-judge_nodes() {
-  awk -v nodes="$1" -v before="$2" -v after="$3" '
-    $1 == "node" && NF >= 4 { seen[$2] = 1; time[$2] = $3; data[$2] = $4; words = ""
-                              for (i = 5; i <= NF; ++i) words = words " " $i; problem[$2] = words }
-    END {
-      n = split(nodes, list, " ")
-      for (i = 1; i <= n; ++i) if (seen[list[i]] && problem[list[i]] == "") ++votes[data[list[i]]]
-      for (d in votes) if (best == "" || votes[d] > votes[best]) best = d
-      for (i = 1; i <= n; ++i) {
-        h = list[i]
-        if (!seen[h]) print h ": does not answer"
-        else if (problem[h] != "") print h ":" problem[h]
-        else if (data[h] != best) print h ": sees other data than most nodes"
-        else if (time[h] < before - 60 || time[h] > after + 60) print h ": its clock is off by more than a minute"
-      } }'
-}
-
-# --------------------------------------------------------------------------------------------------------- on every node
-
-# node_check RUN NONCE DATA...: one line "node NAME TIME FINGERPRINT [PROBLEM]"; FINGERPRINT is of sizes and both ends of DATA.
-node_check() {
-  local run=$1 nonce=$2 file problem='' print=none free
-  shift 2
-  [ -e "$run/$nonce" ] || problem="does not see the run directory $run that others see"
-  : 2>/dev/null >"$run/$nonce.$(hostname)" || problem="cannot write into $run"
-  rm -f "$run/$nonce.$(hostname)"
-  "$banyan" --version >/dev/null 2>&1 || problem="cannot run $banyan"
-  free=$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
-  [ "${free:-0}" -ge 65536 ] || problem="has less than 64 MiB free in /dev/shm"
-  for file in "$@"; do [ -r "$file" ] || problem="cannot read $file"; done
-  [ -n "$problem" ] || [ $# = 0 ] ||
-    print=$(for file in "$@"; do stat -L -c %s "$file"; head -c 1048576 "$file"; tail -c 1048576 "$file"; done | sha256sum | cut -c 1-16)
-  # One write, so that lines of nodes do not mix.
-  echo "node ${SLURMD_NODENAME:-$(hostname)} $(date +%s) $print $problem"
-}
-
 # ------------------------------------------------------------------------------------------------------------ one start
 
 chain='' nodes='' launcher='' launch_options=() told_to_end=''
@@ -187,12 +151,14 @@ on_hosts() {
   export BANYAN_LAUNCH_ARGS="--host $1 $plain_launch_args"
 }
 
-# each_node COMMAND...: once on every node of the job.
+# each_node shells|ranks COMMAND...: once on every node of the job, by itself or as ranks of one MPI job.
 each_node() {
-  local extra
+  local kind=$1 extra
+  shift
   read -r -a extra <<<"${BANYAN_LAUNCH_ARGS:-}"
+  if [ "$launcher/$kind" = srun/shells ]; then extra=(--mpi=none); fi
   if [ "$launcher" = srun ]; then
-    timeout 60 srun --mpi=none --ntasks-per-node=1 --ntasks="$(wc -w <<<"$nodes")" --overcommit --kill-on-bad-exit=0 "$@"
+    timeout 60 srun "${extra[@]}" --ntasks-per-node=1 --ntasks="$(wc -w <<<"$nodes")" --overcommit --kill-on-bad-exit=0 "$@"
   else
     if [ "$(id -u)" = 0 ]; then extra+=(--allow-run-as-root); fi
     timeout 60 mpirun --quiet --bind-to none --map-by ppr:1:node "${extra[@]}" "$@"
@@ -201,44 +167,6 @@ each_node() {
 
 # Newest step that is committed; 0 before the first.
 saved_step() { ls "$run_dir/ckpt" 2>/dev/null | sed -n 's/^step-0*\([0-9]\{1,\}\)\.e[0-9]*$/\1/p' | sort -n | tail -n 1 | grep . || echo 0; }
-
-# fails CODE WORDS...: ends this start before the program does.
-fails() {
-  code=$1
-  shift
-  say "preflight: $*"
-  return 1
-}
-
-# preflight ARGUMENT...: what would waste the allocation, found out in seconds. False with code (and lost) set otherwise.
-preflight() {
-  local train data files=() file nonce=.preflight.$$ before problems newest need free
-  command -v "$launcher" >/dev/null || { fails 78 "there is no $launcher"; return; }
-  mkdir -p "$run_dir" 2>/dev/null && : 2>/dev/null >"$run_dir/$nonce" || { fails 78 "cannot write into the run directory $run_dir"; return; }
-  train=$("$banyan" train "$@" --print-value=data.train) && data=$("$banyan" train "$@" --print-value=data.validation) ||
-    { fails $? "the configuration is refused"; return; }
-  mapfile -t files < <(data_files "$train,$data")
-
-  newest=$(ls -d "$run_dir"/ckpt/step-*.e* 2>/dev/null | grep -v -e '\.tmp$' -e '\.BAD$' | sort | tail -n 1)
-  if [ -n "$newest" ]; then
-    need=$(($(du -sk "$newest" | cut -f 1) * 11 / 10))
-    free=$(df -Pk "$run_dir" | awk 'NR == 2 { print $4 }')
-    if [ "$free" -lt "$need" ]; then rm -f "$run_dir/$nonce"; fails 74 "$run_dir has $free KiB free, a checkpoint needs $need"; return; fi
-  fi
-
-  before=$(date +%s)
-  problems=$(each_node bash "$home/scripts/slurm/lib.sh" node-check "$run_dir" "$nonce" "${files[@]}" | judge_nodes "$nodes" "$before" "$(date +%s)")
-  rm -f "$run_dir/$nonce"
-  [ -n "$problems" ] || return 0
-  while read -r file; do say "preflight: $file"; done <<<"$problems"
-  # What all nodes say is not about nodes; what some say is.
-  if [ "$(wc -l <<<"$problems")" = "$(wc -w <<<"$nodes")" ] && [[ $problems != *"does not answer"* ]]; then
-    fails 78 "no node is fit"
-  else
-    lost=$(cut -d : -f 1 <<<"$problems" | paste -sd ,)
-    fails 69 "not all nodes are fit: $lost"
-  fi
-}
 
 # start COMMAND ARGUMENT...: launch.sh, with USR1 passed on to it; sets code, attempt, reason, lost.
 start() {

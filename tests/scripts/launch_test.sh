@@ -57,6 +57,8 @@ job() { env "${@:1}" "$root/scripts/launch.sh" -n 4 --mpirun -- banyan train x.i
 
 check 69 "the ranks are gone, the launcher stays" job RANKS=2 RECORDS="0:69 1:69" WAIT=1000 BANYAN_LAUNCH_GRACE=1
 grep -q "0 term" "$RUN.got" || { echo "FAILED: the launcher was not ended"; failures=$((failures + 1)); }
+check 69 "no rank ever starts" job WAIT=1000 BANYAN_LAUNCH_PATIENCE=1
+grep -q "no rank has opened" "$dir/out" || { echo "FAILED: no word of ranks that do not start"; failures=$((failures + 1)); }
 check 0 "all finished" job RANKS=2 RECORDS="0:0 1:0" STATUS=0
 check 0 "all finished, launcher grumbles" job RANKS=2 RECORDS="0:0 1:0" STATUS=1
 check 0 "rank 0 finished, launcher agrees" job RANKS=2 RECORDS="0:0" STATUS=0
@@ -66,6 +68,7 @@ check 69 "no rank says anything" job RANKS=2 RECORDS="" STATUS=0
 check 69 "killed before any record" job STATUS=137
 check 69 "launcher's 0 without a record" job STATUS=0
 check 70 "crashed before any record" job STATUS=139
+check 93 "no progress" job RANKS=2 RECORDS="0:93 1:93" STATUS=93
 check 78 "left before the run directory was opened" job STATUS=78
 check 75 "stopped" job RANKS=2 RECORDS="0:75 1:75" STATUS=75
 check 75 "stopped, launcher says 0" job RANKS=2 RECORDS="0:75 1:75" STATUS=0

@@ -48,6 +48,14 @@ decisions() (
   same twice "$({ line 7 0 wait n1,n2; line 6 0 wait n3; line 7 0 wait n3,n2; line 7 0 wait ''; } | failed_twice 7)" n2
   same "two twice" "$({ line 7 0 wait n4,n2; line 7 0 wait n2,n4; } | failed_twice 7)" n2,n4
   same "token files" "$(data_files 'a.h5:0.5, b c.h5 ,d:e.h5,f*:3,' | paste -sd ';')" 'a.h5;b c.h5;d:e.h5;f*'
+  head -c 3000000 /dev/zero >"$dir/long"
+  local ends whole
+  ends=$(fingerprint "$dir/long") whole=$(BANYAN_PREFLIGHT=full fingerprint "$dir/long")
+  printf x | dd of="$dir/long" bs=1 seek=1500000 conv=notrunc status=none
+  same "the middle is not read" "$(fingerprint "$dir/long")" "$ends"
+  [ "$(BANYAN_PREFLIGHT=full fingerprint "$dir/long")" != "$whole" ] || bad "the middle should have been read"
+  printf x >>"$dir/long"
+  [ "$(fingerprint "$dir/long")" != "$ends" ] || bad "a longer file looks the same"
   same "lists" "$(join_lists n3,n1 n1,n2)" n1,n2,n3
   same "one list" "$(join_lists '' n2)" n2
 
@@ -81,13 +89,17 @@ decisions() (
   same "no answer" "$(fate 0 </dev/null)" unknown
 
   nodes() { printf 'node %s\n' "$@" | judge_nodes "n1 n2 n3" 1000 1003; }
-  same "all well" "$(nodes 'n1 1001 aa ' 'n2 1002 aa' 'n3 1000 aa')" ''
-  same "silence" "$(nodes 'n1 1001 aa' 'n3 1000 aa')" 'n2: does not answer'
-  same "a problem" "$(nodes 'n1 1001 aa' 'n2 1001 none cannot read x' 'n3 1000 aa')" 'n2: cannot read x'
-  same "one sees data" "$(nodes 'n1 1001 none cannot read x' 'n2 1001 none cannot read x' 'n3 1000 aa' | wc -l)" 2
-  same "other data" "$(nodes 'n1 1001 aa' 'n2 1001 bb' 'n3 1000 aa')" 'n2: sees other data than most nodes'
-  same "a clock" "$(nodes 'n1 1001 aa' 'n2 1001 aa' 'n3 4600 aa')" 'n3: its clock is off by more than a minute'
-  same "noise" "$(printf '%s\n' 'srun: hello' 'node n1 1001 aa' 'node n2 1 ' | judge_nodes "n1" 1000 1003)" ''
+  same "all well" "$(nodes 'n1 1001 aa 2 ' 'n2 1002 aa 2' 'n3 1000 aa 2')" ''
+  same "silence" "$(nodes 'n1 1001 aa 0' 'n3 1000 aa 0')" 'n2: does not answer'
+  same "a problem" "$(nodes 'n1 1001 aa 0' 'n2 1001 none 0 cannot read x' 'n3 1000 aa 0')" 'n2: cannot read x'
+  same "one sees data" "$(nodes 'n1 1001 aa 0' 'n2 1001 none 0 cannot read x' 'n3 1001 none 0 cannot read x' | wc -l)" 2
+  same "other data" "$(nodes 'n1 1001 aa 0' 'n2 1001 bb 0' 'n3 1000 aa 0')" 'n2: sees other data than most nodes'
+  same "a clock" "$(nodes 'n1 1001 aa 0' 'n2 1001 aa 0' 'n3 4600 aa 0')" 'n3: its clock is off by more than a minute'
+  same "a clock behind" "$(nodes 'n1 1001 aa 0' 'n2 930 aa 0' 'n3 1000 aa 0')" 'n2: its clock is off by more than a minute'
+  same "an adapter less" "$(nodes 'n1 1001 aa 4' 'n2 1001 aa 4' 'n3 1000 aa 3')" \
+    'n3: has 3 network adapters that work, most nodes have 4'
+  same "an adapter more" "$(nodes 'n1 1001 aa 4' 'n2 1001 aa 5' 'n3 1000 aa 4')" ''
+  same "noise" "$(printf '%s\n' 'srun: hello' 'node n1 1001 aa 0' 'node n2 1 ' | judge_nodes "n1" 1000 1003)" ''
   exit $failures
 )
 decisions
@@ -106,6 +118,7 @@ case "$*" in
   *--wrong*) echo "error: wrong" >&2; exit 78 ;;
   *--run.dir=*--print-value=run.dir*) sed 's/.*--run.dir=\([^ ]*\).*/\1/' <<<"$*" ;;
   *--print-value=run.dir*) echo "$RUN" ;;
+  plan*) [ -z "${PARAMETERS:-}" ] || echo "  parameters  475 MiB  $PARAMETERS x 4 B" ;;
   *--print-value=data.train*) echo "${DATA:-$TMPDIR/tokens.h5:2}" ;;
   *--cancel*) rm "$2/stop" ;;
 esac
@@ -118,6 +131,7 @@ case $all in
   *--mpi=list*) echo 'none pmix'; exit ;;
   *node-check*) while [ "$1" != bash ]; do shift; done
     for node in $NODES; do SLURMD_NODENAME=$node "$@"; done; exit ;;
+  *topo\ --job*) echo "they do not meet"; exit "${MEET:-0}" ;;
 esac
 read -r step records <"$PLAN"
 sed -i 1d "$PLAN"
@@ -141,6 +155,7 @@ done
 exit 1
 END
 cp "$dir/bin/mpirun" "$dir/bin/srun"
+printf '%s\n' '#!/bin/bash' '[ "$1" != --version ] && exec "${0%/*}/banyan" "$@"' >"$dir/bin/broken"
 cat >"$dir/bin/scontrol" <<'END'
 #!/bin/bash
 case $1/$2 in
@@ -171,7 +186,7 @@ check() {  # check WANTED WHAT COMMAND...
   got=$?
   [ $got = "$wanted" ] || { bad "$what: exit code $got, wanted $wanted"; cat "$dir/out"; }
 }
-starts() { grep -vc -e node-check -e mpi=list "$dir/starts"; }
+starts() { grep -vc -e node-check -e mpi=list -e 'topo --job' "$dir/starts"; }
 loop() { check "$1" "$2" "$root/scripts/mpirun-loop.sh" --hosts n1:2,n2:2 x.ini; }
 
 fresh "10 $(stopped max-time)" "20 $lost" "30 $well"
@@ -179,7 +194,7 @@ loop 0 "goes on until the last step"
 same "starts" "$(starts)" 3
 same "waits" "$(grep -v '^1$' "$dir/slept" | paste -sd ' ')" "0 10"
 same "ends" "$(sed 's/.* attempt=//; s/ .*action=/ /' "$RUN/ends.txt" | paste -sd ,)" "0 again,1 wait,2 done"
-same "hosts" "$(grep -c -e '--host n1:2,n2:2 --nothing' "$dir/starts")" 6
+same "hosts" "$(grep -c -e '--host n1:2,n2:2 --nothing' "$dir/starts")" 9
 
 fresh "10 $(stopped halt-file)" "20 $well"
 loop 75 "a person's stop"
@@ -201,7 +216,7 @@ same "waits without progress" "$(grep -v '^1$' "$dir/slept" | paste -sd ' ')" "1
 
 fresh "10 $lost" "20 $lost" "30 $well"
 loop 0 "a host lost twice"
-same "started without it" "$(grep -c -e '-n 2 .*--host n1:2 --nothing' "$dir/starts")" 1
+same "started without it" "$(grep -c -e '-n 2 .*--host n1:2 --nothing .* train' "$dir/starts")" 1
 
 fresh "10 $well"
 mkdir -p "$RUN" && touch "$RUN/stop"
@@ -276,6 +291,51 @@ fresh "10 $(stopped signal)"
 check 75 "scancel" cancelled
 same "a cancelled job stays so" "$(asked)" ''
 grep -q 'stays ended' "$dir/out" || bad "no word of the cancellation"
+
+# ---- the preflight
+# refused CODE WHAT WORDS [VARIABLE=VALUE...]: by the preflight, which says WORDS; nothing is started.
+refused() {
+  local wanted=$1 what=$2 words=$3
+  shift 3
+  fresh "10 $well"
+  batch "$wanted" "$what" "$@" "${train[@]}"
+  case $wanted in 78) same "requeued after $what" "$(asked)" '' ;; *) same "requeued after $what" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+12' ;; esac
+  grep -q "preflight: .*$words" "$dir/out" || { bad "$what: it does not say '$words'"; cat "$dir/out"; }
+  same "starts in spite of $what" "$(starts)" 0
+  [ -z "$(ls -A "$RUN" | grep '^\.preflight')" ] || bad "$what: left behind $(ls -A "$RUN")"
+}
+# tool NAME LINE...: a made-up program on the PATH until the next without.
+tool() { printf '%s\n' '#!/bin/bash' "${@:2}" >"$dir/bin/$1"; chmod +x "$dir/bin/$1"; }
+without() { rm -f "$dir/bin/$1"; }
+
+refused 69 "ranks that do not start" "ranks do not start on these nodes" MEET=69
+grep -q 'they do not meet' "$dir/out" || bad "what the launcher said is not told"
+same "tries to start them" "$(grep -c 'topo --job' "$dir/starts")" 2
+refused 74 "a disk too small for a first checkpoint" "has [0-9]* KiB free, a checkpoint needs 12890625000" PARAMETERS=1000000000000
+tool fallocate 'echo "fallocate: fallocate failed: Disk quota exceeded" >&2; exit 1'
+refused 74 "a quota" "the quota of $RUN does not allow the 13 KiB" PARAMETERS=1000
+tool fallocate 'echo "fallocate: fallocate failed: No space left on device" >&2; exit 1'
+refused 74 "space for others only" "does not give the 13 KiB" PARAMETERS=1000
+without fallocate
+tool df 'case $1 in -Pi) printf "%s\n" "Filesystem Inodes IUsed IFree" "x 100 98 2" ;; *) exec /usr/bin/df "$@" ;; esac'
+refused 74 "no more files" "has room for 2 more files" PARAMETERS=1000
+tool df 'case "$*" in *shm*) printf "%s\n" "x" "x 100 98 2" ;; *) exec /usr/bin/df "$@" ;; esac'
+refused 78 "no room in /dev/shm" "n2: has less than 64 MiB free in /dev/shm"
+without df
+refused 78 "no GPU tool" "n1: has no nvidia-smi" BANYAN_GPUS=2
+tool nvidia-smi 'echo "GPU 0: x"; [ "$SLURMD_NODENAME" = n2 ] || echo "GPU 1: x"'
+refused 69 "a GPU less" "n2: has 1 GPUs that answer instead of 2" BANYAN_GPUS=2
+without nvidia-smi
+tool ucx_info 'for i in 0 1; do [ $i$SLURMD_NODENAME = 1n2 ] || printf "%s\n" "#  Transport: rc_mlx5" "#  Device: mlx5_$i:1"; done' \
+  'printf "%s\n" "#  Transport: tcp" "#  Device: eth0"'
+refused 69 "an adapter less" "n2: has 1 network adapters that work, most nodes have 2" NODES="n1 n2 n3"
+without ucx_info
+refused 69 "the site's check" "n2: BANYAN_NODE_CHECK ended with 3: a fan stands still" \
+  'BANYAN_NODE_CHECK=[ $SLURMD_NODENAME = n1 ] || { echo a fan stands still; exit 3; }'
+refused 78 "a program that does not run" "n1: cannot run" BANYAN="$dir/bin/broken"
+fresh "10 $well"
+batch 0 "a start without preflight" BANYAN_PREFLIGHT=off "${train[@]}"
+same "nodes asked" "$(grep -c -e node-check -e topo "$dir/starts")" 0
 
 # A chain: a link that fails leaves the rest to the next one, a link that ends for good ends the chain.
 chain=(SLURM_ARRAY_JOB_ID=4 SLURM_ARRAY_TASK_ID=1 "${train[@]}")

@@ -1,0 +1,163 @@
+# preflight.sh: what would waste an allocation, found out in seconds, before the ranks start; lib.sh reads it.
+#   batch node   launcher, configuration, run directory, room for one more checkpoint (space, quota, files)
+#   every node   sees and writes the same run directory, runs the program, has room in /dev/shm, reads the same token files, its
+#                clock is right, its GPUs and network adapters are there, the site's own check is content
+#   ranks        one on every node start and find each other
+# Environment: BANYAN_PREFLIGHT=full reads token files as a whole, off leaves all of it out; BANYAN_NODE_CHECK: a command of
+# the site that every node runs, fit when it ends with 0; BANYAN_GPUS: GPUs that a node must have (in Slurm: those allocated).
+
+# judge_nodes NODES BEFORE AFTER <lines of node_check: problems, one "NODE: words" a line. NODES ("n1 n2") were asked between
+# the times BEFORE and AFTER of this clock.
+judge_nodes() {
+  awk -v nodes="$1" -v before="$2" -v after="$3" '
+    # What most of the fit nodes say; of equal votes the larger text, so that the order of the lines does not matter.
+    function most(said,   i, h, v, votes, best) {
+      for (i = 1; i <= n; ++i) { h = list[i]; if (seen[h] && problem[h] == "") ++votes[said[h]] }
+      for (v in votes) if (best == "" || votes[v] > votes[best] || (votes[v] == votes[best] && v "" > best "")) best = v
+      return best
+    }
+    $1 == "node" && NF >= 5 { seen[$2] = 1; time[$2] = $3; data[$2] = $4; adapters[$2] = $5; words = ""
+                              for (i = 6; i <= NF; ++i) words = words " " $i; problem[$2] = words }
+    END {
+      n = split(nodes, list, " ")
+      same_data = most(data); usual = most(adapters)
+      for (i = 1; i <= n; ++i) {
+        h = list[i]
+        if (!seen[h]) print h ": does not answer"
+        else if (problem[h] != "") print h ":" problem[h]
+        else if (data[h] != same_data) print h ": sees other data than most nodes"
+        else if (adapters[h] + 0 < usual + 0) print h ": has " adapters[h] " network adapters that work, most nodes have " usual
+        else if (time[h] < before - 60 || time[h] > after + 60) print h ": its clock is off by more than a minute"
+      } }'
+}
+
+# --------------------------------------------------------------------------------------------------------- on every node
+
+# fingerprint DATA...: of sizes and both ends, or of all bytes.
+fingerprint() {
+  local file
+  for file in "$@"; do
+    stat -L -c %s "$file"
+    if [ "${BANYAN_PREFLIGHT:-}" = full ]; then cat "$file"; else head -c 1048576 "$file"; tail -c 1048576 "$file"; fi
+  done | sha256sum | cut -c 1-16
+}
+
+# adapters: how many RDMA adapters UCX can use here; without its tool, how many ports are up.
+adapters() {
+  if command -v ucx_info >/dev/null; then
+    timeout 20 ucx_info -d 2>/dev/null |
+      awk '$2 == "Transport:" { rdma = $3 ~ /^(rc|dc|ud)/ } $2 == "Device:" && rdma { sub(/:.*/, "", $3); print $3 }' | sort -u | wc -l
+  else
+    cat "${SYS_INFINIBAND:-/sys/class/infiniband}"/*/ports/*/state 2>/dev/null | grep -c ACTIVE
+  fi
+}
+
+# gpus WANTED: what is wrong with them, if anything.
+gpus() {
+  local there
+  [ "$1" -gt 0 ] || return 0
+  command -v nvidia-smi >/dev/null || { echo "has no nvidia-smi to look for its $1 GPUs"; return; }
+  there=$(timeout 30 nvidia-smi -L 2>/dev/null | grep -c '^GPU ')
+  [ "$there" -ge "$1" ] || echo "has $there GPUs that answer instead of $1"
+}
+
+# node_check RUN NONCE DATA...: one line "node NAME TIME FINGERPRINT ADAPTERS [PROBLEM]".
+node_check() {
+  local run=$1 nonce=$2 file problem='' print=none free said
+  shift 2
+  [ -e "$run/$nonce" ] || problem="does not see the run directory $run that others see"
+  : 2>/dev/null >"$run/$nonce.$(hostname)" || problem="cannot write into $run"
+  rm -f "$run/$nonce.$(hostname)"
+  "$banyan" --version >/dev/null 2>&1 || problem="cannot run $banyan"
+  free=$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
+  [ "${free:-0}" -ge 65536 ] || problem="has less than 64 MiB free in /dev/shm"
+  for file in "$@"; do [ -r "$file" ] || problem="cannot read $file"; done
+  [ -n "$problem" ] || problem=$(gpus "${BANYAN_GPUS:-${SLURM_GPUS_ON_NODE:-0}}")
+  if [ -z "$problem" ] && [ -n "${BANYAN_NODE_CHECK:-}" ]; then
+    said=$(timeout 30 bash -c "$BANYAN_NODE_CHECK" 2>&1) || problem="BANYAN_NODE_CHECK ended with $?: $(tail -n 1 <<<"$said")"
+  fi
+  if [ -z "$problem" ] && [ $# -gt 0 ]; then print=$(fingerprint "$@"); fi
+  # One write, so that lines of nodes do not mix.
+  echo "node ${SLURMD_NODENAME:-$(hostname)} $(date +%s) $print $(adapters) $problem"
+}
+
+# ------------------------------------------------------------------------------------------------------- on the batch node
+
+# fails CODE WORDS...: ends this start before the program does.
+fails() {
+  code=$1
+  shift
+  say "preflight: $*"
+  return 1
+}
+
+# checkpoint_kib ARGUMENT...: what one will take, by the newest or by the parameters (each with two moments, 4 bytes); nothing
+# when neither tells.
+checkpoint_kib() {
+  local newest
+  newest=$(ls -d "$run_dir"/ckpt/step-*.e* 2>/dev/null | grep -v -e '\.tmp$' -e '\.BAD$' | sort | tail -n 1)
+  if [ -n "$newest" ]; then
+    du -sk "$newest" | awk '{ printf "%.0f\n", $1 * 1.1 }'
+  else
+    timeout 30 "$banyan" plan "$@" --ranks 1 --gflops 1 --parallel.{tensor,pipeline,data}=1 --parallel.zero=0 --parallel.sequence=false 2>/dev/null |
+      awk '$1 == "parameters" && $5 == "x" { printf "%.0f\n", $4 * 12 / 1024 * 1.1; exit }'
+  fi
+}
+
+# no_room KIB: what is in the way of so much in the run directory; nothing when nothing is. Reserving it for a moment asks
+# quotas, too, where the file system can reserve.
+no_room() {
+  local free file=$run_dir/.preflight.$$.room said
+  free=$(df -Pk "$run_dir" | awk 'NR == 2 { print $4 }')
+  if [ "$free" -lt "$1" ]; then echo "$run_dir has $free KiB free, a checkpoint needs $1"; return; fi
+  said=$(LC_ALL=C fallocate -l "$1KiB" "$file" 2>&1)
+  rm -f "$file"
+  case $said in
+    *"No space left"*) echo "$run_dir does not give the $1 KiB that a checkpoint needs" ;;
+    *"quota exceeded"*) echo "the quota of $run_dir does not allow the $1 KiB that a checkpoint needs" ;;
+  esac
+  df -Pi "$run_dir" 2>/dev/null |
+    awk -v dir="$run_dir" -v files=$((${SLURM_NTASKS:-1} + 32)) \
+      'NR == 2 && $2 > 0 && $4 < files { print dir " has room for " $4 " more files, a checkpoint needs " files }'
+}
+
+# ranks_meet ARGUMENT...: one rank on every node starts and finds the others. MPI libraries crash while they connect, now and
+# then: one more try.
+ranks_meet() {
+  local said
+  said=$(each_node ranks "$banyan" topo --job "$@" --topology.source=flat 2>&1 </dev/null) ||
+    said=$(each_node ranks "$banyan" topo --job "$@" --topology.source=flat 2>&1 </dev/null) ||
+    { tail -n 5 <<<"$said" >&2; return 1; }
+}
+
+# preflight ARGUMENT...: what would waste the allocation. False with code (and lost) set otherwise.
+preflight() {
+  local train data files=() file nonce=.preflight.$$ before problems need
+  command -v "$launcher" >/dev/null || { fails 78 "there is no $launcher"; return; }
+  mkdir -p "$run_dir" 2>/dev/null && : 2>/dev/null >"$run_dir/$nonce" || { fails 78 "cannot write into the run directory $run_dir"; return; }
+  train=$("$banyan" train "$@" --print-value=data.train) && data=$("$banyan" train "$@" --print-value=data.validation) ||
+    { rm -f "$run_dir/$nonce"; fails $? "the configuration is refused"; return; }
+  if [ "${BANYAN_PREFLIGHT:-}" = off ]; then rm -f "$run_dir/$nonce"; return; fi
+  mapfile -t files < <(data_files "$train,$data")
+
+  need=$(checkpoint_kib "$@")
+  if [ -n "$need" ]; then problems=$(no_room "$need" | head -n 1); fi
+  if [ -n "${problems:-}" ]; then rm -f "$run_dir/$nonce"; fails 74 "$problems"; return; fi
+
+  before=$(date +%s)
+  problems=$(each_node shells bash "$home/scripts/slurm/lib.sh" node-check "$run_dir" "$nonce" "${files[@]}" |
+    judge_nodes "$nodes" "$before" "$(date +%s)")
+  rm -f "$run_dir/$nonce"
+  if [ -z "$problems" ]; then
+    ranks_meet "$@" || fails 69 "ranks do not start on these nodes"
+    return
+  fi
+  while read -r file; do say "preflight: $file"; done <<<"$problems"
+  # What all nodes say is not about nodes; what some say is.
+  if [ "$(wc -l <<<"$problems")" = "$(wc -w <<<"$nodes")" ] && [[ $problems != *"does not answer"* ]]; then
+    fails 78 "no node is fit"
+  else
+    lost=$(cut -d : -f 1 <<<"$problems" | paste -sd ,)
+    fails 69 "not all nodes are fit: $lost"
+  fi
+}
