@@ -267,7 +267,9 @@ Distance distance(const GroupTree& tree, int a, int b) {
 
 double price(const Recipe& recipe, const Call& whole, const GroupTree& tree, const Links& links, bool window) {
   if (whole.size < 2) return 0;
-  const auto [call, factor] = smaller(whole);
+  const std::pair<Call, double> shrunk = smaller(whole);
+  const Call& call = shrunk.first;
+  const double factor = shrunk.second;
   const auto element = static_cast<double>(call.element_bytes);
   // What is left out of a long call is more of the same, at the rate of its second half.
   const auto played = [&](const std::function<double(const Call&)>& seconds) {

@@ -76,8 +76,8 @@ class DropoutMask {
       k1 += 0xBB67AE85u;
     }
     const Wide first = (c0 & 0xffffffffu) | (c1 << 32), second = (c2 & 0xffffffffu) | (c3 << 32);
-    write(__builtin_shuffle(first, second, Wide{0, 4, 1, 5}), out);
-    write(__builtin_shuffle(first, second, Wide{2, 6, 3, 7}), out + 8);
+    write(__builtin_shufflevector(first, second, 0, 4, 1, 5), out);
+    write(__builtin_shufflevector(first, second, 2, 6, 3, 7), out + 8);
   }
 
   void write(Wide bits, float* out) const {

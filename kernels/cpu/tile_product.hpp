@@ -32,22 +32,21 @@ inline void store(float* p, const Vector& v) { std::memcpy(p, &v, sizeof v); }
 
 /// out[d][i] = factor * rows[i][d] for eight by eight elements, in three rounds that swap ever larger blocks.
 inline void transpose8(const float* rows, std::int64_t stride, float factor, float* out, std::int64_t out_stride) {
-  using Mask = int __attribute__((vector_size(kLanes * sizeof(int))));
   Vector a[8], b[8];
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) a[i] = load(rows + i * stride) * factor;
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i)
-    b[i] = i % 2 == 0 ? __builtin_shuffle(a[i], a[i + 1], Mask{0, 8, 2, 10, 4, 12, 6, 14})
-                      : __builtin_shuffle(a[i - 1], a[i], Mask{1, 9, 3, 11, 5, 13, 7, 15});
+    b[i] = i % 2 == 0 ? __builtin_shufflevector(a[i], a[i + 1], 0, 8, 2, 10, 4, 12, 6, 14)
+                      : __builtin_shufflevector(a[i - 1], a[i], 1, 9, 3, 11, 5, 13, 7, 15);
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i)
-    a[i] = i % 4 < 2 ? __builtin_shuffle(b[i], b[i + 2], Mask{0, 1, 8, 9, 4, 5, 12, 13})
-                     : __builtin_shuffle(b[i - 2], b[i], Mask{2, 3, 10, 11, 6, 7, 14, 15});
+    a[i] = i % 4 < 2 ? __builtin_shufflevector(b[i], b[i + 2], 0, 1, 8, 9, 4, 5, 12, 13)
+                     : __builtin_shufflevector(b[i - 2], b[i], 2, 3, 10, 11, 6, 7, 14, 15);
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i)
-    store(out + i * out_stride, i < 4 ? __builtin_shuffle(a[i], a[i + 4], Mask{0, 1, 2, 3, 8, 9, 10, 11})
-                                      : __builtin_shuffle(a[i - 4], a[i], Mask{4, 5, 6, 7, 12, 13, 14, 15}));
+    store(out + i * out_stride, i < 4 ? __builtin_shufflevector(a[i], a[i + 4], 0, 1, 2, 3, 8, 9, 10, 11)
+                                      : __builtin_shufflevector(a[i - 4], a[i], 4, 5, 6, 7, 12, 13, 14, 15));
 }
 
 /// c[Rows, Vectors*8] (=|+=) a[Rows, depth] * b[depth, Vectors*8].

@@ -100,7 +100,8 @@ TEST_P(EveryAlgorithm, IsRightForEveryRankCount) {
   for (int p = 1; p <= most; ++p)
     for (const Collective& c : collectives(kind, p)) {
       SCOPED_TRACE(testing::Message() << p << " ranks, root " << c.root << ", aliased " << c.aliased);
-      const auto plans = all_ranks(p, [&](int r) { return make_plan({algorithm, 2 * 4096}, call_of(c, p, r), {}, r); });
+      const Recipe recipe{algorithm, 2 * 4096};
+      const auto plans = all_ranks(p, [&](int r) { return make_plan(recipe, call_of(c, p, r), {}, r); });
       EXPECT_EQ(verify_both(c, plans), "");
     }
 }
@@ -186,8 +187,8 @@ RC_GTEST_PROP(ManyRanks, EveryAlgorithmIsRight, ()) {
   for (int i = 0; i < (parts ? p : kind == CollectiveKind::kBarrier ? 0 : 1); ++i)
     c.counts.push_back(static_cast<std::int64_t>(rng::mix(seed, static_cast<std::uint64_t>(i)) % (parts ? 4 : 500)));
   const GroupTree tree = random_tree(p, seed);
-  const std::int64_t piece = 4096 * *rc::gen::inRange(1, 40);
-  const auto plans = all_ranks(p, [&](int r) { return make_plan({algorithm, piece}, call_of(c, p, r), tree, r); });
+  const Recipe recipe{algorithm, 4096 * *rc::gen::inRange(1, 40)};
+  const auto plans = all_ranks(p, [&](int r) { return make_plan(recipe, call_of(c, p, r), tree, r); });
   RC_ASSERT(verify(c, plans) == "");
 }
 
