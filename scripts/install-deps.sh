@@ -4,7 +4,8 @@
 #   build   compiler, CMake and libraries: what `cmake --preset release` needs
 #   text    a public-domain English text for scripts/quickstart.sh
 #   test    programs the tests compare with (PyTorch, h5py)
-# Without a GROUP all of them.  --list prints the packages, one a line, and nothing else.
+#   sanitize  clang, for scripts/sanitize.sh and tests/fuzz/fuzz.sh; only when it is named
+# Without a GROUP all others.  --list prints the packages, one a line, and nothing else.
 set -euo pipefail
 
 # Each package with its reason.
@@ -51,12 +52,18 @@ test=(
   libsimgrid-dev                 # smpicxx, against which banyan-sim is built
 )
 
+sanitize=(
+  clang                          # sanitizers and libFuzzer
+  llvm                           # llvm-symbolizer: names and lines in what they report
+  libomp-dev                     # an OpenMP that tells ThreadSanitizer which thread waits for which
+)
+
 list=false groups=()
 for argument in "$@"; do
   case $argument in
     --list) list=true ;;
-    build | text | test) groups+=("$argument") ;;
-    *) sed -n '2,8s/^# //p' "$0" >&2; exit 64 ;;
+    build | text | test | sanitize) groups+=("$argument") ;;
+    *) sed -n '2,9s/^# //p' "$0" >&2; exit 64 ;;
   esac
 done
 [ ${#groups[@]} -gt 0 ] || groups=(build text test)

@@ -1,0 +1,48 @@
+// Every reader with its seeds and with the inputs of tests/fuzz/corpus: among these is all that fuzz.sh ever found.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "tests/fuzz/readers.hpp"
+
+namespace banyan::fuzz {
+namespace {
+
+namespace fs = std::filesystem;
+const fs::path kCorpus = fs::path(BANYAN_SOURCE_DIR) / "tests/fuzz/corpus";
+
+class Corpus : public testing::TestWithParam<std::string> {};
+
+TEST_P(Corpus, IsReadOrRefused) {
+  const Reader& reader = *find_reader(GetParam());
+  std::vector<std::pair<std::string, std::string>> inputs{{"nothing", ""}};
+  for (const std::string& seed : reader.seeds()) {
+    inputs.emplace_back("a seed", seed);
+    inputs.emplace_back("half a seed", seed.substr(0, seed.size() / 2));
+  }
+  if (const fs::path folder = kCorpus / reader.name; fs::is_directory(folder))
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      std::ifstream in(entry.path(), std::ios::binary);
+      inputs.emplace_back(entry.path().filename().string(), std::string(std::istreambuf_iterator<char>(in), {}));
+    }
+  EXPECT_GT(inputs.size(), 1u) << "nothing to begin with";
+  for (const auto& [name, input] : inputs) EXPECT_NO_THROW(reader.read(input)) << name;
+}
+
+std::vector<std::string> names() {
+  std::vector<std::string> all;
+  for (const Reader& reader : readers()) all.push_back(reader.name);
+  return all;
+}
+INSTANTIATE_TEST_SUITE_P(All, Corpus, testing::ValuesIn(names()), [](const auto& i) { return i.param; });
+
+TEST(Corpus, EveryFolderHasAReader) {
+  for (const auto& entry : fs::directory_iterator(kCorpus))
+    EXPECT_NE(find_reader(entry.path().filename().string()), nullptr) << entry.path();
+}
+
+}  // namespace
+}  // namespace banyan::fuzz

@@ -1,0 +1,43 @@
+// Everything that reads bytes from outside, as functions of those bytes: what libFuzzer calls, and what the ctest form
+// replays the corpus with.  A reader returns when the input was read as it should be or refused with the error that
+// belongs to it; whatever else leaves it, a Broken for one, is a finding.
+#pragma once
+
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace banyan::fuzz {
+
+/// An input was accepted of which something does not hold.
+struct Broken : std::logic_error {
+  using std::logic_error::logic_error;
+};
+inline void must(bool holds, const char* what) {
+  if (!holds) throw Broken(what);
+}
+
+struct Reader {
+  std::string name;                                 ///< also of its folder in tests/fuzz/corpus
+  std::function<void(std::string_view)> read;       ///< deterministic
+  std::function<std::vector<std::string>()> seeds;  ///< inputs to begin with: good ones, most of them
+};
+
+std::vector<Reader> fabric_readers();      ///< descriptions of switches and hosts
+std::vector<Reader> checkpoint_readers();  ///< manifests, shards, leases and the history they make
+std::vector<Reader> data_readers();        ///< token files, tokenizers, safetensors
+std::vector<Reader> run_readers();         ///< the other files of a run directory, configs
+std::vector<Reader> import_readers();      ///< other programs' descriptions of models
+
+/// All of them.
+const std::vector<Reader>& readers();
+/// nullptr when there is none of that name.
+const Reader* find_reader(std::string_view name);
+
+/// What comes before and after the first line "--" of an input; the second is empty when there is no such line.
+std::pair<std::string_view, std::string_view> two_parts(std::string_view input);
+
+}  // namespace banyan::fuzz
