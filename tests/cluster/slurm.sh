@@ -47,7 +47,11 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 SchedulerParameters=requeue_delay=1,bf_interval=2,sched_interval=2
 $(printf 'NodeName=%s CPUs=4 State=UNKNOWN\n' $box_hosts)
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:4
+PartitionName=low Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=20
+PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 CONF
   {
     echo 'SwitchName=spine Switches=leaf[0-1]'

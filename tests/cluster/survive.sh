@@ -1,12 +1,25 @@
 #!/bin/bash
-# survive.sh BANYAN CASE: jobs of scripts/slurm/train.sbatch that something happens to come back by themselves, or do not when
-# somebody wanted them to end; the losses are those of a run that nothing happened to, to the last digit.
-#   node    everything on a node dies in the middle of a step, on another one during a save; they are back later
-#   head    everything on the node of the batch script and of rank 0 dies; Slurm notices by itself
-#   limit   the job leaves before its time limit, without a warning of Slurm's; then somebody sends USR1
-#   minute  the same with a time limit of Slurm's, which takes a minute
-#   stop    banyan stop, scancel; going on with mpirun inside the allocation, and USR1 there
-#   fewer   a node dies and stays dead: the job goes on with three, to losses within 1e-4
+# survive.sh BANYAN LIBFAULTIO CASE: jobs of scripts/slurm/train.sbatch that something happens to come back by themselves, or do
+# not when that would be wrong; the losses are those of a run that nothing happened to, to the last digit.
+#   node     everything on a node dies in the middle of a step, on another one during a save; they are back later
+#   load     everything on a node dies in the middle of a step, on another one during the load of the next start
+#   head     everything on the node of the batch script and of rank 0 dies; Slurm notices by itself
+#   limit    the job leaves before its time limit, without a warning of Slurm's; then somebody sends USR1
+#   minute   the same with a time limit of Slurm's, which takes a minute
+#   stop     banyan stop, scancel; going on with mpirun inside the allocation, and USR1 there
+#   fewer    a node dies and stays dead: the job goes on with three, to losses within 1e-4
+#   preempt  a job of a better partition takes the nodes: the job saves in its grace time and goes on afterwards
+#   cut      a node falls off the network; its link comes back
+#   two      another job is started in the run directory: it is refused, the first one notices nothing
+#   zombie   rank 0 sleeps on a node that is off the network, in the middle of a commit; the job is long back when it wakes
+#   poison   a step that always kills: three attempts, then 93; somebody overrides that when the reason is gone
+#   full     the disk of the run directory is full: saves are missed, the job ends and waits, and goes on when there is room
+if [ "$3" = full ] && [ -z "${SMALL_DISK:-}" ]; then
+  # A small disk that all hosts see, and nobody else: it is mounted for this script alone and ends with it.
+  unshare --mount true 2>/dev/null || { echo "SKIPPED: this machine gives no mount namespace for a small disk" >&2; exit 77; }
+  export SMALL_DISK=/mnt
+  exec unshare --mount bash -c 'mount -t tmpfs -o size=20m tmpfs "$SMALL_DISK" && exec bash "$0" "$@"' "$0" "$@"
+fi
 . "$(dirname "$0")/slurm.sh"
 box_up
 slurm_up || { echo "FAILED: Slurm does not start" >&2; exit 1; }
@@ -14,10 +27,30 @@ TMPDIR=$BOX
 . "$(dirname "$0")/../e2e/lib.sh"
 box_guard
 
-run=$scratch/run config=$scratch/config.ini out=$BOX/job.out
+library=$2
+run=${SMALL_DISK:-$scratch}/run config=$scratch/config.ini out=$BOX/job.out
 dataset "$scratch/tokens.h5"
 config "$config" gpt "$run"
 mesh=(--parallel.data=2 --parallel.pipeline=2 --train.steps=250 --checkpoint.every_steps=20 --log.every=50)
+
+# What the ranks run: the program, with the fault that inject has asked for.
+cat >"$scratch/banyan" <<END
+#!/bin/bash
+if [ -e $scratch/fault ] && [[ \$1 = train && \$* != *--print-value* ]]; then
+  . $scratch/fault
+  export LD_PRELOAD=$library FAULT FAULT_RANK FAULT_UNDER FAULT_REACHED=$scratch/reached
+fi
+exec $banyan "\$@"
+END
+chmod +x "$scratch/banyan"
+# inject CALL:N:ACTION RANK PLACE: what befalls a rank of every start from now on (libfaultio.cpp), until heal.
+inject() {
+  rm -f "$scratch/reached"
+  printf '%s\n' "FAULT=$1" "FAULT_RANK=$2" "FAULT_UNDER=$run/$3" >"$scratch/fault.new"
+  mv "$scratch/fault.new" "$scratch/fault"
+}
+until_struck() { until_true 60 "fault" test -e "$scratch/reached"; }
+heal() { rm -f "$scratch/fault"; }
 
 broken() {
   { slurm_on squeue -h; cat "$out" "$run/ends.txt" "$run/attempts.jsonl"; tail -n 20 "$run/log.txt"; } >&2
@@ -25,13 +58,16 @@ broken() {
 }
 # submit OPTION...: train.sbatch on the four nodes; the job's id in $job.
 submit() {
-  job=$(slurm_on env BANYAN_HOME="$repo" BANYAN="$banyan" BANYAN_LAUNCH_GRACE=5 BANYAN_BACKOFF="3 3 3 3" \
+  job=$(slurm_on env BANYAN_HOME="$repo" BANYAN="$scratch/banyan" BANYAN_LAUNCH_GRACE=${grace:-5} BANYAN_BACKOFF="3 3 3 3 3 3" \
     OMPI_MCA_orte_tmpdir_base=/dev/shm OMPI_MCA_oob_tcp_if_include=eth0 sbatch --parsable -N4 -t 10 -D "$scratch" -o "$out" "$@" \
     "$repo/scripts/slurm/train.sbatch" "$config" "${mesh[@]}") ||
     fail "sbatch"
 }
 done_steps() { tail -n 1 "$run/metrics.jsonl" 2>/dev/null | sed -n 's/.*"step": \([0-9]*\),.*/\1/p' | grep . || echo 0; }
-ended() { [ "$(cat "$run/ends.txt" 2>/dev/null | grep -c "action=$2")" -ge "$1" ]; }  # ended TIMES ACTION
+# The ends of the starts so far, without those that Open MPI's TCP connections crashed in MPI_Init (topology.sh): the job came
+# back from them, too.
+true_ends() { sed '/attempt= code=\(69\|70\)/d' "$run/ends.txt" 2>/dev/null; }
+ended() { [ "$(true_ends | grep -c "action=$2")" -ge "$1" ]; }  # ended TIMES ACTION
 # until_true SECONDS WHAT COMMAND...: until it succeeds.
 until_true() {
   local i seconds=$1 what=$2
@@ -44,30 +80,37 @@ until_true() {
 }
 past() { [ "$(done_steps)" -ge "$1" ]; }
 until_step() { until_true 100 "step $1" past "$1"; }
-saving() { compgen -G "$run/ckpt/step-*.tmp" >/dev/null; }
 waiting() { [ "$(slurm_on squeue -h -j "$job" -o %T 2>/dev/null)" = PENDING ]; }
 unknown() { [ -z "$(slurm_on squeue -h -j "$job" 2>/dev/null)" ]; }
 until_gone() { until_true 60 "end of the job" unknown; }
-# ends CODE:REASON:ACTION...: the starts so far, from RUN/ends.txt, without those that Open MPI's TCP connections crashed in
-# MPI_Init (topology.sh): the job came back from them, too.
+# ends CODE:REASON:ACTION...: the starts so far.
 ends() {
   local had
-  had=$(sed '/attempt= code=\(69\|70\)/d; s/.* code=\([0-9]*\) reason=\([a-z-]*\) .*action=\([a-z]*\)$/\1:\2:\3/' "$run/ends.txt" | paste -sd ' ')
+  had=$(true_ends | sed 's/.* code=\([0-9]*\) reason=\([a-z-]*\) .*action=\([a-z]*\)$/\1:\2:\3/' | paste -sd ' ')
   [ "$had" = "$*" ] || broken "the starts ended with '$had' instead of '$*'"
 }
 exit_code() { slurm_on scontrol show job -o "$job" | sed -n 's/.* ExitCode=\([0-9]*\):.*/\1/p'; }
-wanted=0  # exit code of the last start
+wanted=0 ranks=4  # exit code of the last start, and of the run that nothing happens to
+undisturbed_until() {
+  mkdir "$scratch/undisturbed"
+  echo "at-step $1" >"$scratch/undisturbed/stop"
+  wanted=75
+}
 
-case $2 in
-  node)
+case $3 in
+  node | load)
     submit
     until_step 50
+    case $3 in
+      node) inject pwrite:1:stop 1 ckpt ;;
+      load) inject pread:1:stop 1 ckpt ;;
+    esac
     box_crash n3
     until_true 40 "end of the first start" ended 1 wait
     slurm_node n3
     grep -q 'the batch system ends this job in \(9 min\|10 min 00 s\)' "$run/log.txt" || broken "the job does not know its end"
-    until_step $(($(done_steps) + 20))
-    for _ in $(seq 3000); do ! saving || break; sleep 0.01; done
+    until_struck
+    heal
     box_crash n2
     until_true 40 "end of the second start" ended 2 wait
     slurm_node n2
@@ -88,7 +131,7 @@ case $2 in
     ;;
   limit | minute)
     mesh+=(--train.steps=100000)
-    if [ "$2" = limit ]; then mesh+=(--run.time_left=32s); fi
+    if [ "$3" = limit ]; then mesh+=(--run.time_left=32s); fi
     submit -t 1 --signal=B:CONT@1  # no warning that counts; Slurm gives it up to a minute early
     until_true 30 "word of the limit" grep -qs 'the batch system ends this job in [1-5][0-9.]* s' "$run/log.txt"
     until_true 60 "end of the first start" ended 1 again
@@ -99,9 +142,7 @@ case $2 in
     "$banyan" stop "$run"
     until_gone
     ends 75:time-limit:again 75:signal:again 75:halt-file:stop
-    mkdir "$scratch/undisturbed"
-    echo "at-step $(done_steps)" >"$scratch/undisturbed/stop"
-    wanted=75
+    undisturbed_until "$(done_steps)"
     ;;
   stop)
     mesh+=(--train.steps=320)
@@ -137,8 +178,108 @@ case $2 in
     close_losses "$run" "$scratch/undisturbed" 1e-4 20
     exit 0
     ;;
+  preempt)
+    submit -p low
+    until_step 50
+    other=$(slurm_on sbatch --parsable -p high -N4 --exclusive -o /dev/null --wrap 'sleep 3') || fail "sbatch"
+    until_true 60 "end of the first start" ended 1 again
+    left=$(done_steps)
+    until_gone
+    ends 75:signal:again 0::done
+    [ "$(slurm_on scontrol show job -o "$other" | sed -n 's/.* JobState=\([A-Z]*\).*/\1/p')" = COMPLETED ] || broken "the other job has not run"
+    grep -q "\"from_step\": $left," "$run/attempts.jsonl" || broken "the grace time was not enough to save step $left"
+    ;;
+  cut)
+    mesh+=(--comm.peer_timeout=4s)
+    submit
+    until_step 50
+    box_link n3 down
+    until_true 60 "end of the first start" ended 1 wait
+    for rank in 0 1 3; do
+      grep -q 'rank 2 on n3' "$run/causes/1.$rank.json" || broken "rank $rank does not say whom it missed"
+    done
+    box_link n3 up
+    until_true 150 "end of the job" unknown
+    ends 69::wait 0::done
+    ;;
+  two)
+    submit
+    first=$job
+    until_step 50
+    out=$BOX/second.out submit
+    second=$job
+    until_gone
+    [ "$(exit_code)" = 73 ] || broken "the second job ended with $(exit_code)"
+    grep -q "$run is held by process [0-9]* on n[1-4] (job $first); stop that job first" "$BOX/second.out" ||
+      { cat "$BOX/second.out" >&2; broken "the second job does not say who holds the run directory"; }
+    [ "$(wc -l <"$run/attempts.jsonl")" = 1 ] || broken "the second job has begun to train"
+    job=$first
+    until_gone
+    ends 73::stop 0::done
+    ;;
+  zombie)
+    ranks=2 mesh=(--parallel.pipeline=2 --train.steps=100000 --checkpoint.every_steps=20 --log.every=50 --comm.peer_timeout=4s)
+    inject rename:6:stop 0 ckpt  # each save renames its manifest and itself: before the third commit
+    grace=1000 submit -N2        # nobody on the lost node ends it, either
+    until_struck
+    heal
+    zombie=$(sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' "$run/causes/1.json")
+    box_link n1 down
+    until_true 120 "requeue" waiting
+    slurm_on scontrol update JobId="$job" StartTime=now  # Slurm would wait two minutes
+    until_step 100
+    grep -q '"attempt": 2, .*"from_step": 40,' "$run/attempts.jsonl" || broken "the second start has not taken over from step 40"
+    kept=$(ls "$run/ckpt" | grep '\.e2$')
+    [ "$(sed 's/.*) //' "/proc/$zombie/stat" | cut -c 1)" = T ] || broken "rank 0 does not sleep any more: this test sees nothing"
+    kill -CONT "$zombie"
+    until_true 60 "end of the zombie" test ! -e "/proc/$zombie"
+    slurm_on scancel --signal=USR1 "$job"
+    until_true 60 "end of the second start" ended 1 again
+    for name in $kept; do
+      [ -e "$run/ckpt/$name" ] || [ "$(ls "$run/ckpt" | grep -c '\.e2$')" -ge 3 ] || broken "the zombie has removed $name"
+    done
+    from=$(done_steps)
+    until_step $((from + 20))
+    grep -q "\"attempt\": 3, \"epoch\": 3, \"from_step\": $from," "$run/attempts.jsonl" || broken "the third start went on from elsewhere"
+    "$banyan" stop "$run"
+    until_gone
+    undisturbed_until "$(done_steps)"
+    ;;
+  poison)
+    ranks=2 mesh=(--parallel.pipeline=2 --train.steps=120 --checkpoint.every_steps=40 --log.every=50)
+    mkdir "$run"
+    echo 'at-step 40' >"$run/stop"
+    must 75 2 train "$config" "${mesh[@]}"
+    inject pwrite:30:kill 0 metrics.jsonl  # step 70, since nothing after step 40 is ever saved
+    submit -N2  # a node that is lost twice is left out from then on
+    until_gone
+    ends 69::wait 69::wait 69::wait 93::stop
+    [ "$(exit_code)" = 93 ] || broken "the job ended with $(exit_code)"
+    grep -q 'the last 3 attempts (.*) began at step 40 and saved nothing newer.*--run.attempts=6' "$run/log.txt" "$out" ||
+      broken "no word of what to do"
+    heal
+    mesh+=(--run.attempts=6)
+    submit -N2
+    until_gone
+    ends 69::wait 69::wait 69::wait 93::stop 0::done
+    ;;
+  full)
+    submit
+    until_step 50
+    fallocate -l "$(df -B1 --output=avail "$SMALL_DISK" | awk 'NR == 2 { print $1 - 1000000 }')" "$SMALL_DISK/ballast"
+    until_true 60 "end of the first start" ended 1 wait
+    for try in 1 2 3; do
+      grep -q "the save after step [0-9]* failed ($try of 3 tries): .*free" "$run/log.txt" "$out" || broken "no word of missed save $try"
+    done
+    until_true 60 "end of the second start" ended 2 wait
+    grep -q "preflight: $run has [0-9]* KiB free" "$out" || broken "the preflight has not seen the full disk"
+    rm "$SMALL_DISK/ballast"
+    until_gone
+    ends 74::wait 74::wait 0::done
+    ;;
+  *) fail "there is no case $3" ;;
 esac
 cat "$run/ends.txt"
 [ "$(exit_code)" = $wanted ] || broken "the job ended with $(exit_code)"
-must $wanted 4 train "$config" "${mesh[@]}" --run.dir="$scratch/undisturbed" --run.time_left=0s --comm.plans="$run/plans.json"
+must $wanted "$ranks" train "$config" "${mesh[@]}" --run.dir="$scratch/undisturbed" --run.time_left=0s --comm.plans="$run/plans.json"
 same_losses "$run" "$scratch/undisturbed"
