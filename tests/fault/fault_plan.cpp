@@ -108,7 +108,8 @@ bool FaultPlan::strikes(const char* call, bool ours, bool* shorten, int fd) {
   }
   if (action_ == "stop") {
     lock.unlock();
-    kill(getpid(), SIGSTOP);
+    // To this thread: stopped by another one, it could still make the call.
+    syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGSTOP);
     return false;
   }
   if (action_ == "short") {
