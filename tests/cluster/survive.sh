@@ -33,13 +33,14 @@ dataset "$scratch/tokens.h5"
 config "$config" gpt "$run"
 mesh=(--parallel.data=2 --parallel.pipeline=2 --train.steps=250 --checkpoint.every_steps=20 --log.every=50)
 
-# What the ranks run: the program, with the fault that inject has asked for.
+# What the ranks run: the program, with the fault that inject has asked for, or with less time left than Slurm says.
 cat >"$scratch/banyan" <<END
 #!/bin/bash
 if [ -e $scratch/fault ] && [[ \$1 = train && \$* != *--print-value* ]]; then
   . $scratch/fault
   export LD_PRELOAD=$library FAULT FAULT_RANK FAULT_UNDER FAULT_REACHED=$scratch/reached
 fi
+if [ -e $scratch/time_left ]; then set -- "\$@" --run.time_left="\$(cat $scratch/time_left)"; fi
 exec $banyan "\$@"
 END
 chmod +x "$scratch/banyan"
@@ -131,10 +132,11 @@ case $3 in
     ;;
   limit | minute)
     mesh+=(--train.steps=100000)
-    if [ "$3" = limit ]; then mesh+=(--run.time_left=32s); fi
+    if [ "$3" = limit ]; then echo 32s >"$scratch/time_left"; fi
     submit -t 1 --signal=B:CONT@1  # no warning that counts; Slurm gives it up to a minute early
     until_true 30 "word of the limit" grep -qs 'the batch system ends this job in [1-5][0-9.]* s' "$run/log.txt"
     until_true 60 "end of the first start" ended 1 again
+    rm -f "$scratch/time_left"
     until_step $(($(done_steps) + 20))
     slurm_on scancel --signal=USR1 "$job"
     until_true 20 "end of the second start" ended 2 again
