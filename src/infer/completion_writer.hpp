@@ -25,8 +25,9 @@ class TextPrinter {
   template <class Finished>
   void show(std::span<const Completion> completions, Finished finished) {
     while (at_ < completions.size()) {
-      print(completions[at_], finished(at_));
-      if (!finished(at_)) return;
+      const bool whole = finished(at_);
+      print(completions[at_], whole);  // goes on to the next one when it is whole
+      if (!whole) return;
     }
   }
 
