@@ -254,7 +254,7 @@ std::string draw(const std::vector<std::vector<Action>>& schedules, std::size_t 
       for (std::size_t i = begin; i < std::min(end, columns); ++i) line[i] = letter;
     }
     if (line.size() > width) line = line.substr(0, width) + "…";
-    text += fmt::format("stage {:>{}} {}\n", s, fmt::formatted_size("{}", schedules.size() - 1), line);
+    text += fmt::format("stage {:>{}} {}\n", s, std::to_string(schedules.size() - 1).size(), line);
   }
   return text;
 }

@@ -154,7 +154,8 @@ class Search {
     flows_of_.resize(held_.size());
     for (const auto& [key, bytes] : merged) {
       for (int b : key.second) flows_of_[at(b)].push_back(static_cast<int>(flows_.size()));
-      BlockFlow& f = flows_.emplace_back(key.first, Flow{static_cast<MeshAxis>(key.first), bytes, key.second});
+      BlockFlow& f =
+          flows_.emplace_back(BlockFlow{key.first, Flow{static_cast<MeshAxis>(key.first), bytes, key.second}});
       if (f.flow.members.size() <= kFew) continue;
       for (std::size_t level = 1; level < q_.ways.levels(); ++level) {
         f.below.emplace_back(q_.ways.rates(level).size(), 0);
