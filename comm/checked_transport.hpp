@@ -36,6 +36,7 @@ class CheckedTransport final : public Transport {
   Request* receive(const Message& message) override;
   void progress() override;
   bool doze(Seconds longest) override { return inner_.doze(longest); }
+  int arm() override { return inner_.arm(); }
   void pin(const std::byte* data, std::size_t bytes) override { inner_.pin(data, bytes); }
   void unpin(const std::byte* data) override { inner_.unpin(data); }
   void release(Request* request) override;

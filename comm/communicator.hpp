@@ -126,6 +126,8 @@ struct WorldOptions {
   std::string host_transport = "auto";  ///< auto | ucx | mpi; auto: UCX where it starts on all ranks
   std::size_t rendezvous = 0;           ///< bytes from which UCX has a message fetched by its receiver; 0: UCX decides
   bool shared_memory = true;            ///< collectives among ranks of one node go through memory they share
+  bool background = false;              ///< a thread moves messages while the rank computes (comm/mover.hpp); reductions
+                                        ///< and copies are then called from it, too
   bool checksum = false;                ///< comm/checked_transport.hpp under all messages; the same on all ranks
 };
 

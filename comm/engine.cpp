@@ -17,16 +17,23 @@ constexpr std::chrono::milliseconds kLifelineKnows{1000};  // who died: when its
 constexpr Seconds kNap{0.002};                             // the lifeline does not wake anybody
 thread_local Seconds patience{0};
 
-/// Adds the time of its own life.
+/// Adds the time of its own life, and one to `waiting` meanwhile.
 class WaitClock {
  public:
-  explicit WaitClock(std::atomic<double>& seconds) : seconds_(seconds), start_(Clock::now()) {}
-  ~WaitClock() { seconds_.fetch_add(Seconds(Clock::now() - start_).count(), std::memory_order_relaxed); }
+  WaitClock(std::atomic<double>& seconds, std::atomic<int>& waiting)
+      : seconds_(seconds), waiting_(waiting), start_(Clock::now()) {
+    waiting_.fetch_add(1, std::memory_order_relaxed);
+  }
+  ~WaitClock() {
+    waiting_.fetch_sub(1, std::memory_order_relaxed);
+    seconds_.fetch_add(Seconds(Clock::now() - start_).count(), std::memory_order_relaxed);
+  }
   WaitClock(const WaitClock&) = delete;
   WaitClock& operator=(const WaitClock&) = delete;
 
  private:
   std::atomic<double>& seconds_;
+  std::atomic<int>& waiting_;
   const Clock::time_point start_;
 };
 
@@ -53,14 +60,15 @@ bool Operation::test() {
 void Operation::restart(const char* call, std::string_view what) {
   label_.call = call;
   label_.what.assign(what);
-  done_ = told_ = false;
+  done_ = false;
+  told_ = false;
   silence_ = Seconds::zero();
   last_look_ = {};
 }
 
 void Operation::wait() {
   if (engine_.glance(*this)) return;
-  const WaitClock clock(engine_.waited_);
+  const WaitClock clock(engine_.waited_, engine_.waiting_);
   const Section section(what());
   Backoff backoff = Backoff::yielding();
   while (true) {
@@ -108,6 +116,7 @@ bool Engine::nap() {
 
 ScratchPool::Block ScratchPool::take(std::size_t bytes) {
   if (bytes == 0) return {};
+  const std::lock_guard lock(mutex_);
   auto best = free_.end();
   for (auto i = free_.begin(); i != free_.end(); ++i)
     if (i->bytes >= bytes && (best == free_.end() || i->bytes < best->bytes)) best = i;
@@ -122,6 +131,7 @@ ScratchPool::Block ScratchPool::take(std::size_t bytes) {
 }
 
 void ScratchPool::give(Block block) {
+  const std::lock_guard lock(mutex_);
   if (block.memory) free_.push_back(std::move(block));
 }
 
@@ -145,26 +155,52 @@ void Engine::adopt(std::shared_ptr<Operation> operation) {
   if (failure_) throw CommError("{}", *failure_);
   give_sign();
   active_.push_back(std::move(operation));
+  if (idle_.load(std::memory_order_relaxed)) wake_idle();
 }
 
 bool Engine::progress() {
-  const std::lock_guard lock(mutex_);
-  return advance_all();
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  return lock && advance_all();
 }
 
-bool Engine::advance_all(const Operation* awaited) {
+Engine::Look Engine::move() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (failure_) return {Found::kFailure};
+  if (active_.empty()) {
+    idle_ = true;
+    return {Found::kIdle};
+  }
+  try {
+    if (advance_all(nullptr, false)) return {Found::kSomething};
+    return {Found::kNothing, transport_->arm()};
+  } catch (const std::exception& e) {
+    give_up(e.what());
+    return {Found::kFailure};
+  }
+}
+
+void Engine::sleep_while_idle(const std::atomic<bool>& stop) {
+  while (idle_ && !stop) idle_.wait(true);
+}
+
+void Engine::wake_idle() {
+  idle_ = false;
+  idle_.notify_all();
+}
+
+bool Engine::advance_all(const Operation* awaited, bool ask_for_failures) {
   if (failure_) throw CommError("{}", *failure_);
   if (advancing_) return false;  // called from inside a reduction or copy
   advancing_ = true;
   bool moved = false;
   try {
     // A system call, and even the time costs more than a look: now and then is enough.
-    if (looks_++ % kLooksPerPoll == 0)
+    if (ask_for_failures && looks_++ % kLooksPerPoll == 0)
       if (const auto now = Clock::now(); now >= next_poll_) {
         next_poll_ = now + kLifelineEvery;
         lifeline_.poll();
       }
-    ask_lifeline();
+    if (ask_for_failures) ask_lifeline();
     transport_->progress();
     for (int i = 1; i < kGlance && awaited && !awaited->can_advance(); ++i) transport_->progress();
     if (std::exchange(ended_, false)) drop_done();
@@ -282,6 +318,7 @@ void Engine::blame(const Operation& operation, Seconds limit) {
 void Engine::give_up(const std::string& why) noexcept {
   const std::lock_guard lock(mutex_);
   if (!failure_) failure_ = why;
+  failed_ = true;
   for (const auto& operation : active_) operation->give_up(true);
   active_.clear();
 }

@@ -79,7 +79,7 @@ class Operation : public Event::State {
   Engine& engine_;
   Label label_;
   const Seconds silence_limit_;
-  bool done_ = false;
+  std::atomic<bool> done_{false};
   bool told_ = false;  // the others know that it takes long
   // Silence counts only while somebody looks, and a look counts for little: a rank that computed, swapped or was
   // stopped for a minute does not blame its peers for it.
@@ -87,7 +87,7 @@ class Operation : public Event::State {
   Clock::time_point last_look_{};
 };
 
-/// Memory of the interpreter's scratch buffers, reused from operation to operation.
+/// Memory of the interpreter's scratch buffers, reused from operation to operation; any thread may call.
 class ScratchPool {
  public:
   struct Block {
@@ -98,6 +98,7 @@ class ScratchPool {
   void give(Block block);
 
  private:
+  std::mutex mutex_;
   std::vector<Block> free_;
 };
 
@@ -110,14 +111,14 @@ class Engine {
   void start(std::shared_ptr<Operation> operation);
   /// Takes in an operation that can only wait as yet.  The caller holds mutex().
   void adopt(std::shared_ptr<Operation> operation);
-  /// Advances everything; true when something moved.
+  /// Advances everything; true when something moved.  Leaves it to another thread that is doing so.
   bool progress();
   /// Ends everything in flight; later calls throw CommError(why).  Only the first call counts.
   void give_up(const std::string& why) noexcept;
   /// Drops one operation without blaming anybody.
   void drop(const std::shared_ptr<Operation>& operation) noexcept;
-  bool failed() const { return failure_.has_value(); }
-  /// Whom this rank found missing, and what the others are told of it.
+  bool failed() const { return failed_; }
+  /// Whom this rank found missing, and what the others are told of it; under the lock.
   const std::optional<PeerFailure>& verdict() const { return verdict_; }
 
   Transport& transport() { return *transport_; }
@@ -134,10 +135,24 @@ class Engine {
   /// World::on_hang.
   void on_hang(std::function<void()> call);
 
+  // For a Mover.
+  enum class Found : std::uint8_t { kSomething, kNothing, kIdle, kFailure };
+  struct Look {
+    Found found = Found::kNothing;
+    int descriptor = Transport::kCannotTell;  ///< with kNothing: Transport::arm
+  };
+  /// Advances everything, but asks nobody who failed.  kIdle: nothing is in flight.
+  Look move() noexcept;
+  /// Some thread waits for long, and advances everything by itself.
+  bool is_waited_in() const { return waiting_.load(std::memory_order_relaxed) > 0; }
+  /// After kIdle: returns when something is in flight, or after wake_idle, which sets `stop` before.
+  void sleep_while_idle(const std::atomic<bool>& stop);
+  void wake_idle();
+
  private:
   friend class Operation;
   /// What progress does, under the lock.  Looks for what `awaited` waits for some times before it turns to the rest.
-  bool advance_all(const Operation* awaited = nullptr);
+  bool advance_all(const Operation* awaited = nullptr, bool ask_for_failures = true);
   void drop_done();
   /// Throws what the lifeline knows of a failure.
   void ask_lifeline();
@@ -165,11 +180,14 @@ class Engine {
   const std::vector<std::string> peer_names_;
   EngineMutex mutex_;
   std::optional<std::string> failure_;
+  std::atomic<bool> failed_{false};  ///< there is one
   std::optional<PeerFailure> verdict_;
   ScratchPool scratch_;
   std::function<void()> on_hang_;
   std::atomic<std::uint64_t> signs_{0};
   std::atomic<double> waited_{0};  // seconds
+  std::atomic<int> waiting_{0};    ///< threads in a wait that takes long
+  std::atomic<bool> idle_{false};  ///< a Mover sleeps until something is in flight; set under the lock
   bool advancing_ = false;
   std::vector<std::shared_ptr<Operation>> active_;  ///< in flight, and perhaps one that has ended
   bool ended_ = false;                              ///< there is such a one

@@ -98,6 +98,10 @@ class Transport {
   /// Sleeps until something may have come or `longest` has passed.  False, at once, where that is not possible; the
   /// caller then sleeps without being woken.
   virtual bool doze(Seconds /*longest*/) { return false; }
+  /// The same in two steps, for who sleeps without keeping others out: a descriptor that becomes readable when something
+  /// may have come after this call, or one of the two below.  It lives as long as the transport.
+  virtual int arm() { return kCannotTell; }
+  static constexpr int kCannotTell = -1, kHasCome = -2;
   /// Memory from which messages are sent, or into which they are received, again and again: registered with the network
   /// until as many calls of unpin.  Both are hints.
   virtual void pin(const std::byte* /*data*/, std::size_t /*bytes*/) {}

@@ -43,6 +43,7 @@ void WorldBase::configure(const WorldOptions& options, ReduceFunction reduce, Co
   if (options.peer_timeout <= Seconds::zero())
     throw ConfigError("comm.peer_timeout = {} s leaves no time to wait; give a positive time",
                       options.peer_timeout.count());
+  mover_.reset();
   Transport& chosen = choose_transport(options);
   engine_->use(chosen);
   checked_.reset();
@@ -51,6 +52,7 @@ void WorldBase::configure(const WorldOptions& options, ReduceFunction reduce, Co
   options_ = options;
   reduce_ = std::move(reduce);
   copy_ = copy ? std::move(copy) : CopyFunction(copy_host_bytes);
+  if (options.background) mover_ = std::make_unique<Mover>(*engine_);
 }
 
 Transport& WorldBase::choose_transport(const WorldOptions& options) {
@@ -138,7 +140,10 @@ bool WorldBase::leave_stuck(int exit_code, const std::string& message, Seconds d
   }
 }
 
-int WorldBase::blamed() const { return engine_->verdict() ? engine_->verdict()->rank : -1; }
+int WorldBase::blamed() const {
+  const std::lock_guard lock(engine_->mutex());
+  return engine_->verdict() ? engine_->verdict()->rank : -1;
+}
 
 std::optional<PeerFailure> WorldBase::peer_failure() {
   const std::lock_guard lock(engine_->mutex());

@@ -14,6 +14,7 @@
 #include "comm/communicator.hpp"
 #include "comm/engine.hpp"
 #include "comm/lifeline.hpp"
+#include "comm/mover.hpp"
 #include "comm/native.hpp"
 #include "comm/shared/arena.hpp"
 
@@ -69,6 +70,8 @@ class WorldBase : public World {
   /// The one it was made with.
   Transport& first_transport() { return *transport_; }
   const WorldOptions& options() const { return options_; }
+  /// Before what carries messages is taken down.
+  void end_background() { mover_.reset(); }
   /// Nothing failed; MPI may be entered once more.
   bool healthy() const { return !engine_->failed() && met_; }
 
@@ -91,6 +94,7 @@ class WorldBase : public World {
   CopyFunction copy_;
   bool announced_ = false;
   bool met_ = true;
+  std::unique_ptr<Mover> mover_;  ///< with options.background; it uses all of the above
 };
 
 }  // namespace banyan::comm

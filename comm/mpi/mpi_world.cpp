@@ -57,6 +57,7 @@ class MpiWorld final : public WorldBase {
         exceptions_(std::uncaught_exceptions()) {}
 
   ~MpiWorld() override {
+    end_background();
     // MPI_Finalize waits for every rank, for ever: only go there together.
     if (std::uncaught_exceptions() > exceptions_ || !healthy()) return;
     const Seconds patience = std::max({kShortestMeeting, options().peer_timeout, PatienceScope::current()});

@@ -273,12 +273,18 @@ void UcxTransport::progress() {
   if (anyone_broke_) settle_broken();
 }
 
-bool UcxTransport::doze(Seconds longest) {
-  if (event_ < 0) return false;
+int UcxTransport::arm() {
+  if (event_ < 0) return kCannotTell;
   const ucs_status_t status = ucp_worker_arm(worker_);
-  if (status == UCS_ERR_BUSY) return true;  // something has come already
-  if (status != UCS_OK) return false;
-  pollfd descriptor{event_, POLLIN, 0};
+  if (status == UCS_ERR_BUSY) return kHasCome;
+  return status == UCS_OK ? event_ : kCannotTell;
+}
+
+bool UcxTransport::doze(Seconds longest) {
+  const int woken_by = arm();
+  if (woken_by == kHasCome) return true;
+  if (woken_by == kCannotTell) return false;
+  pollfd descriptor{woken_by, POLLIN, 0};
   poll(&descriptor, 1, std::max(1, static_cast<int>(std::ceil(longest.count() * 1000))));
   return true;
 }

@@ -53,6 +53,7 @@ class UcxTransport final : public Transport {
   Request* receive(const Message& message) override;
   void progress() override;
   bool doze(Seconds longest) override;
+  int arm() override;
   void pin(const std::byte* data, std::size_t bytes) override;
   void unpin(const std::byte* data) override;
   void release(Request* request) override;

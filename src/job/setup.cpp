@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "src/base/error.hpp"
@@ -64,6 +65,13 @@ std::string lowest_common_isa(comm::Communicator& everyone) {
   return std::string(kIsas[lowest]);
 }
 
+bool moves_in_background(const std::string& progress, const comm::World& world) {
+  if (progress != "auto") return progress == "thread";
+  for (int r = 1; r < world.size(); ++r)
+    if (world.node(r) != world.node(0)) return true;
+  return false;
+}
+
 }  // namespace
 
 Job::Job(comm::World& world_, std::string command_, config::Config config_, std::string config_text_,
@@ -84,16 +92,24 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
   threads = config.run.threads > 0 ? static_cast<int>(config.run.threads) : default_threads(world);
   backend = device ? std::move(device) : kernels::make_cpu_backend({.threads = threads, .max_isa = isa});
   kernels::Backend* b = backend.get();
+  const bool background = moves_in_background(config.comm.progress, world);
+  // A thread that moves messages adds alone: a second team of threads would fight the first for the cores.
+  if (background && threads > 1) aside = kernels::make_cpu_backend({.threads = 1, .max_isa = isa});
+  kernels::Backend* other = aside ? aside.get() : b;
+  const auto pick = [b, other, own = std::this_thread::get_id()]() -> kernels::Backend& {
+    return std::this_thread::get_id() == own ? *b : *other;
+  };
   world.configure(
       {.peer_timeout = Seconds(config.comm.peer_timeout),
        .host_transport = config.comm.host_transport,
        .rendezvous = static_cast<std::size_t>(config.comm.rendezvous),
        .shared_memory = config.comm.shared_memory == "on",
+       .background = background,
        .checksum = config.comm.checksum == "on"},
-      [b](Queue q, View out, ConstView x, ConstView y, comm::ReduceOp op) {
-        b->reduce(q, out, x, y, static_cast<kernels::ReduceOp>(op));
+      [pick](Queue q, View out, ConstView x, ConstView y, comm::ReduceOp op) {
+        pick().reduce(q, out, x, y, static_cast<kernels::ReduceOp>(op));
       },
-      [b](Queue q, View out, ConstView in) { b->copy(q, out, in); });
+      [pick](Queue q, View out, ConstView in) { pick().copy(q, out, in); });
   {
     // Over the transport that will carry the training, should it come to measuring.
     const auto all = world.group(ranks, 0, "world");

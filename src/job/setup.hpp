@@ -64,6 +64,7 @@ class Job {
   std::unique_ptr<comm::Communicator> everyone;  ///< all ranks, spares included
   std::optional<comm::Fabric> network;           ///< that the ranks sit on, where somebody tells
   std::unique_ptr<kernels::Backend> backend;     ///< threads: run.threads, or the node's cores / its ranks
+  std::unique_ptr<kernels::Backend> aside;  ///< one thread, for who moves messages while `backend` computes; or empty
   Queue queue;
   int threads = 1;  ///< of this rank
   std::string isa;  ///< lowest common instruction set of the ranks

@@ -90,5 +90,15 @@ TEST(Conformance, HoldsWithChecksums) {
       });
 }
 
+TEST(Conformance, HoldsWithAThreadThatMovesMessages) {
+  for (const ConformanceCase& c : conformance_cases())
+    for (int ranks : {1, 2, 5})
+      for (const bool shared_memory : {false, true})
+        run_loopback(ranks, [&](World& world) {
+          configure_for_test(world, Seconds{30}, /*checksum=*/false, shared_memory, /*background=*/true);
+          c.body(world);
+        });
+}
+
 }  // namespace
 }  // namespace banyan::comm

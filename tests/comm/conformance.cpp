@@ -289,9 +289,8 @@ void more_collectives_than_tags(World& w) {
   }
   for (Event& e : events) e.wait();
   c->barrier("all over");
-  for (int i = 0; i < kOperations; ++i) {
-    if (i % 2) require(values[static_cast<std::size_t>(i)] == i + w.size() - 1, "one of many");
-  }
+  for (int i = 1; i < kOperations; i += 2)
+    require(values[static_cast<std::size_t>(i)] == i + w.size() - 1, "one of many");
 }
 
 void values_and_strings(World& w) {
@@ -356,17 +355,18 @@ void reduce_on_host(Queue, View out, ConstView x, ConstView y, ReduceOp op) {
 }
 
 WorldOptions options_for_test() {
-  WorldOptions options;
-  if (const char* transport = std::getenv("BANYAN_TEST_TRANSPORT")) options.host_transport = transport;
-  options.shared_memory = !std::getenv("BANYAN_TEST_MESSAGES_ONLY");
-  return options;
+  const char* transport = std::getenv("BANYAN_TEST_TRANSPORT");
+  return {.host_transport = transport ? transport : "auto",
+          .shared_memory = !std::getenv("BANYAN_TEST_MESSAGES_ONLY"),
+          .background = std::getenv("BANYAN_TEST_BACKGROUND") != nullptr};
 }
 
-void configure_for_test(World& world, Seconds timeout, bool checksum, bool shared_memory) {
+void configure_for_test(World& world, Seconds timeout, bool checksum, bool shared_memory, bool background) {
   WorldOptions options = options_for_test();
   options.peer_timeout = timeout;
   options.checksum = checksum;
   options.shared_memory = options.shared_memory && shared_memory;
+  options.background = options.background || background;
   world.configure(options, reduce_on_host, nullptr);
 }
 
