@@ -183,6 +183,11 @@ void File::sync() {
   if (result != 0) fail("make durable", path_, errno);
 }
 
+void File::forget_cached() const {
+  // Advice: a file system in memory has nothing else to read from.
+  ::posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 void File::close() {
   const int fd = std::exchange(fd_, -1);
   if (fd >= 0 && ::close(fd) != 0 && errno != EINTR) fail("close", path_, errno);

@@ -47,6 +47,8 @@ class File {
   /// Asks for room for the first `bytes` bytes now, so that a full disk is noticed before the work is done.
   void reserve(std::int64_t bytes);
   void sync();
+  /// Has the system forget its copy of what is synced already, where it can, so that reading reaches the storage.
+  void forget_cached() const;
   void close();
 
  private:

@@ -149,6 +149,10 @@ void Hdf5Image::finish() {
 
 std::int64_t Hdf5Image::size() const { return static_cast<std::int64_t>(memory_->end); }
 
+void Hdf5Image::read(std::int64_t at, void* out, std::size_t bytes) const {
+  memory_->read(static_cast<haddr_t>(at), static_cast<std::byte*>(out), bytes);
+}
+
 void Hdf5Image::write_to(File& out) const {
   if (file_) throw BugError("an HDF5 image is written before it is finished");
   for (auto page = memory_->pages.rbegin(); page != memory_->pages.rend(); ++page) {

@@ -29,6 +29,8 @@ class Hdf5Image {
   void finish();
   /// Bytes of the finished file, values included.
   std::int64_t size() const;
+  /// Metadata of the finished file; bytes that are the caller's, or nobody's, are zero.
+  void read(std::int64_t at, void* out, std::size_t bytes) const;
   /// Writes the metadata of the finished file, the superblock last.
   void write_to(File& out) const;
 

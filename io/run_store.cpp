@@ -178,12 +178,17 @@ std::string RunStore::latest() const {
   return text;
 }
 
-std::vector<std::string> RunStore::prune(std::int64_t epoch, int keep) const {
+std::vector<std::string> RunStore::prune(std::int64_t epoch, int keep,
+                                         const std::function<bool(const std::string& name)>& good) const {
   std::vector<std::string> removed;
-  int good = 0;
+  const int least = std::max(keep, 2);
+  int kept = 0;
   for (const CheckpointId& id : chain(epoch + 1)) {
     if (is_bad(id.name)) continue;  // kept for whoever wants to find out what happened
-    if (++good <= std::max(keep, 2)) continue;
+    if (kept < least) {
+      kept += good(id.name);
+      continue;
+    }
     const std::filesystem::path trash = ckpt_dir() / (std::string(kTrash) + id.name);
     rename_path(path_of(id.name), trash);
     removed.push_back(id.name);

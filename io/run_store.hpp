@@ -63,8 +63,10 @@ class RunStore {
   std::string latest() const;
 
   /// Removes what is older than the newest `keep` good ones of the own chain (the commits of `epoch` and what they came
-  /// from).  Two phases: rename to .trash, then unlink.  Returns the names.
-  std::vector<std::string> prune(std::int64_t epoch, int keep) const;
+  /// from); two stay whatever is asked.  `good`: whether a committed one may be counted on; those that may not stay,
+  /// and do not count.  Two phases: rename to .trash, then unlink.  Returns the names.
+  std::vector<std::string> prune(std::int64_t epoch, int keep,
+                                 const std::function<bool(const std::string& name)>& good) const;
   /// Removes what dead attempts left (.tmp of epochs before `epoch`, .trash, leases nothing refers to).  The lease
   /// holder calls it.
   void sweep(std::int64_t epoch) const;

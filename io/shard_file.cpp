@@ -42,8 +42,9 @@ void check_cancel(const std::atomic<bool>* cancel) {
     throw IoError("writing was given up because another rank failed");
 }
 
-/// Writes a slab end to end at `place`; returns its checksum, taken from the caller's memory.
-std::uint64_t write_values(File& file, std::int64_t place, const ShardData& s, std::uint64_t seed,
+/// Writes a slab end to end at `place`; returns its checksum, taken from the caller's memory.  `whole`: the digest of
+/// the file, which has come to this place.
+std::uint64_t write_values(File& file, std::int64_t place, const ShardData& s, std::uint64_t seed, Checksum128& whole,
                            const std::atomic<bool>* cancel) {
   Checksum64 sum(seed);
   const std::int64_t width = static_cast<std::int64_t>(size_of(s.data.dtype));
@@ -53,6 +54,7 @@ std::uint64_t write_values(File& file, std::int64_t place, const ShardData& s, s
       check_cancel(cancel);
       const auto n = static_cast<std::size_t>(std::min(kChunk, bytes - at));
       sum.update(data + at, n);
+      whole.update(data + at, n);
       file.write_at(place + at, data + at, n);
     }
     place += bytes;
@@ -75,35 +77,27 @@ std::uint64_t write_values(File& file, std::int64_t place, const ShardData& s, s
   return sum.value();
 }
 
-/// Reads the file once: its digest, and every shard against the checksum of what was to be written.
-HexDigest read_back(const std::string& path, std::span<const ShardData> data, const std::vector<Shard>& shards,
-                    std::span<const std::uint64_t> seeds, const std::atomic<bool>* cancel) {
-  const File file = File::open_for_reading(path);
-  std::vector<std::size_t> order(shards.size());
+/// The order in which the slabs lie in the file.
+std::vector<std::size_t> by_place(const std::vector<std::int64_t>& places) {
+  std::vector<std::size_t> order(places.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(), [&](auto a, auto b) { return shards[a].byte_offset < shards[b].byte_offset; });
+  std::sort(order.begin(), order.end(), [&](auto a, auto b) { return places[a] < places[b]; });
+  return order;
+}
+
+/// Digest of the file as it lies on storage now.
+HexDigest read_back(const std::string& path, const std::atomic<bool>* cancel) {
+  const File file = File::open_for_reading(path);
+  file.forget_cached();
   Checksum128 whole;
   std::vector<char> buffer(static_cast<std::size_t>(kChunk));
-  std::int64_t at = 0;
-  auto pass = [&](std::int64_t end, Checksum64* part) {
-    while (at < end) {
-      check_cancel(cancel);
-      const auto n = static_cast<std::size_t>(std::min(kChunk, end - at));
-      file.read_at(at, buffer.data(), n);
-      whole.update(buffer.data(), n);
-      if (part) part->update(buffer.data(), n);
-      at += static_cast<std::int64_t>(n);
-    }
-  };
-  for (std::size_t i : order) {
-    Checksum64 part(seeds[i]);
-    pass(shards[i].byte_offset, nullptr);
-    pass(shards[i].byte_offset + static_cast<std::int64_t>(data[i].data.bytes()), &part);
-    if (part.value() != shards[i].checksum)
-      throw IoError("{} does not hold what was written to it ({}); the storage, or memory on its way there, is damaged",
-                    path, data[i].name);
+  const std::int64_t size = file.size();
+  for (std::int64_t at = 0; at < size; at += kChunk) {
+    check_cancel(cancel);
+    const auto n = static_cast<std::size_t>(std::min(kChunk, size - at));
+    file.read_at(at, buffer.data(), n);
+    whole.update(buffer.data(), n);
   }
-  pass(file.size(), nullptr);
   return whole.hex();
 }
 
@@ -122,7 +116,7 @@ std::int64_t shard_file_bytes(std::span<const ShardData> shards) {
 }
 
 WrittenFile write_shard_file(const std::filesystem::path& directory, const std::string& name, const Manifest& manifest,
-                             std::span<const ShardData> shards, const std::atomic<bool>* cancel) {
+                             std::span<const ShardData> shards, const WriteOptions& options) {
   const std::string path = (directory / name).string();
   for (const ShardData& s : shards)
     if (s.data.count() == 0 || s.data.kind == MemoryKind::kDevice)
@@ -132,21 +126,37 @@ WrittenFile write_shard_file(const std::filesystem::path& directory, const std::
   image.finish();
 
   WrittenFile written;
-  std::vector<std::uint64_t> seeds;
+  written.shards.resize(shards.size());
+  Checksum128 whole;
+  std::int64_t at = 0;
+  std::vector<std::byte> gap;
+  const auto pass_metadata = [&](std::int64_t end) {
+    gap.resize(static_cast<std::size_t>(end - at));
+    image.read(at, gap.data(), gap.size());
+    whole.update(gap.data(), gap.size());
+    at = end;
+  };
   File file = File::create(path);
   file.resize(image.size());
   file.reserve(image.size());
-  for (std::size_t i = 0; i < shards.size(); ++i) {
+  for (const std::size_t i : by_place(places)) {
     const ShardData& s = shards[i];
-    seeds.push_back(shard_seed(manifest, std::string(name_of(s.kind)) + "/" + s.name, s.slab()));
-    const std::uint64_t sum = write_values(file, places[i], s, seeds[i], cancel);
-    written.shards.push_back({0, places[i], s.slab(), sum});
+    pass_metadata(places[i]);
+    const std::uint64_t seed = shard_seed(manifest, std::string(name_of(s.kind)) + "/" + s.name, s.slab());
+    const std::uint64_t sum = write_values(file, at, s, seed, whole, options.cancel);
+    if (!options.checksums.empty() && sum != options.checksums[i])
+      throw IoError("the copy of {} in memory changed before it was written to {}; the memory of this host is damaged",
+                    s.name, path);
+    written.shards[i] = {0, at, s.slab(), sum};
+    at += static_cast<std::int64_t>(s.data.bytes());
   }
+  pass_metadata(image.size());
   image.write_to(file);
   file.sync();
-  written.file = {name, file.size(), ""};
+  written.file = {name, file.size(), whole.hex()};
   file.close();
-  written.file.digest = read_back(path, shards, written.shards, seeds, cancel);
+  if (options.verify && read_back(path, options.cancel) != written.file.digest)
+    throw IoError("{} does not hold what was written to it; the storage, or memory on its way there, is damaged", path);
   return written;
 }
 

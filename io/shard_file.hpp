@@ -1,10 +1,11 @@
 // One HDF5 file of a checkpoint, written by one rank.  HDF5 lays the file out in memory (contiguous datasets of fixed
-// types, one for each slab); the values are written at the offsets it gave, with checksums taken from the caller's
-// memory on the way, HDF5's own bytes last; then the file is synced, and read back against those checksums. Reading for
-// restore never opens HDF5: see checkpoint_reader.hpp.
+// types, one for each slab); the values are written at the offsets it gave, in the order of the file, with checksums
+// taken from the caller's memory on the way, HDF5's own bytes last; then the file is synced and, if wanted, read back.
+// Reading for restore never opens HDF5: see checkpoint_reader.hpp.
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -30,10 +31,21 @@ struct WrittenFile {
   std::vector<Shard> shards;
 };
 
+struct WriteOptions {
+  /// When set, writing ends with an IoError soon.
+  const std::atomic<bool>* cancel = nullptr;
+  /// Of every slab, as it was when somebody copied it (io::Snapshot): memory that has changed since is an IoError.
+  /// Empty: nobody knows.
+  std::span<const std::uint64_t> checksums{};
+  /// The file is dropped from the page cache, where the system can do that, and read from storage again; what does not
+  /// match is an IoError.
+  bool verify = true;
+};
+
 /// Writes DIRECTORY/NAME; returns when the bytes are on storage.  `manifest` supplies run, step and epoch.  Empty slabs
-/// are not allowed.  A set `cancel` ends it with an IoError soon.
+/// are not allowed.
 WrittenFile write_shard_file(const std::filesystem::path& directory, const std::string& name, const Manifest& manifest,
-                             std::span<const ShardData> shards, const std::atomic<bool>* cancel = nullptr);
+                             std::span<const ShardData> shards, const WriteOptions& options = {});
 
 /// For Manifest::versions: what wrote the files.
 std::map<std::string, std::string> library_versions();

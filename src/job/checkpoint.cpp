@@ -1,25 +1,21 @@
 #include "src/job/checkpoint.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <nlohmann/json.hpp>
-#include <thread>
 #include <utility>
 
 #include "io/atomic_file.hpp"
+#include "io/snapshot.hpp"
 #include "io/view_file.hpp"
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
-#include "src/job/together.hpp"
+#include "src/job/manifest_parts.hpp"
+#include "src/job/save.hpp"
+#include "src/job/shared_dir.hpp"
 
 namespace banyan::job {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
-
-constexpr Seconds kStale{10};
 
 /// Free space asked for beyond what is written, for metadata and the neighbours.
 constexpr double kHeadroom = 1.1;
@@ -34,15 +30,6 @@ void or_warn(const char* what, const Step& step) {
   }
 }
 
-/// Waits until this node sees what rank 0 has just made; false after a while.
-bool comes_into_view(const fs::path& path) {
-  for (const Clock::time_point start = Clock::now(); !io::path_exists(path);) {
-    if (Seconds(Clock::now() - start) > kStale) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  return true;
-}
-
 /// view.h5, unless it would hold training up: HDF5 takes some 50 us for each slab.
 void add_view(const fs::path& directory, const io::Manifest& manifest) {
   constexpr std::size_t kMostShards = 20000;
@@ -54,106 +41,24 @@ void add_view(const fs::path& directory, const io::Manifest& manifest) {
     or_warn("writing view.h5", [&] { io::write_view(directory, manifest); });
 }
 
-/// A rank's part of the manifest on its way to rank 0.
-std::string encode(const io::WrittenFile& written, std::span<const SaveTensor> tensors) {
-  json shards = json::array();
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const SaveTensor& t = tensors[i];
-    const io::Shard& s = written.shards[i];
-    json row = {t.name,     static_cast<int>(t.kind), static_cast<int>(t.data.dtype), s.byte_offset,
-                s.checksum, t.global_shape.rank()};
-    for (const Shape* shape : {&t.global_shape, &s.slab.offset, &s.slab.count})
-      for (int a = 0; a < shape->rank(); ++a) row.push_back((*shape)[a]);
-    shards.push_back(std::move(row));
+/// Whether a committed checkpoint may be counted on, as far as can be seen without reading it all.
+bool looks_whole(const fs::path& directory) {
+  try {
+    const io::CheckpointReader reader(directory);
+    return true;
+  } catch (const Error& e) {
+    log::warning("not counted among the checkpoints that are kept: {}", e.what());
+    return false;
   }
-  return json{{"file", {written.file.name, written.file.size, written.file.digest}}, {"shards", std::move(shards)}}
-      .dump();
-}
-
-/// Adds it.  Tensors are found by kind and name; all ranks must agree on dtype and shape.
-void add_part(const std::string& text, io::Manifest& m,
-              std::map<std::pair<io::TensorKind, std::string>, io::Tensor>& tensors) {
-  if (text.empty()) return;
-  const json part = json::parse(text);
-  const int file = static_cast<int>(m.files.size());
-  m.files.push_back({part["file"][0], part["file"][1], part["file"][2]});
-  for (const json& row : part["shards"]) {
-    const auto kind = static_cast<io::TensorKind>(row[1].get<int>());
-    const auto dtype = static_cast<DType>(row[2].get<int>());
-    const auto rank = row[5].get<std::size_t>();
-    Shape parts[3];
-    for (std::size_t k = 0; k < 3; ++k)
-      for (std::size_t a = 0; a < rank; ++a) parts[k].push_back(row[6 + k * rank + a].get<std::int64_t>());
-    auto [at, fresh] = tensors.try_emplace({kind, row[0].get<std::string>()});
-    io::Tensor& t = at->second;
-    if (fresh)
-      t = {row[0].get<std::string>(), kind, dtype, parts[0], {}};
-    else if (t.dtype != dtype || t.shape != parts[0])
-      throw BugError("ranks disagree on the shape or dtype of {}", t.key());
-    t.shards.push_back({file, row[3], {parts[1], parts[2]}, row[4]});
-  }
-}
-
-io::Manifest make_manifest(io::Manifest m, const std::vector<std::string>& parts) {
-  std::map<std::pair<io::TensorKind, std::string>, io::Tensor> tensors;
-  for (const std::string& part : parts) add_part(part, m, tensors);
-  for (auto& [key, t] : tensors) {
-    std::sort(t.shards.begin(), t.shards.end(), [](const io::Shard& a, const io::Shard& b) {
-      for (int i = 0; i < a.slab.offset.rank(); ++i)
-        if (a.slab.offset[i] != b.slab.offset[i]) return a.slab.offset[i] < b.slab.offset[i];
-      return false;
-    });
-    m.tensors.push_back(std::move(t));
-  }
-  return m;
 }
 
 }  // namespace
 
-void require_shared(comm::Communicator& ranks, const std::string& run_dir) {
-  const bool root = ranks.rank() == 0;
-  const fs::path probe = fs::path(run_dir) / "shared-probe";
-  std::string nonce;
-  const Verdict made = run_together(ranks, "the run directory", Seconds(120), [&](const std::atomic<bool>&) {
-    if (!root) return;
-    try {
-      io::make_directories(fs::absolute(run_dir).lexically_normal());
-      nonce = io::LeaseOwner::self().nonce;
-      io::write_atomic(probe, nonce);
-    } catch (const IoError& e) {
-      fs::path there = fs::absolute(run_dir);
-      while (!there.empty() && !fs::exists(there) && there != there.parent_path()) there = there.parent_path();
-      // Permission is the user's to give; anything else may pass.
-      if (::access(there.c_str(), W_OK | X_OK) != 0 || !fs::is_directory(there))
-        throw ConfigError("run.dir = {} cannot be used: {}", run_dir, e.what());
-      throw;
-    }
-  });
-  made.raise_if_failed();
-  nonce = comm::broadcast_string(ranks, nonce, 0, "the check of the run directory");
-  const Verdict seen =
-      run_together(ranks, "the check of the run directory", Seconds(120), [&](const std::atomic<bool>&) {
-        std::string found;
-        for (const Clock::time_point start = Clock::now(); found != nonce;) {
-          try {
-            io::read_if_there(probe, 4096, found);
-          } catch (const Error&) {  // judged by what was found
-          }
-          if (found == nonce) return;
-          if (Seconds(Clock::now() - start) > kStale)
-            throw ConfigError(
-                "run.dir = {} is not shared: this rank does not see what rank 0 wrote there; put it on a file "
-                "system that all nodes mount",
-                run_dir);
-          std::this_thread::sleep_for(std::chrono::milliseconds(20));
-        }
-      });
-  if (root) or_warn("tidying the run directory", [&] { io::remove_tree(probe); });
-  seen.raise_if_failed();
-}
-
 Checkpoints::Checkpoints(comm::Communicator& ranks, CheckpointOptions options)
-    : ranks_(ranks), options_(std::move(options)), store_(fs::absolute(options_.run_dir).lexically_normal()) {
+    : ranks_(ranks),
+      options_(std::move(options)),
+      store_(fs::absolute(options_.run_dir).lexically_normal()),
+      copy_(std::make_shared<io::Snapshot>()) {
   require_shared(ranks_, options_.run_dir);
   run_together(ranks_, "the lease of " + options_.run_dir, options_.io_limit, [&](const std::atomic<bool>&) {
     if (ranks_.rank() != 0) return;
@@ -207,30 +112,26 @@ std::optional<io::Manifest> Checkpoints::load(const std::function<void(Source&)>
   return accepted->manifest;
 }
 
-SaveResult Checkpoints::save(const SaveState& state, std::span<const SaveTensor> tensors) {
-  if (!base_recorded_) throw BugError("load() decides what a run continues from; it must come before save()");
-  const Clock::time_point start = Clock::now();
-  const bool root = ranks_.rank() == 0;
-  SaveResult result;
-  result.name = io::checkpoint_name(state.step, epoch_);
-  result.misses = misses_;
-  const fs::path tmp = store_.tmp_of(result.name);
-
-  std::vector<SaveTensor> mine;
+std::shared_ptr<Save> Checkpoints::describe(const SaveState& state, std::span<const SaveTensor> tensors) {
+  if (!base_recorded_) throw BugError("load() decides what a run continues from; it must come before a save");
+  if (in_flight()) throw BugError("a checkpoint is saved while another is on its way");
+  auto s = std::make_shared<Save>();
+  s->result.name = io::checkpoint_name(state.step, epoch_);
+  s->result.misses = misses_;
+  s->tmp = store_.tmp_of(s->result.name);
+  s->file = fmt::format("shard-{:05}.h5", ranks_.rank());
+  s->verify = options_.verify;
   for (const SaveTensor& t : tensors)
-    if (t.data.count() > 0) mine.push_back(t);
-  const std::int64_t bytes = mine.empty() ? 0 : io::shard_file_bytes(mine);
+    if (t.data.count() > 0) s->mine.push_back(t);
+  const std::int64_t bytes = s->mine.empty() ? 0 : io::shard_file_bytes(s->mine);
   using comm::ReduceOp;
   const std::int64_t low = comm::all_reduce_value(ranks_, state.step, ReduceOp::kMin, "the step of the checkpoint");
   const std::int64_t high = comm::all_reduce_value(ranks_, state.step, ReduceOp::kMax, "the step of the checkpoint");
   if (low != high) throw BugError("ranks save different steps: {} to {}", low, high);
-  result.bytes = comm::all_reduce_value(ranks_, bytes, ReduceOp::kSum, "the size of the checkpoint");
-  if (state.step == committed_step_) {
-    result.ok = true;
-    return result;
-  }
+  s->result.bytes = comm::all_reduce_value(ranks_, bytes, ReduceOp::kSum, "the size of the checkpoint");
+  s->result.ok = state.step == committed_step_;
 
-  io::Manifest head;
+  io::Manifest& head = s->head;
   head.run_uuid = run_uuid_;
   head.epoch = epoch_;
   head.step = state.step;
@@ -243,87 +144,97 @@ SaveResult Checkpoints::save(const SaveState& state, std::span<const SaveTensor>
   head.plans_text = state.plans_text;
   head.extra = state.extra;
   head.versions = io::library_versions();
+  return s;
+}
 
-  auto failed = [&](const Verdict& verdict) {
-    // All ranks have ended their work: nobody writes into the directory any more.
-    run_together(ranks_, "removing an unfinished checkpoint", options_.io_limit, [&](const std::atomic<bool>&) {
-      if (root) or_warn("removing an unfinished checkpoint", [&] { io::remove_tree(tmp); });
+void Checkpoints::require_lease() const {
+  if (const std::string lost = lease_->lost(); !lost.empty()) throw RunHeldError("{}; this job must not write", lost);
+}
+
+Verdict Checkpoints::reserve(const Save& s) {
+  return run_together(ranks_, "preparing a checkpoint", options_.io_limit, [&](const std::atomic<bool>&) {
+    if (ranks_.rank() != 0) return;
+    require_lease();
+    if (tidying_ && !tidying_->wait(options_.io_limit)) throw IoError("removing old checkpoints does not end");
+    tidying_.reset();
+    io::make_directories(store_.ckpt_dir());
+    io::remove_tree(s.tmp);
+    if (!io::make_directory(s.tmp)) throw IoError("cannot create {}: it is there again", s.tmp.string());
+    const auto wanted = static_cast<std::int64_t>(static_cast<double>(s.result.bytes) * kHeadroom);
+    if (const std::int64_t free = io::free_bytes(s.tmp); free < wanted)
+      throw IoError("{} has {} bytes free, a checkpoint needs {}; free some space", store_.ckpt_dir().string(), free,
+                    wanted);
+  });
+}
+
+/// Manifest, then the rename that makes it count.
+Verdict Checkpoints::commit(const Save& s) {
+  const std::vector<std::string> parts = gather_strings(ranks_, s.part, "the parts of the manifest");
+  return run_together(ranks_, "committing a checkpoint", options_.io_limit, [&](const std::atomic<bool>&) {
+    if (ranks_.rank() != 0) return;
+    const io::Manifest manifest = join_parts(s.head, parts);
+    const std::string text = io::write_manifest(manifest);
+    try {
+      io::parse_manifest(text, "the manifest to be written");
+    } catch (const DataError& e) {
+      throw BugError("the slabs that the ranks gave do not make a checkpoint: {}", e.what());
+    }
+    if (options_.view) add_view(s.tmp, manifest);
+    io::write_atomic(s.tmp / io::kManifestName, text);
+    require_lease();
+    store_.commit(s.result.name);
+    // From here on it is committed, whatever happens.
+    or_warn("updating LATEST", [&] { store_.write_latest(s.result.name); });
+    or_warn("removing old checkpoints", [&] {
+      require_lease();
+      const auto prune = [store = store_, epoch = epoch_, keep = options_.keep](const std::atomic<bool>&) {
+        or_warn("removing old checkpoints", [&] {
+          store.prune(epoch, keep, [&](const std::string& name) { return looks_whole(store.path_of(name)); });
+        });
+      };
+      // Nobody waits for what was written in the background, so nobody shall wait for this.
+      if (s.copy)
+        tidying_ = std::make_unique<Task>(prune);
+      else
+        prune({});
     });
-    const auto code = static_cast<ExitCode>(verdict.first().code);
-    if (code != ExitCode::kIoFailed && code != ExitCode::kBadData) verdict.raise();
-    result.misses = ++misses_;
-    result.error = verdict.first().message;
-    result.seconds = Seconds(Clock::now() - start).count();
-    return result;
-  };
-  auto require_lease = [&] {
-    if (const std::string lost = lease_->lost(); !lost.empty()) throw RunHeldError("{}; this job must not write", lost);
-  };
+  });
+}
 
-  // Reserve: directory and space.
-  if (const Verdict v = run_together(ranks_, "preparing a checkpoint", options_.io_limit,
-                                     [&](const std::atomic<bool>&) {
-                                       if (!root) return;
-                                       require_lease();
-                                       io::make_directories(store_.ckpt_dir());
-                                       io::remove_tree(tmp);
-                                       if (!io::make_directory(tmp))
-                                         throw IoError("cannot create {}: it is there again", tmp.string());
-                                       const auto wanted =
-                                           static_cast<std::int64_t>(static_cast<double>(result.bytes) * kHeadroom);
-                                       if (const std::int64_t free = io::free_bytes(tmp); free < wanted)
-                                         throw IoError("{} has {} bytes free, a checkpoint needs {}; free some space",
-                                                       store_.ckpt_dir().string(), free, wanted);
-                                     });
-      !v.ok())
-    return failed(v);
-
-  // Write: one file for each rank that has something, durable when this returns.
-  std::string part;
-  if (const Verdict v = run_together(
-          ranks_, "writing a checkpoint", options_.io_limit,
-          [&](const std::atomic<bool>& cancel) {
-            if (mine.empty()) return;
-            if (!comes_into_view(tmp)) throw IoError("{} is not visible here although rank 0 made it", tmp.string());
-            part = encode(io::write_shard_file(tmp, fmt::format("shard-{:05}.h5", ranks_.rank()), head, mine, &cancel),
-                          mine);
-            io::fsync_dir(tmp);
-          });
-      !v.ok())
-    return failed(v);
-  const std::vector<std::string> parts = gather_strings(ranks_, part, "the parts of the manifest");
-
-  // Commit: manifest, then the rename that makes it count.
-  if (const Verdict v = run_together(ranks_, "committing a checkpoint", options_.io_limit,
-                                     [&](const std::atomic<bool>&) {
-                                       if (!root) return;
-                                       const io::Manifest manifest = make_manifest(std::move(head), parts);
-                                       const std::string text = io::write_manifest(manifest);
-                                       try {
-                                         io::parse_manifest(text, "the manifest to be written");
-                                       } catch (const DataError& e) {
-                                         throw BugError("the slabs that the ranks gave do not make a checkpoint: {}",
-                                                        e.what());
-                                       }
-                                       if (options_.view) add_view(tmp, manifest);
-                                       io::write_atomic(tmp / io::kManifestName, text);
-                                       require_lease();
-                                       store_.commit(result.name);
-                                       // From here on it is committed, whatever happens.
-                                       or_warn("updating LATEST", [&] { store_.write_latest(result.name); });
-                                       or_warn("removing old checkpoints", [&] {
-                                         require_lease();
-                                         store_.prune(epoch_, options_.keep);
-                                       });
-                                     });
-      !v.ok())
-    return failed(v);
-  committed_step_ = state.step;
+SaveResult Checkpoints::committed(Save& s) {
+  committed_step_ = s.head.step;
   misses_ = 0;
-  result.misses = 0;
-  result.ok = true;
-  result.seconds = Seconds(Clock::now() - start).count();
-  return result;
+  s.result.misses = 0;
+  s.result.ok = true;
+  return s.result;
+}
+
+void Checkpoints::discard(const Save& s) {
+  // All ranks have ended their work: nobody writes into the directory any more.
+  run_together(ranks_, "removing an unfinished checkpoint", options_.io_limit, [&](const std::atomic<bool>&) {
+    if (ranks_.rank() == 0) or_warn("removing an unfinished checkpoint", [&] { io::remove_tree(s.tmp); });
+  });
+}
+
+SaveResult Checkpoints::missed(Save& s, const Verdict& verdict) {
+  discard(s);
+  if (!of_storage(verdict)) verdict.raise();
+  s.result.misses = ++misses_;
+  s.result.error = verdict.first().message;
+  s.result.seconds = Seconds(Clock::now() - s.start).count();
+  return s.result;
+}
+
+SaveResult Checkpoints::save(const SaveState& state, std::span<const SaveTensor> tensors) {
+  const std::shared_ptr<Save> s = describe(state, tensors);
+  if (s->result.ok) return s->result;
+  if (const Verdict v = reserve(*s); !v.ok()) return missed(*s, v);
+  const Verdict written = run_together(ranks_, "writing a checkpoint", options_.io_limit,
+                                       [s](const std::atomic<bool>& cancel) { s->write(cancel); });
+  if (!written.ok()) return missed(*s, written);
+  if (const Verdict v = commit(*s); !v.ok()) return missed(*s, v);
+  s->result.seconds = Seconds(Clock::now() - s->start).count();
+  return committed(*s);
 }
 
 io::Manifest load_readonly(comm::Communicator& ranks, const std::string& path, Seconds io_limit,

@@ -3,10 +3,14 @@
 //
 //   Checkpoints ckpt(*team.all, {.run_dir = ...});          // shared-directory check, lease (rank 0); collective
 //   auto from = ckpt.load([&](Source& s) { ... s.read_slab(kParam, name, offset, out); ... });   // nullopt: fresh
-//   start SaveResult r = ckpt.save({.step = ...}, slabs);         // never throws for a disk's sake; the old commit
-//   stays
+//   start SaveResult r = ckpt.save({.step = ...}, slabs);         // waits; never throws for a disk's sake: the old
+//   commit stays
 //
-// Every member function is collective over the ranks given and must be called by all of them in the same order.
+//   ckpt.begin({.step = ...}, slabs);                       // copies the slabs and returns; a thread writes the copy
+//   ... steps, each with a vote on writing() ...
+//   ckpt.finish();                                          // commits what all ranks have written
+//
+// Member functions that are not const are collective over the ranks given: all call them in the same order.
 #pragma once
 
 #include <atomic>
@@ -26,8 +30,16 @@
 #include "io/shard_file.hpp"
 #include "src/base/section.hpp"
 #include "src/job/resume.hpp"
+#include "src/job/task.hpp"
+#include "src/job/together.hpp"
+
+namespace banyan::io {
+class Snapshot;
+}
 
 namespace banyan::job {
+
+struct Save;
 
 /// A slab of a logical tensor that this rank shall write.  Each value is written by exactly one rank: cut replicated
 /// slabs with io::row_slice over the ranks that hold them.  Empty slabs are skipped.  Host memory; untouched until save
@@ -39,8 +51,11 @@ struct CheckpointOptions {
   std::string resume = "auto";  ///< auto | never | PATH of a checkpoint
   int keep = 3;
   bool view = true;
-  Seconds io_limit{1800};  ///< a phase of a save or load that takes longer is given up (IoError)
+  bool verify = true;              ///< files are read back from storage before they count
+  Seconds io_limit{1800};          ///< a phase of a save or load that takes longer is given up (IoError)
+  Seconds background_limit{1800};  ///< the same for what is written while training goes on
   io::LeaseOptions lease{};
+  std::function<void(const std::atomic<bool>& cancel)> before_writing{};  ///< on the thread that writes; for tests
 };
 
 /// Everything of a manifest that the trainer decides.
@@ -51,13 +66,17 @@ struct SaveState {
 };
 
 struct SaveResult {
-  bool ok = false;
+  bool ok = false;         ///< committed; of begin(): on its way
+  bool again = false;      ///< of finish(): writing failed and was begun once more
   std::string name;        ///< "step-000001200.e7"
   std::string error;       ///< one sentence, the same on all ranks; empty when ok
   int misses = 0;          ///< failed saves in a row
   std::int64_t bytes = 0;  ///< written by all ranks
-  double seconds = 0;
+  double seconds = 0;      ///< what all of it took, or would have taken if somebody had waited for the writing
 };
+
+/// How far a rank is with the checkpoint that is on its way, for a vote.
+enum class Writing : std::uint8_t { kDone, kUnderWay, kFailed };
 
 class Checkpoints {
  public:
@@ -78,10 +97,31 @@ class Checkpoints {
   /// peer is lost) and RunHeldError (another job took the run over).
   SaveResult save(const SaveState& state, std::span<const SaveTensor> tensors);
 
+  /// Copies the slabs to memory of its own, kept for the next time, and has the copy written by a thread while the
+  /// caller goes on and changes them.  `ok`: on its way, or committed already.  A failure is one of save().
+  SaveResult begin(const SaveState& state, std::span<const SaveTensor> tensors);
+  /// True from begin() until finish() returns anything but `again`; at most one checkpoint is on its way.
+  bool in_flight() const { return pending_ != nullptr; }
+  /// Of this rank.  As soon as no rank says kUnderWay, or one says kFailed, finish() waits for nothing but the commit.
+  Writing writing() const;
+  /// Waits until all ranks have written, and commits, as save() does.  When writing or committing failed for the first
+  /// time, the same copy is written again (`again`).  IoError when a rank's writing has taken longer than
+  /// background_limit.
+  SaveResult finish();
+
   std::int64_t epoch() const { return epoch_; }
   const std::string& run_uuid() const { return run_uuid_; }
 
  private:
+  std::shared_ptr<Save> describe(const SaveState& state, std::span<const SaveTensor> tensors);
+  void require_lease() const;
+  Verdict reserve(const Save& s);
+  void start_writer();
+  Verdict commit(const Save& s);
+  SaveResult committed(Save& s);
+  void discard(const Save& s);
+  SaveResult missed(Save& s, const Verdict& verdict);
+
   comm::Communicator& ranks_;
   CheckpointOptions options_;
   io::RunStore store_;
@@ -92,14 +132,15 @@ class Checkpoints {
   bool base_recorded_ = false;
   int misses_ = 0;
   std::int64_t committed_step_ = -1;  ///< of this attempt
+  std::shared_ptr<io::Snapshot> copy_;
+  std::shared_ptr<Save> pending_;  ///< on its way
+  std::shared_ptr<Task> writer_;   ///< of pending_
+  std::unique_ptr<Task> tidying_;  ///< rank 0: removes old checkpoints
 };
 
 /// For commands that only read (eval, generate, export over ranks): no lease, no marks.  PATH is a checkpoint directory
 /// or a run directory (its newest that verifies).  Same contract for `fill`.
 io::Manifest load_readonly(comm::Communicator& ranks, const std::string& path, Seconds io_limit,
                            const std::function<void(Source&)>& fill);
-
-/// ConfigError when not every rank sees the same directory.  Collective.
-void require_shared(comm::Communicator& ranks, const std::string& run_dir);
 
 }  // namespace banyan::job

@@ -27,6 +27,26 @@ std::string tail(const std::filesystem::path& path) {
   return text;
 }
 
+void remember(std::deque<double>& times, double seconds) {
+  times.push_back(seconds);
+  if (times.size() > kRemembered) times.pop_front();
+}
+
+/// Of a line, where it has one that makes sense.
+void remember(std::deque<double>& times, const Json& line, const char* key) {
+  const auto seconds = line.find(key);
+  if (seconds != line.end() && seconds->is_number() && seconds->get<double>() >= 0)
+    remember(times, seconds->get<double>());
+}
+
+Seconds p99_of(const std::deque<double>& times, Seconds otherwise) {
+  if (times.empty()) return otherwise;
+  std::vector<double> sorted(times.begin(), times.end());
+  std::sort(sorted.begin(), sorted.end());
+  const auto rank = static_cast<std::size_t>(std::ceil(0.99 * static_cast<double>(sorted.size())));
+  return Seconds(sorted[rank - 1]);
+}
+
 }  // namespace
 
 SaveTimes::SaveTimes(const std::filesystem::path& run_dir) : file_(path_in(run_dir)) {
@@ -35,38 +55,38 @@ SaveTimes::SaveTimes(const std::filesystem::path& run_dir) : file_(path_in(run_d
     const std::size_t end = std::min(text.find('\n', at), text.size());
     try {
       const Json line = parse_json(std::string_view(text).substr(at, end - at), "saves.jsonl");
-      const Json& seconds = member(line, "seconds", "saves.jsonl");
-      if (seconds.is_number() && seconds.get<double>() >= 0) remember(Seconds(seconds.get<double>()));
+      remember(seconds_, line, "seconds");
+      remember(waited_, line, "waited");
     } catch (const DataError&) {  // damaged: the others still tell enough
     }
     at = end + 1;
   }
 }
 
-void SaveTimes::add(std::int64_t attempt, std::int64_t step, std::int64_t bytes, Seconds seconds) {
-  remember(seconds);
+void SaveTimes::add(std::int64_t attempt, std::int64_t step, std::int64_t bytes, Seconds seconds,
+                    std::optional<Seconds> waited) {
+  remember(seconds_, seconds.count());
+  Metrics line{{"attempt", attempt}, {"step", step}, {"bytes", bytes}, {"seconds", seconds.count()}};
+  if (waited) {
+    remember(waited_, waited->count());
+    line.push_back({"waited", waited->count()});
+  }
   try {
-    file_.append(json_line({{"attempt", attempt}, {"step", step}, {"bytes", bytes}, {"seconds", seconds.count()}}));
+    file_.append(json_line(line));
   } catch (const IoError& e) {
     log::warning("the save after step {} is not in saves.jsonl yet: {}", step, e.what());
   }
 }
 
-void SaveTimes::remember(Seconds seconds) {
-  seconds_.push_back(seconds.count());
-  if (seconds_.size() > kRemembered) seconds_.pop_front();
-}
-
-Seconds SaveTimes::p99(Seconds otherwise) const {
-  if (seconds_.empty()) return otherwise;
-  std::vector<double> sorted(seconds_.begin(), seconds_.end());
-  std::sort(sorted.begin(), sorted.end());
-  const auto rank = static_cast<std::size_t>(std::ceil(0.99 * static_cast<double>(sorted.size())));
-  return Seconds(sorted[rank - 1]);
-}
+Seconds SaveTimes::p99(Seconds otherwise) const { return p99_of(seconds_, otherwise); }
+Seconds SaveTimes::waited_p99(Seconds otherwise) const { return p99_of(waited_, otherwise); }
 
 Seconds assumed_save_time(std::int64_t bytes_per_rank) {
   return Seconds(5 + static_cast<double>(bytes_per_rank) / 50e6);
+}
+
+Seconds assumed_copy_time(std::int64_t bytes_per_rank) {
+  return Seconds(0.1 + static_cast<double>(bytes_per_rank) / 1e9);
 }
 
 }  // namespace banyan::job

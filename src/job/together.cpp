@@ -1,73 +1,14 @@
 #include "src/job/together.hpp"
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstdint>
-#include <memory>
-#include <mutex>
-#include <thread>
 
 #include "src/base/error.hpp"
 
 namespace banyan::job {
 namespace {
 
-constexpr Seconds kFirstPause{0.0005}, kLongestPause{0.2}, kGrace{5};
-
-/// Shared with the helper thread, which may outlive the call when a system call never returns.
-struct Task {
-  std::function<void(const std::atomic<bool>&)> work;
-  std::atomic<bool> cancel{false};
-  std::mutex mutex;
-  std::condition_variable finished;
-  bool done = false;
-  Outcome outcome;
-
-  void run() {
-    Outcome result;
-    try {
-      if (work) work(cancel);
-    } catch (const Error& e) {
-      result = {static_cast<int>(e.code()), e.what()};
-    } catch (const std::exception& e) {
-      result = {static_cast<int>(ExitCode::kBug), std::string("unexpected error: ") + e.what()};
-    }
-    if (result.code == static_cast<int>(ExitCode::kIoFailed) && cancel) result.code = Outcome::kGaveUp;
-    std::lock_guard lock(mutex);
-    outcome = std::move(result);
-    done = true;
-    finished.notify_all();
-  }
-  bool wait(Seconds time) {
-    std::unique_lock lock(mutex);
-    return finished.wait_for(lock, time, [this] { return done; });
-  }
-};
-
-/// Joins the helper; lets it go when it hangs in the system, where nothing can end it.
-class Helper {
- public:
-  explicit Helper(std::shared_ptr<Task> task) : task_(std::move(task)) {
-    if (task_->work)
-      thread_ = std::thread([t = task_] { t->run(); });
-    else
-      task_->run();
-  }
-  ~Helper() {
-    if (!thread_.joinable()) return;
-    task_->cancel = true;
-    if (task_->wait(kGrace))
-      thread_.join();
-    else
-      thread_.detach();
-  }
-  Helper(const Helper&) = delete;
-  Helper& operator=(const Helper&) = delete;
-
- private:
-  std::shared_ptr<Task> task_;
-  std::thread thread_;
-};
+constexpr Seconds kFirstPause{0.0005}, kLongestPause{0.2};
 
 // Counts of ranks, three in one integer, so that a round is one message.
 constexpr int kField = 21;
@@ -93,45 +34,23 @@ const Outcome& Verdict::first() const {
   return *fallback;
 }
 
-void Verdict::raise() const {
-  const Outcome& o = first();
-  switch (static_cast<ExitCode>(o.code)) {
-    case ExitCode::kUsage:
-      throw UsageError("{}", o.message);
-    case ExitCode::kBadData:
-      throw DataError("{}", o.message);
-    case ExitCode::kPeerLost:
-      throw CommError("{}", o.message);
-    case ExitCode::kRunHeld:
-      throw RunHeldError("{}", o.message);
-    case ExitCode::kIoFailed:
-      throw IoError("{}", o.message);
-    case ExitCode::kNumbersWrong:
-      throw NumericsError("{}", o.message);
-    case ExitCode::kConfig:
-      throw ConfigError("{}", o.message);
-    default:
-      throw BugError("{}", o.message);
-  }
-}
+void Verdict::raise() const { first().raise(); }
 
 Verdict run_together(comm::Communicator& ranks, std::string_view what, Seconds limit,
                      const std::function<void(const std::atomic<bool>&)>& work) {
   Section section{std::string(what)};
-  auto task = std::make_shared<Task>();
-  task->work = work;
-  Helper helper(task);
+  Task task(work);
   const Clock::time_point start = Clock::now();
   Seconds pause = kFirstPause;
   std::int64_t failed = 0;
   for (;;) {
-    const bool done = task->wait(pause);
+    const bool done = task.wait(pause);
     pause = std::min(pause * 2, kLongestPause);
-    const std::int64_t mine = (done ? 1 : 0) | std::int64_t{done && task->outcome.code != 0} << kField |
+    const std::int64_t mine = (done ? 1 : 0) | std::int64_t{done && task.outcome().code != 0} << kField |
                               std::int64_t{!done && Seconds(Clock::now() - start) > limit} << (2 * kField);
     const std::int64_t all = comm::all_reduce_value(ranks, mine, comm::ReduceOp::kSum, what);
     failed = all >> kField & kMask;
-    if (failed > 0) task->cancel = true;
+    if (failed > 0) task.cancel();
     if ((all & kMask) == ranks.size()) break;
     if (all >> (2 * kField) > 0)
       throw IoError("{} took longer than {:.0f} s on {} of {} ranks; the file system hangs", what, limit.count(),
@@ -139,9 +58,9 @@ Verdict run_together(comm::Communicator& ranks, std::string_view what, Seconds l
   }
   Verdict verdict;
   if (failed == 0) return verdict;
-  if (task->outcome.code != 0 && ranks.size() > 1)
-    task->outcome.message = ranks.peer_name(ranks.rank()) + ": " + task->outcome.message;
-  for (const std::string& text : comm::all_gather_strings(ranks, encode(task->outcome), what))
+  Outcome mine = task.outcome();
+  if (mine.code != 0 && ranks.size() > 1) mine.message = ranks.peer_name(ranks.rank()) + ": " + mine.message;
+  for (const std::string& text : comm::all_gather_strings(ranks, encode(mine), what))
     verdict.outcomes.push_back(decode(text));
   return verdict;
 }

@@ -11,15 +11,9 @@
 
 #include "comm/communicator.hpp"
 #include "src/base/section.hpp"
+#include "src/job/task.hpp"
 
 namespace banyan::job {
-
-/// How the work of one rank ended.
-struct Outcome {
-  int code = 0;         ///< 0, or the ExitCode of the error; kGaveUp for work that ended because another rank failed
-  std::string message;  ///< the error's words
-  static constexpr int kGaveUp = -1;
-};
 
 /// What everybody learns.
 struct Verdict {

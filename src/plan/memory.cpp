@@ -32,6 +32,22 @@ std::int64_t optimizer_elements(const Layout& layout, const std::vector<model::L
   return elements;
 }
 
+/// Values that a rank writes into a checkpoint, parameters and both moments (src/train/state.cpp decides which).
+std::int64_t saved_elements(const Layout& layout, const std::vector<model::LocalParam>& params,
+                            const parallel::Coordinate& c) {
+  const auto split = [](model::Range rows, int i, int n) {
+    return model::Range{rows.begin + rows.count() * i / n, rows.begin + rows.count() * (i + 1) / n};
+  };
+  std::int64_t elements = 0;
+  for (const model::LocalParam& p : params) {
+    if (p.tied_copy || p.count.rank() == 0) continue;
+    model::Range rows = split({0, p.count[0]}, c.data, layout.mesh.data);
+    if (p.replicated) rows = split(rows, c.tensor, layout.mesh.tensor);
+    elements += rows.count() * p.count.row_count();
+  }
+  return 3 * elements;
+}
+
 /// Elements that travel through the two staging buffers, which the buckets take in turn.
 std::array<std::int64_t, 2> staged(const model::StageSpec& spec, const std::vector<model::LocalParam>& params) {
   std::vector<std::int64_t> parts(static_cast<std::size_t>(model::part_count(spec)), 0);
@@ -76,6 +92,10 @@ int threads_of(const config::Config& config) {
 }
 
 }  // namespace
+
+bool saves_in_background(const config::Config& config) {
+  return config.checkpoint.async == "on" && (config.checkpoint.every_steps > 0 || config.checkpoint.interval == "auto");
+}
 
 std::int64_t MemoryPlan::total() const {
   std::int64_t sum = 0;
@@ -128,6 +148,10 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
   if (layout.use == Use::kTrain && layout.mesh.data > 1)
     collectives += layout.zero ? 2 : static_cast<std::int64_t>(model::part_count(spec));
   add("collectives", collectives * kCollectiveScratch, fmt::format("{} under way x 1 MiB", collectives));
+  if (layout.use == Use::kTrain && saves_in_background(config)) {
+    const std::int64_t saved = saved_elements(layout, params, c);
+    add("snapshot", saved * kFloat, fmt::format("{} x {} B, the copy a checkpoint is written from", saved, kFloat));
+  }
   if (layout.use == Use::kTrain) add("checkpoint", 2 * kFileChunk, "2 chunks of 4 MiB while a file is written or read");
   return plan;
 }

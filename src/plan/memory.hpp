@@ -24,6 +24,9 @@ struct MemoryPlan {
   std::string str() const;
 };
 
+/// Whether checkpoints come while training goes on, and are written from a copy then.
+bool saves_in_background(const config::Config& config);
+
 /// Of the rank at a coordinate.  Counts what the process itself writes to; not the mapped dataset, whose pages belong
 /// to the file cache, nor what MPI holds before the first message.
 MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const parallel::Coordinate& c);

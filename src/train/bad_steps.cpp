@@ -47,6 +47,8 @@ Judgement BadSteps::judge(std::int64_t step, std::int64_t batch, double loss, co
              ? fmt::format("the loss of step {} is {:.4f}, {:.1f} deviations above those before it (train.spike = {})",
                            step + 1, loss, z_, spike_)
              : wrong;
+  ++seen_;
+  given_up_ = policy_ == Policy::kStop || in_a_row_ >= most_;
   if (policy_ == Policy::kStop) throw NumericsError("{}; {}", why_, kAdvice);
   if (++in_a_row_ > most_)
     throw NumericsError("{}; {} bad steps in a row are more than train.bad_steps = {}; {}", why_, in_a_row_, most_,
@@ -61,7 +63,7 @@ void BadSteps::roll_back(std::int64_t first, std::int64_t last, std::int64_t in_
   in_a_row_ = in_a_row;
 }
 
-void BadSteps::committed() { in_a_row_ = 0; }
+void BadSteps::committed(std::int64_t since) { in_a_row_ = std::min(in_a_row_, since); }
 
 std::string BadSteps::dropped_text() const {
   std::string text;

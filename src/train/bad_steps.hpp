@@ -29,6 +29,8 @@ class BadSteps {
   /// Judges step `step`, 0-based, which trained on `batch`.  `wrong`: what is not finite, in words; empty when all is.
   /// NumericsError when the policy is to stop, or after too many bad steps in a row.
   Judgement judge(std::int64_t step, std::int64_t batch, double loss, const std::string& wrong);
+  /// It has thrown.  The same on all ranks, unlike other errors.
+  bool given_up() const { return given_up_; }
   /// Deviations by which the last loss lay above those before it; 0 where it was not finite.
   double z() const { return z_; }
   /// Of the last bad step, in words.
@@ -37,8 +39,10 @@ class BadSteps {
   /// steps have come since the last good one.
   void roll_back(std::int64_t first, std::int64_t last, std::int64_t in_a_row);
   std::int64_t in_a_row() const { return in_a_row_; }
-  /// A checkpoint is there behind the last bad step: whoever goes back does not come to it again.
-  void committed();
+  /// Bad steps judged so far.
+  std::int64_t seen() const { return seen_; }
+  /// A checkpoint is there: whoever goes back comes to the last `since` bad steps again, but to none before them.
+  void committed(std::int64_t since);
   /// Batches whose updates were dropped, in order.
   const std::vector<BatchRange>& dropped() const { return dropped_; }
 
@@ -53,8 +57,9 @@ class BadSteps {
   std::int64_t most_;
   LossStats stats_;
   double z_ = 0;
-  std::int64_t in_a_row_ = 0;
+  std::int64_t in_a_row_ = 0, seen_ = 0;
   std::string why_;
+  bool given_up_ = false;
   std::vector<BatchRange> dropped_;
 };
 

@@ -23,6 +23,7 @@ config::Config reference_config(config::Config c) {
   c.parallel.sequence = false;
   c.parallel.stages = "auto";
   c.train.recompute = "none";
+  c.checkpoint.async = "off";  // nothing is saved
   return c;
 }
 

@@ -7,7 +7,6 @@
 #include <optional>
 #include <string>
 
-#include "comm/topology/contact.hpp"
 #include "io/dataset.hpp"
 #include "src/base/log.hpp"
 #include "src/base/process_memory.hpp"
@@ -18,8 +17,6 @@
 #include "src/job/metrics.hpp"
 #include "src/job/plans.hpp"
 #include "src/job/run_dir.hpp"
-#include "src/job/save_interval.hpp"
-#include "src/job/save_times.hpp"
 #include "src/job/stop.hpp"
 #include "src/plan/memory.hpp"
 #include "src/train/bad_steps.hpp"
@@ -27,9 +24,8 @@
 #include "src/train/plan_text.hpp"
 #include "src/train/prediction.hpp"
 #include "src/train/progress.hpp"
-#include "src/train/replicas.hpp"
 #include "src/train/resume.hpp"
-#include "src/train/state.hpp"
+#include "src/train/saver.hpp"
 #include "src/train/step.hpp"
 #include "src/train/straggler_report.hpp"
 #include "src/train/stragglers.hpp"
@@ -37,10 +33,6 @@
 namespace banyan::train {
 namespace {
 
-/// Failed saves in a row that end the job.
-constexpr int kSaveTries = 3;
-/// Longest silence while checkpoints are read or written.
-constexpr Seconds kStoragePatience{3600};
 constexpr Seconds kFirstStepPatience{120};
 
 std::int64_t planned_memory(const job::Job& job, const job::Team& team) {
@@ -65,12 +57,6 @@ job::StopOptions stop_options(const job::Job& job) {
   return options;
 }
 
-/// Of a save that nobody has measured yet.
-Seconds assumed_save_time(const job::Team& team) {
-  constexpr std::int64_t kBytesOfParameter = 3 * sizeof(float);  // itself and two moments
-  return job::assumed_save_time(model::parameter_count(team.layout.model) * kBytesOfParameter / team.all->size());
-}
-
 /// Where a job goes on that goes back to its last checkpoint.
 struct RollBack {
   std::int64_t next_batch = 0;  ///< of the data order: the one after the bad step's
@@ -86,17 +72,15 @@ class Loop {
   RollBack back() const { return {step_ + data_shift_ + 1, bad_.in_a_row()}; }
 
  private:
-  void learn_failures();
   void learn_bad_steps(const ResumePoint& from, const std::optional<RollBack>& back);
+  void tell_start(Seconds step) const;
+  StepReport one_step_or_rescue();
   StepReport one_step();
   bool evaluates_after(std::int64_t step) const;
   bool saves_after(std::int64_t step) const;
-  bool save_due() const;
   Seconds until_gone() const;
   ExitCode leave(ExitCode code);
   void report(const StepReport& r, double seconds, std::optional<double> validation_loss);
-  bool save();
-  void save_or_give_up(const char* why);
 
   job::Job& job_;
   std::shared_ptr<io::Dataset> dataset_;
@@ -105,20 +89,17 @@ class Loop {
   std::unique_ptr<job::Checkpoints> checkpoints_;
   std::unique_ptr<Trainer> trainer_;
   job::StopWatch stop_watch_;
-  std::optional<job::LineFile> metrics_;      ///< rank 0
-  std::optional<Progress> progress_;          ///< rank 0
-  std::optional<job::SaveTimes> save_times_;  ///< rank 0
+  std::optional<job::LineFile> metrics_;  ///< rank 0
+  std::optional<Progress> progress_;      ///< rank 0
   BadSteps bad_;
+  std::optional<Saver> saver_;
   std::int64_t data_shift_ = 0;      ///< as Trainer::data_shift
   std::int64_t step_ = 0;            ///< optimizer steps done
   std::int64_t tokens_ = 0;          ///< trained on so far
   bool foreign_ = false;             ///< resumed from another run directory
-  int misses_ = 0;                   ///< failed saves in a row
   std::int64_t memory_planned_ = 0;  ///< bytes of this rank
-  double checkpoint_stall_ = 0;      ///< seconds of the last save, reported with the next step
   double slowest_step_ = 0;          ///< seconds; 0 before the first
-  Clock::time_point last_commit_ = Clock::now();
-  Seconds between_failures_{0};  ///< expected; rank 0
+  Seconds loading_{0};               ///< parameters and moments, or making them
   job::LongestOfLate late_steps_, late_evaluations_;
   WorkTimes work_times_;
   std::optional<StragglerReport> stragglers_;  ///< rank 0
@@ -145,13 +126,16 @@ Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
     options.resume = job.config.checkpoint.resume;
     options.keep = static_cast<int>(job.config.checkpoint.keep);
     options.view = job.config.checkpoint.view;
+    options.verify = job.config.checkpoint.verify == "on";
     checkpoints_ = std::make_unique<job::Checkpoints>(*team_->all, options);
     memory_planned_ = planned_memory(job_, *team_);
     epoch = checkpoints_->epoch();
     job::write_run_files(job_, std::string(dataset_->tokenizer_json()));
     trainer_ = std::make_unique<Trainer>(job_, *team_, *samples_);
     const job::InPhase loading(job_.watchdog, job::Phase::kLoad);
+    const Clock::time_point start = Clock::now();
     from = resume(*trainer_, *checkpoints_);
+    loading_ = Clock::now() - start;
     step_ = from.step;
     tokens_ = from.tokens;
     foreign_ = from.foreign;
@@ -163,26 +147,13 @@ Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
   if (job_.root()) prediction_.settle(job_, *team_);
   if (team_ && job_.root()) job::write_plans(job_, team_->mesh, plan_text(*team_, job_, prediction_.machine()));
   job::note_attempt(job_, team_ ? team_->mesh.shape().str() : "", epoch, step_, back.has_value());
+  saver_.emplace(job_, team_.get(), trainer_.get(), checkpoints_.get(), bad_);
   if (job_.root()) {
     metrics_.emplace(job_.run_dir / "metrics.jsonl");
     progress_.emplace(step_, job_.config.train.steps, job_.config.log.every);
-    save_times_.emplace(job_.run_dir);
-    learn_failures();
     stragglers_.emplace(job_, *team_);
     stop_watch_.announce();
   }
-}
-
-void Loop::learn_failures() {
-  if (job_.config.checkpoint.interval != "auto") return;
-  const Seconds unix_now = std::chrono::system_clock::now().time_since_epoch();
-  const job::FailureHistory history = job::read_history(job_.run_dir, job_.attempt, unix_now.count());
-  between_failures_ = job::time_between_failures(history, static_cast<int>(comm::node_speakers(job_.world).size()));
-  const Seconds save = save_times_->p99(assumed_save_time(*team_));
-  log::info(
-      "a checkpoint every {} besides those of checkpoint.every_steps: a save takes {}, a failure is expected in {}",
-      format_seconds(job::save_interval(save, between_failures_).count()), format_seconds(save.count()),
-      format_seconds(between_failures_.count()));
 }
 
 /// Spares judge steps as well: they are told what rank 0, which always works, has read.
@@ -213,19 +184,21 @@ std::optional<ExitCode> Loop::run() {
       log::info("nothing to train: the checkpoint has {} steps, train.steps = {}", step_, config.train.steps);
     // What came from elsewhere is kept here too, so that this run directory stands alone.
     if (comm::all_reduce_value(*job_.everyone, std::int64_t{foreign_}, comm::ReduceOp::kMax, "all ranks to agree") > 0)
-      save_or_give_up("of what was resumed");
+      saver_->save_and_wait(step_, tokens_, "of what was resumed");
     return leave(ExitCode::kFinished);
   }
   for (;;) {
     const Clock::time_point begin = Clock::now();
     const Seconds waited = job_.world.waited();
-    const StepReport r = one_step();
+    const StepReport r = one_step_or_rescue();
     const double seconds = Seconds(Clock::now() - begin).count();
     work_times_.add(seconds - (job_.world.waited() - waited).count());
+    if (job_.root() && slowest_step_ == 0) tell_start(Seconds(seconds));
     slowest_step_ = std::max(slowest_step_, seconds);
     late_steps_.add(Seconds(seconds));
     if (r.judgement == Judgement::kRollBack) {
       if (job_.root()) log::warning("{}; going back to the last checkpoint", bad_.why());
+      saver_->drain();
       return std::nullopt;
     }
     ++step_;
@@ -242,53 +215,61 @@ std::optional<ExitCode> Loop::run() {
       late_evaluations_.add(Clock::now() - start);
     }
     report(r, seconds, validation_loss);
+    saver_->settle(r.totals);
 
     const bool finished = step_ >= config.train.steps || r.totals.loss < config.train.stop_loss;
     if (finished) {
-      save_or_give_up("at the end");
+      saver_->save_and_wait(step_, tokens_, "at the end");
       if (job_.root()) log::info("finished after {} steps, loss {:.4f}", step_, r.totals.loss);
       return leave(ExitCode::kFinished);
     }
     if (r.totals.stop != job::StopReason::kNone) {
-      save_or_give_up("before stopping");
+      saver_->save_and_wait(step_, tokens_, "before stopping");
       job_.reason = job::name_of(r.totals.stop);
       if (job_.root())
         log::info("stopped after step {} because {}; start again to continue", step_, job::sentence_of(r.totals.stop));
       return leave(ExitCode::kStopped);
     }
-    if ((saves_after(step_) || r.totals.save) && !save() && misses_ >= kSaveTries)
-      throw IoError(
-          "{} saves in a row failed; the last checkpoint is intact: make room or repair the storage of {}, "
-          "then start again",
-          misses_, job_.run_dir.string());
+    if (saves_after(step_) || r.totals.save) saver_->save(step_, tokens_);
   }
+}
+
+/// Where the time until the first step has gone; after a roll-back it is the whole attempt's.
+void Loop::tell_start(Seconds step) const {
+  const Seconds all = Clock::now() - job_.started;
+  log::info("the first step was done after {:.2f} s: {:.2f} s to set up, {:.2f} s for the parameters, {:.2f} s itself",
+            all.count(), (all - loading_ - step).count(), loading_.count(), step.count());
 }
 
 bool Loop::evaluates_after(std::int64_t step) const { return validation_ && step % job_.config.train.eval_every == 0; }
 
 bool Loop::saves_after(std::int64_t step) const {
   const std::int64_t every = job_.config.checkpoint.every_steps;
-  return misses_ > 0 || (every > 0 && step % every == 0);
-}
-
-/// Whether rank 0 asks for a checkpoint after the next step because of the time since the last.
-bool Loop::save_due() const {
-  if (!job_.root() || job_.config.checkpoint.interval != "auto") return false;
-  const Seconds at_stake = Clock::now() - last_commit_ + late_steps_.get();
-  return at_stake >= job::save_interval(save_times_->p99(assumed_save_time(*team_)), between_failures_);
+  return saver_->missed() || (every > 0 && step % every == 0);
 }
 
 /// What stop_watch_ is told; it counts on rank 0 only.
 Seconds Loop::until_gone() const {
   if (!job_.root()) return Seconds(0);
-  const job::Pace pace{late_steps_.get(), late_evaluations_.get(), save_times_->p99(assumed_save_time(*team_))};
+  const job::Pace pace{late_steps_.get(), late_evaluations_.get(), saver_->save_time()};
   return pace.until_gone(evaluates_after(step_ + 1) || evaluates_after(step_ + 2),
-                         saves_after(step_ + 1) || save_due());
+                         saver_->busy() || saves_after(step_ + 1) || saver_->due(late_steps_.get()));
 }
 
 ExitCode Loop::leave(ExitCode code) {
   if (job_.root()) stop_watch_.leave(step_);
+  saver_->sum_up();
   return code;
+}
+
+/// Numbers that end the job do not take what is on its way to storage with them.
+StepReport Loop::one_step_or_rescue() {
+  try {
+    return one_step();
+  } catch (const NumericsError&) {
+    if (bad_.given_up()) saver_->rescue();
+    throw;
+  }
 }
 
 StepReport Loop::one_step() {
@@ -298,7 +279,9 @@ StepReport Loop::one_step() {
   // until the step is done.
   const Seconds silence = slowest_step_ > 0 ? Seconds(10 * slowest_step_) : kFirstStepPatience;
   const comm::PatienceScope patience(trainer_ ? silence : kStoragePatience);
-  StepVote vote{.stop = stop_watch_.vote(step_ + 1, until_gone()), .save = save_due()};
+  StepVote vote{.stop = stop_watch_.vote(step_ + 1, until_gone()),
+                .save = saver_->due(late_steps_.get()),
+                .writing = saver_->writing()};
   if (step_ % kWindow == 0) vote.work = trainer_ ? work_times_.typical() : 0;
   if (trainer_) return train_step(*trainer_, step_, vote, bad_);
   StepReport r;
@@ -323,11 +306,11 @@ void Loop::report(const StepReport& r, double seconds, std::optional<double> val
                  {"model_flops_per_s", tokens_per_second * model::flops_per_token(team_->layout.model)},
                  {"pipeline_wait_share", r.link_wait / seconds},
                  {"reduce_wait_share", r.reduce_wait / seconds},
-                 {"checkpoint_stall_ms", checkpoint_stall_ * 1e3},
+                 {"checkpoint_stall_ms", saver_->take_stall() * 1e3},
+                 {"checkpoint_stall_share", saver_->stall_share()},
                  {"memory", peak_memory() - job_.memory_at_start},
                  {"memory_planned", memory_planned_}};
   if (r.judgement == Judgement::kSkip) m.push_back({"skipped", std::int64_t{1}});
-  checkpoint_stall_ = 0;
   prediction_.compare(seconds);
   stragglers_->add(r.totals.work, m);
   if (validation_loss) m.push_back({"validation_loss", *validation_loss, "validation", 4});
@@ -337,45 +320,6 @@ void Loop::report(const StepReport& r, double seconds, std::optional<double> val
   } catch (const IoError& e) {
     log::warning("step {} is not in metrics.jsonl yet: {}", step_, e.what());
   }
-}
-
-/// Saves after step_; the answer is the same on all ranks.  A failure is loud and leaves the training going.
-bool Loop::save() {
-  const job::InPhase phase(job_.watchdog, job::Phase::kSave);
-  const comm::PatienceScope patience(kStoragePatience);
-  const Clock::time_point begin = Clock::now();
-  job::SaveResult result;
-  if (trainer_) {
-    compare_replicas(*trainer_, step_);
-    result = checkpoints_->save(save_state(*trainer_, step_, tokens_, bad_), slabs_to_save(*trainer_));
-  }
-  misses_ = static_cast<int>(comm::all_reduce_value(*job_.everyone, std::int64_t{result.misses}, comm::ReduceOp::kMax,
-                                                    "the working ranks to save"));
-  checkpoint_stall_ = Seconds(Clock::now() - begin).count();
-  if (misses_ == 0) {
-    bad_.committed();
-    last_commit_ = Clock::now();
-  }
-  if (job_.root()) {
-    if (misses_ == 0 && result.bytes > 0)
-      save_times_->add(job_.attempt, step_, result.bytes, Seconds(checkpoint_stall_));
-    if (misses_ == 0)
-      log::info("saved {} ({:.1f} MB in {:.2f} s)", result.name, static_cast<double>(result.bytes) / 1e6,
-                checkpoint_stall_);
-    else
-      log::error("the save after step {} failed ({} of {} tries): {}", step_, misses_, kSaveTries, result.error);
-  }
-  return misses_ == 0;
-}
-
-/// The last save of an attempt has no later step to be tried again at.
-void Loop::save_or_give_up(const char* why) {
-  while (!save())
-    if (misses_ >= kSaveTries)
-      throw IoError(
-          "the save {} failed {} times; the checkpoint before it is intact: make room or repair the storage "
-          "of {}, then start again",
-          why, misses_, job_.run_dir.string());
 }
 
 }  // namespace

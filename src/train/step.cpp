@@ -123,10 +123,15 @@ void Trainer::apply_update(std::int64_t step, const StepTotals& totals, StepRepo
 // ------------------------------------------------------------------------------------------------- what all must know
 
 StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& share) {
-  enum : std::size_t { kLoss, kTokens, kSquares, kStep, kSave, kVotes };
+  enum : std::size_t { kLoss, kTokens, kSquares, kStep, kSave, kWriting, kNotWritten, kVotes };
   constexpr std::size_t kWork = kVotes + job::kStopReasons;  // from here on one for each rank, if they tell it
-  std::vector<double> sums{share.loss_sum, static_cast<double>(share.tokens), share.square_sum,
-                           static_cast<double>(step), share.vote.save ? 1.0 : 0.0};
+  std::vector<double> sums{share.loss_sum,
+                           static_cast<double>(share.tokens),
+                           share.square_sum,
+                           static_cast<double>(step),
+                           share.vote.save ? 1.0 : 0.0,
+                           share.vote.writing == job::Writing::kUnderWay ? 1.0 : 0.0,
+                           share.vote.writing == job::Writing::kFailed ? 1.0 : 0.0};
   sums.resize(kWork + (share.vote.work ? static_cast<std::size_t>(job.everyone->size()) : 0));
   if (share.vote.work) sums[kWork + static_cast<std::size_t>(job.everyone->rank())] = *share.vote.work;
   sums[kVotes + static_cast<std::size_t>(share.vote.stop)] = 1;
@@ -138,6 +143,7 @@ StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& shar
   StepTotals totals = totals_of(
       {.loss_sum = sums[kLoss], .square_sum = sums[kSquares], .tokens = static_cast<std::int64_t>(sums[kTokens])});
   totals.save = sums[kSave] > 0;
+  totals.written = sums[kWriting] == 0 || sums[kNotWritten] > 0;
   for (int r = job::kStopReasons - 1; r > 0; --r)
     if (sums[kVotes + static_cast<std::size_t>(r)] > 0) totals.stop = static_cast<job::StopReason>(r);
   totals.work.assign(sums.begin() + kWork, sums.end());
@@ -149,7 +155,8 @@ StepTotals totals_of(const StepShare& sum) {
           .grad_norm = std::sqrt(sum.square_sum),
           .tokens = sum.tokens,
           .stop = sum.vote.stop,
-          .save = sum.vote.save};
+          .save = sum.vote.save,
+          .written = sum.vote.writing != job::Writing::kUnderWay};
 }
 
 std::string not_finite(job::Job& job, std::int64_t step, const StepTotals& totals, const GradSync* grad_sync) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "src/job/checkpoint.hpp"
 #include "src/job/setup.hpp"
 #include "src/job/stop.hpp"
 #include "src/parallel/schedule.hpp"
@@ -25,13 +26,15 @@ struct StepTotals {
   std::int64_t tokens = 0;
   job::StopReason stop = job::StopReason::kNone;  ///< somebody wants to stop after this step
   bool save = false;                              ///< somebody wants a checkpoint after it
-  std::vector<double> work{};                     ///< StepVote::work of every rank, in steps in which they tell it
+  bool written = false;        ///< nobody is still writing the checkpoint that is on its way, or somebody failed to
+  std::vector<double> work{};  ///< StepVote::work of every rank, in steps in which they tell it
 };
 
 /// What a rank wants to happen after a step, and what else it has to say.
 struct StepVote {
   job::StopReason stop = job::StopReason::kNone;
   bool save = false;
+  job::Writing writing = job::Writing::kDone;
   std::optional<double> work{};  ///< seconds that it works in a step (stragglers.hpp); all ranks tell it or none
 };
 

@@ -1,4 +1,5 @@
-// A job that does nothing but load and save: ranks as threads, values known.  Faults are injected from outside.
+// A job that does nothing but load and save: ranks as threads, values known.  Faults are injected from outside.  Every
+// other save, the first among them, is written in the background while the values change.
 //
 //   checkpoint_victim RUN RANKS STEP...
 //
@@ -7,6 +8,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <string>
 
@@ -44,8 +46,12 @@ int main(int argc, char** argv) {
       if (root) say("resumed " + std::to_string(from ? from->step : -1));
       for (int i = 3; i < argc; ++i) {
         const int step = std::stoi(argv[i]);
-        const test::Holding mine(world.rank(), ranks, step);
-        const job::SaveResult r = ckpt.save({.step = step}, mine.tensors);
+        test::Holding mine(world.rank(), ranks, step);
+        const bool background = i % 2 != 0;
+        job::SaveResult r =
+            background ? ckpt.begin({.step = step}, mine.tensors) : ckpt.save({.step = step}, mine.tensors);
+        for (auto& values : mine.memory) std::fill(values.begin(), values.end(), -1.0f);
+        while (ckpt.in_flight()) r = ckpt.finish();
         if (root) say((r.ok ? "committed " : "failed ") + std::to_string(step) + " " + r.error);
       }
     });

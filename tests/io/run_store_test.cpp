@@ -151,11 +151,22 @@ TEST_F(RunStoreTest, PruneKeepsTheNewestGoodOnesOfTheOwnChain) {
   commit(500, 2);
   commit(600, 2);
   store.mark_bad(n(500, 2), "damaged");
-  EXPECT_EQ(store.prune(2, 3), (Names{n(200, 1), n(100, 1)}));
+  const auto all = [](const std::string&) { return true; };
+  EXPECT_EQ(store.prune(2, 3, all), (Names{n(200, 1), n(100, 1)}));
   EXPECT_EQ(listed(), (Names{n(900, 1), n(600, 2), n(500, 2), n(400, 1), n(300, 1)}));
-  EXPECT_TRUE(store.prune(2, 3).empty());
-  EXPECT_EQ(store.prune(2, 0).size(), 1u);  // two stay whatever is asked
+  EXPECT_TRUE(store.prune(2, 3, all).empty());
+  EXPECT_EQ(store.prune(2, 0, all).size(), 1u);  // two stay whatever is asked
   EXPECT_EQ(listed(), (Names{n(900, 1), n(600, 2), n(500, 2), n(400, 1)}));
+}
+
+TEST_F(RunStoreTest, PruneDoesNotCountOnWhatLooksDamaged) {
+  lease(1, "");
+  for (std::int64_t step : {100, 200, 300, 400, 500}) commit(step, 1);
+  const auto most = [&](const std::string& name) { return name != n(400, 1) && name != n(300, 1); };
+  EXPECT_EQ(store.prune(1, 2, most), Names{n(100, 1)});
+  EXPECT_EQ(listed(), (Names{n(500, 1), n(400, 1), n(300, 1), n(200, 1)}));
+  commit(600, 1);
+  EXPECT_EQ(store.prune(1, 2, most), (Names{n(400, 1), n(300, 1), n(200, 1)})) << "two newer good ones are there";
 }
 
 TEST_F(RunStoreTest, SweepRemovesLeftOversOfTheDead) {

@@ -56,9 +56,9 @@ TEST(ShardFile, CancelEndsIt) {
   TempDir dir;
   const auto t = test::make_tensor("w", TensorKind::kParam, {4});
   const std::atomic<bool> cancel = true;
-  EXPECT_THROW(
-      write_shard_file(dir.path(), "a.h5", test::blank_manifest(), std::vector{test::shard_of(t, {{0}, {4}})}, &cancel),
-      IoError);
+  EXPECT_THROW(write_shard_file(dir.path(), "a.h5", test::blank_manifest(), std::vector{test::shard_of(t, {{0}, {4}})},
+                                {.cancel = &cancel}),
+               IoError);
 }
 
 TEST(ShardFile, AllDtypesAndScalars) {
@@ -80,6 +80,30 @@ TEST(ShardFile, AllDtypesAndScalars) {
     EXPECT_TRUE(std::equal(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(s.data.bytes()), bytes.begin()))
         << s.name;
   }
+}
+
+TEST(ShardFile, TheDigestIsThatOfTheFileWithAndWithoutReadingBack) {
+  TempDir dir;
+  const auto t = test::make_tensor("w", TensorKind::kParam, {40, 50});
+  const std::vector shards{test::shard_of(t, {{20, 0}, {20, 50}}), test::shard_of(t, {{0, 10}, {20, 30}})};
+  const Manifest m = test::blank_manifest();
+  const WrittenFile checked = write_shard_file(dir.path(), "a.h5", m, shards);
+  const WrittenFile trusted = write_shard_file(dir.path(), "b.h5", m, shards, {.verify = false});
+  EXPECT_EQ(checked.file.digest, digest_file(dir / "a.h5"));
+  EXPECT_EQ(trusted.file.digest, digest_file(dir / "b.h5"));
+  EXPECT_EQ(checked.file.digest, trusted.file.digest);
+  EXPECT_EQ(checked.shards, trusted.shards);
+}
+
+TEST(ShardFile, MemoryThatChangedSinceItWasSummedUpIsNotWritten) {
+  TempDir dir;
+  const auto t = test::make_tensor("w", TensorKind::kParam, {40, 50});
+  const std::vector shards{test::shard_of(t, {{0, 0}, {40, 50}})};
+  const Manifest m = test::blank_manifest();
+  std::vector<std::uint64_t> sums{write_shard_file(dir.path(), "a.h5", m, shards).shards[0].checksum};
+  EXPECT_EQ(write_shard_file(dir.path(), "b.h5", m, shards, {.checksums = sums}).shards[0].checksum, sums[0]);
+  sums[0] ^= 1;
+  EXPECT_THROW(write_shard_file(dir.path(), "c.h5", m, shards, {.checksums = sums}), IoError);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "io/atomic_file.hpp"
 #include "io/view_file.hpp"
 #include "src/base/error.hpp"
+#include "tests/job/checkpoint_jobs.hpp"
 #include "tests/job/logical_model.hpp"
 #include "tests/temp_dir.hpp"
 
@@ -15,49 +16,14 @@ namespace banyan::job {
 namespace {
 
 namespace fs = std::filesystem;
+using test::age_of;
+using test::all_of;
+using test::committed;
+using test::digest_of;
 using test::Holding;
+using test::job;
+using test::kQuick;
 using test::TempDir;
-
-std::unique_ptr<comm::Communicator> all_of(comm::World& world) {
-  std::vector<int> ranks;
-  for (int i = 0; i < world.size(); ++i) ranks.push_back(i);
-  return world.group(ranks, 1, "all");
-}
-
-const io::LeaseOptions kQuick{Seconds(0.05), Seconds(0.5), {}};
-
-int age_of(const io::Manifest& m) { return static_cast<int>(m.step); }
-
-/// One job: starts, loads, saves the steps asked for.  Returns the step it resumed from (-1: fresh).
-std::int64_t job(const fs::path& run, int ranks, const std::vector<std::int64_t>& steps,
-                 const std::string& resume = "auto", int keep = 3) {
-  std::int64_t resumed = -2;
-  comm::run_loopback(ranks, [&](comm::World& world) {
-    auto all = all_of(world);
-    Checkpoints ckpt(*all, {.run_dir = run.string(), .resume = resume, .keep = keep, .lease = kQuick});
-    int wrong = -1;
-    const auto from = ckpt.load(test::checking_fill(world.rank(), ranks, age_of, wrong));
-    EXPECT_EQ(wrong, from ? 0 : -1);
-    if (world.rank() == 0) resumed = from ? from->step : -1;
-    for (std::int64_t step : steps) {
-      const Holding mine(world.rank(), ranks, static_cast<int>(step));
-      const SaveResult r =
-          ckpt.save({.step = step, .tokens = step * 10, .cursor = step * 2, .extra = {{"k", "v"}}}, mine.tensors);
-      EXPECT_TRUE(r.ok) << r.error;
-      EXPECT_EQ(r.name, io::checkpoint_name(step, ckpt.epoch()));
-    }
-  });
-  return resumed;
-}
-
-std::vector<std::string> committed(const fs::path& run) {
-  std::vector<std::string> names;
-  for (const auto& e : io::RunStore(run).list())
-    if (e.state == io::CheckpointState::kCommitted) names.push_back(e.name);
-  return names;
-}
-
-std::string digest_of(const fs::path& checkpoint) { return io::CheckpointReader(checkpoint).digest().hex(); }
 
 /// Flips one bit of the first value of a checkpoint.
 void damage(const fs::path& checkpoint) {
@@ -104,6 +70,26 @@ TEST(Checkpoints, KeepsTheNewest) {
   EXPECT_EQ(committed(run.path()),
             (std::vector{io::checkpoint_name(5, 2), io::checkpoint_name(4, 1), io::checkpoint_name(3, 1)}));
   EXPECT_EQ(io::RunStore(run.path()).latest(), io::checkpoint_name(5, 2));
+}
+
+TEST(Checkpoints, TwoThatLookWholeStay) {
+  TempDir run;
+  const auto n = [](std::int64_t step) { return io::checkpoint_name(step, 1); };
+  comm::run_loopback(2, [&](comm::World& world) {
+    auto all = all_of(world);
+    Checkpoints ckpt(*all, {.run_dir = run.path().string(), .keep = 2, .lease = kQuick});
+    ckpt.load([](Source&) {});
+    const Holding mine(world.rank(), 2, 1);
+    for (std::int64_t step = 1; step <= 4; ++step) {
+      EXPECT_TRUE(ckpt.save({.step = step}, mine.tensors).ok);
+      if (world.rank() != 0) continue;
+      if (step == 2) fs::resize_file(run / "ckpt" / n(2) / "shard-00001.h5", 100);
+      if (step == 3) {
+        EXPECT_EQ(committed(run.path()), (std::vector{n(3), n(2), n(1)}));
+      }
+    }
+  });
+  EXPECT_EQ(committed(run.path()), (std::vector{n(4), n(3)}));
 }
 
 TEST(Checkpoints, TheSameStepIsNotWrittenTwice) {

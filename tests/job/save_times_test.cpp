@@ -40,6 +40,19 @@ TEST(SaveTimes, TheNewestHundredCount) {
   EXPECT_EQ(SaveTimes(run.path()).p99(kUnknown), Seconds(7)) << "only the end of a long file is read";
 }
 
+TEST(SaveTimes, WhatTrainingWaitedIsApart) {
+  const test::TempDir run;
+  {
+    SaveTimes times(run.path());
+    times.add(1, 10, 1000, Seconds(3));
+    EXPECT_EQ(times.waited_p99(kUnknown), kUnknown);
+    times.add(1, 20, 1000, Seconds(4), Seconds(0.25));
+  }
+  const SaveTimes times(run.path());
+  EXPECT_EQ(times.p99(kUnknown), Seconds(4));
+  EXPECT_EQ(times.waited_p99(kUnknown), Seconds(0.25));
+}
+
 TEST(SaveTimes, DamagedLinesArePassedOver) {
   const test::TempDir run;
   std::ofstream(run / "saves.jsonl") << "{\"seconds\": 2}\nnonsense\n{}\n{\"seconds\": \"9\"}\n{\"seconds\": -9}\n[1]\n"
@@ -50,6 +63,7 @@ TEST(SaveTimes, DamagedLinesArePassedOver) {
 TEST(SaveTimes, AGuessGrowsWithTheBytes) {
   EXPECT_GT(assumed_save_time(0), Seconds(0));
   EXPECT_GT(assumed_save_time(std::int64_t{1} << 40), assumed_save_time(std::int64_t{1} << 30));
+  EXPECT_GT(assumed_copy_time(std::int64_t{1} << 40), assumed_copy_time(std::int64_t{1} << 30));
 }
 
 }  // namespace

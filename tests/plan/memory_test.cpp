@@ -36,6 +36,30 @@ TEST(MemoryPlan, ZeroSpreadsTheOptimizerStateOverTheDataRanks) {
   EXPECT_NEAR(static_cast<double>(sum), static_cast<double>(whole), 1e5);
 }
 
+TEST(MemoryPlan, TheCopyACheckpointIsWrittenFromIsSpreadOverTheRanksThatWriteIt) {
+  config::Config c = gpt2_124m();
+  c.checkpoint.async = "on";
+  c.parallel.tensor = 2;
+  const std::int64_t state = 3 * std::int64_t{124439808} * 4;
+  std::int64_t sum = 0;
+  for (int data = 0; data < 3; ++data)
+    for (int tensor = 0; tensor < 2; ++tensor) {
+      const MemoryPlan plan = memory_plan(make_layout(c, 6, 0), c, {.tensor = tensor, .data = data});
+      EXPECT_LT(bytes_of(plan, "snapshot"), state / 5);
+      sum += bytes_of(plan, "snapshot");
+    }
+  EXPECT_EQ(sum, state);
+  const auto alone = [&] { return bytes_of(memory_plan(make_layout(c, 1, 0), c, {}), "snapshot"); };
+  c.parallel.tensor = 1;
+  EXPECT_EQ(alone(), state);
+  c.checkpoint.every_steps = 0;  // only the last one, for which training does not go on
+  EXPECT_EQ(alone(), 0);
+  c.checkpoint.interval = "auto";
+  EXPECT_EQ(alone(), state);
+  c.checkpoint.async = "off";
+  EXPECT_EQ(alone(), 0);
+}
+
 TEST(MemoryPlan, GpipeKeepsAllMicrobatchesAnd1f1bAsManyAsStages) {
   config::Config c = gpt2_124m();
   c.parallel.pipeline = 2;

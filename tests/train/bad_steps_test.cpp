@@ -68,7 +68,7 @@ TEST(BadSteps, RollBackCountsUntilACommit) {
   BadSteps third = again;
   EXPECT_NE(error_of(third, 1, "not finite").find("3 bad steps in a row"), std::string::npos)
       << "a good step on the way is no progress";
-  again.committed();
+  again.committed(0);
   EXPECT_EQ(again.judge(17, 23, 3, "not finite"), Judgement::kRollBack);
 }
 

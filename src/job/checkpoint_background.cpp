@@ -1,0 +1,100 @@
+// The part of Checkpoints that works while training goes on.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "src/base/error.hpp"
+#include "src/base/log.hpp"
+#include "src/job/checkpoint.hpp"
+#include "src/job/save.hpp"
+
+namespace banyan::job {
+namespace {
+
+/// Has the calling thread stand back where training wants the processor.
+void yield_to_others() {
+  constexpr int kNice = 5;
+  ::setpriority(PRIO_PROCESS, 0, kNice);  // of this thread alone, on Linux; without it writing merely disturbs more
+}
+
+}  // namespace
+
+SaveResult Checkpoints::begin(const SaveState& state, std::span<const SaveTensor> tensors) {
+  std::shared_ptr<Save> s = describe(state, tensors);
+  if (s->result.ok) return s->result;
+  if (const Verdict v = reserve(*s); !v.ok()) return missed(*s, v);
+  s->copy = copy_;
+  const Verdict copied = run_together(ranks_, "copying a checkpoint", options_.io_limit, [s](const std::atomic<bool>&) {
+    s->copy->take(s->head, s->mine);
+    s->mine.assign(s->copy->slabs().begin(), s->copy->slabs().end());
+  });
+  if (!copied.ok()) return missed(*s, copied);
+  s->result.ok = true;
+  s->waited = Clock::now() - s->start;
+  pending_ = s;
+  start_writer();
+  return s->result;
+}
+
+void Checkpoints::start_writer() {
+  writer_ = std::make_shared<Task>([s = pending_, before = options_.before_writing](const std::atomic<bool>& cancel) {
+    yield_to_others();
+    if (before) before(cancel);
+    s->write(cancel);
+  });
+}
+
+Writing Checkpoints::writing() const {
+  if (!in_flight()) return Writing::kDone;
+  if (!writer_->done()) return writer_->age() > options_.background_limit ? Writing::kFailed : Writing::kUnderWay;
+  return writer_->outcome().code == 0 ? Writing::kDone : Writing::kFailed;
+}
+
+SaveResult Checkpoints::finish() {
+  if (!in_flight()) throw BugError("no checkpoint is on its way");
+  const Clock::time_point start = Clock::now();
+  const std::shared_ptr<Save> s = pending_;
+  // The writer has its own limit, from when it began.  What waits for it may outlive this call where a system call
+  // hangs.
+  Verdict verdict =
+      run_together(ranks_, "writing a checkpoint", options_.background_limit + options_.io_limit,
+                   [s, writer = writer_, limit = options_.background_limit](const std::atomic<bool>& cancel) {
+                     while (!writer->wait(Seconds(0.1))) {
+                       if (cancel) writer->cancel();
+                       if (writer->age() > limit)
+                         throw IoError("{} in {} is not written after {:.0f} s; the file system hangs", s->file,
+                                       s->tmp.string(), limit.count());
+                     }
+                     if (writer->outcome().code != 0) writer->outcome().raise();
+                   });
+  using comm::ReduceOp;
+  // A thread that hangs may still write, and reads the copy: there is no going on beside it.
+  if (!verdict.ok() && comm::all_reduce_value(ranks_, std::int64_t{!writer_->done()}, ReduceOp::kMax,
+                                              "whether all writing has ended") > 0)
+    verdict.raise();
+  if (verdict.ok()) verdict = commit(*s);
+  if (!verdict.ok() && !s->second && of_storage(verdict)) {
+    if (ranks_.rank() == 0)
+      log::warning("{} is written again from the same copy: {}", s->result.name, verdict.first().message);
+    discard(*s);
+    verdict = reserve(*s);
+    if (verdict.ok()) {
+      s->second = true;
+      s->result.again = true;
+      s->result.ok = false;
+      s->waited += Clock::now() - start;
+      start_writer();
+      return s->result;
+    }
+  }
+  pending_.reset();
+  s->result.again = s->result.ok = false;
+  if (!verdict.ok()) return missed(*s, verdict);
+  const Seconds written(
+      comm::all_reduce_value(ranks_, writer_->age().count(), ReduceOp::kMax, "how long writing took"));
+  s->result.seconds = Seconds(s->waited + written + (Clock::now() - start)).count();
+  return committed(*s);
+}
+
+}  // namespace banyan::job

@@ -1,0 +1,25 @@
+#include "src/job/save.hpp"
+
+#include "io/atomic_file.hpp"
+#include "io/shard_file.hpp"
+#include "src/base/error.hpp"
+#include "src/job/manifest_parts.hpp"
+#include "src/job/shared_dir.hpp"
+
+namespace banyan::job {
+
+void Save::write(const std::atomic<bool>& cancel) {
+  if (mine.empty()) return;
+  if (!comes_into_view(tmp)) throw IoError("{} is not visible here although rank 0 made it", tmp.string());
+  io::WriteOptions options{.cancel = &cancel, .checksums = {}, .verify = verify};
+  if (copy) options.checksums = copy->checksums();
+  part = encode_part(io::write_shard_file(tmp, file, head, mine, options), mine);
+  io::fsync_dir(tmp);
+}
+
+bool of_storage(const Verdict& verdict) {
+  const auto code = static_cast<ExitCode>(verdict.first().code);
+  return code == ExitCode::kIoFailed || code == ExitCode::kBadData;
+}
+
+}  // namespace banyan::job

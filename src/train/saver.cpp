@@ -1,0 +1,178 @@
+#include "src/train/saver.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "comm/topology/contact.hpp"
+#include "src/base/log.hpp"
+#include "src/base/units.hpp"
+#include "src/job/save_interval.hpp"
+#include "src/train/replicas.hpp"
+#include "src/train/resume.hpp"
+#include "src/train/state.hpp"
+
+namespace banyan::train {
+namespace {
+
+/// Failed saves in a row that end the job.
+constexpr int kSaveTries = 3;
+
+/// Of the state that each rank writes.
+std::int64_t bytes_per_rank(const job::Team& team) {
+  constexpr std::int64_t kBytesOfParameter = 3 * sizeof(float);  // itself and two moments
+  return model::parameter_count(team.layout.model) * kBytesOfParameter / team.all->size();
+}
+
+}  // namespace
+
+Saver::Saver(job::Job& job, const job::Team* team, Trainer* trainer, job::Checkpoints* checkpoints, BadSteps& bad)
+    : job_(job), team_(team), trainer_(trainer), checkpoints_(checkpoints), bad_(bad) {
+  if (!job_.root()) return;
+  save_times_.emplace(job_.run_dir);
+  if (job_.config.checkpoint.interval == "auto") learn_failures();
+}
+
+void Saver::learn_failures() {
+  const Seconds unix_now = std::chrono::system_clock::now().time_since_epoch();
+  const job::FailureHistory history = job::read_history(job_.run_dir, job_.attempt, unix_now.count());
+  between_failures_ = job::time_between_failures(history, static_cast<int>(comm::node_speakers(job_.world).size()));
+  log::info(
+      "a checkpoint every {} besides those of checkpoint.every_steps: training waits {} for one, a failure is expected "
+      "in {}",
+      format_seconds(job::save_interval(cost(), between_failures_).count()), format_seconds(cost().count()),
+      format_seconds(between_failures_.count()));
+}
+
+Seconds Saver::save_time() const { return save_times_->p99(job::assumed_save_time(bytes_per_rank(*team_))); }
+
+Seconds Saver::cost() const {
+  if (job_.config.checkpoint.async == "off") return save_time();
+  return save_times_->waited_p99(job::assumed_copy_time(bytes_per_rank(*team_)));
+}
+
+bool Saver::due(Seconds step) const {
+  if (!job_.root() || in_flight_ || job_.config.checkpoint.interval != "auto") return false;
+  return Clock::now() - at_stake_since_ + step >= job::save_interval(cost(), between_failures_);
+}
+
+job::Writing Saver::writing() const { return checkpoints_ ? checkpoints_->writing() : job::Writing::kDone; }
+
+void Saver::settle(const StepTotals& totals) {
+  if (in_flight_ && totals.written) finish();
+  refuse_if_hopeless();
+}
+
+void Saver::save(std::int64_t step, std::int64_t tokens) {
+  drain();
+  refuse_if_hopeless();
+  begin_or_save(step, tokens, job_.config.checkpoint.async == "on");
+  refuse_if_hopeless();
+}
+
+void Saver::save_and_wait(std::int64_t step, std::int64_t tokens, const char* why) {
+  drain();
+  do {
+    if (misses_ >= kSaveTries)
+      throw IoError(
+          "the save {} failed {} times; the checkpoint before it is intact: make room or repair the storage "
+          "of {}, then start again",
+          why, misses_, job_.run_dir.string());
+    const Seconds before = stalls_;
+    begin_or_save(step, tokens, false);
+    stalls_ = before;  // nobody is there to wait
+  } while (misses_ > 0);
+}
+
+void Saver::drain() {
+  while (in_flight_) finish();
+}
+
+void Saver::rescue() {
+  try {
+    drain();
+  } catch (const Error& e) {
+    log::error("what was being saved is lost: {}", e.what());
+  }
+}
+
+void Saver::refuse_if_hopeless() const {
+  if (misses_ >= kSaveTries)
+    throw IoError(
+        "{} saves in a row failed; the last checkpoint is intact: make room or repair the storage of {}, "
+        "then start again",
+        misses_, job_.run_dir.string());
+}
+
+void Saver::begin_or_save(std::int64_t step, std::int64_t tokens, bool background) {
+  const job::InPhase phase(job_.watchdog, job::Phase::kSave);
+  const comm::PatienceScope patience(kStoragePatience);
+  const Clock::time_point start = Clock::now();
+  step_ = step;
+  bad_before_ = bad_.seen();
+  job::SaveResult result;
+  if (trainer_) {
+    compare_replicas(*trainer_, step);
+    const job::SaveState state = save_state(*trainer_, step, tokens, bad_);
+    const std::vector<job::SaveTensor> slabs = slabs_to_save(*trainer_);
+    result = background ? checkpoints_->begin(state, slabs) : checkpoints_->save(state, slabs);
+  }
+  waited_ = Seconds(0);
+  taken_ = Clock::now();
+  conclude(result, start);
+}
+
+void Saver::finish() {
+  const job::InPhase phase(job_.watchdog, job::Phase::kSave);
+  const comm::PatienceScope patience(kStoragePatience);
+  const Clock::time_point start = Clock::now();
+  job::SaveResult result;
+  if (checkpoints_) result = checkpoints_->finish();
+  conclude(result, start);
+}
+
+void Saver::conclude(const job::SaveResult& result, Clock::time_point start) {
+  const std::int64_t mine = 2 * result.misses + (checkpoints_ && checkpoints_->in_flight() ? 1 : 0);
+  const std::int64_t all =
+      comm::all_reduce_value(*job_.everyone, mine, comm::ReduceOp::kMax, "the working ranks to save");
+  misses_ = static_cast<int>(all / 2);
+  const bool background = in_flight_;
+  in_flight_ = all % 2 != 0;
+  const Seconds waited = Clock::now() - start;
+  waited_ += waited;
+  stall_ += waited;
+  stalls_ += waited;
+  if (in_flight_) return;
+  if (misses_ == 0) {
+    bad_.committed(bad_.seen() - bad_before_);
+    at_stake_since_ = taken_;
+  }
+  if (!job_.root()) return;
+  if (misses_ > 0) {
+    log::error("the save after step {} failed ({} of {} tries): {}", step_, misses_, kSaveTries, result.error);
+    return;
+  }
+  if (result.seconds > 0)
+    save_times_->add(job_.attempt, step_, result.bytes, Seconds(result.seconds),
+                     background ? std::optional(waited_) : std::nullopt);
+  const std::string in_between = background ? fmt::format(", training waited {:.2f} s", waited_.count()) : "";
+  log::info("saved {} ({:.1f} MB in {:.2f} s{})", result.name, static_cast<double>(result.bytes) / 1e6, result.seconds,
+            in_between);
+}
+
+double Saver::take_stall() {
+  const double seconds = stall_.count();
+  stall_ = Seconds(0);
+  return seconds;
+}
+
+double Saver::stall_share() const { return stalls_ / std::max(Seconds(Clock::now() - first_step_), Seconds(1e-9)); }
+
+void Saver::sum_up() const {
+  if (job_.root() && stalls_ > Seconds(0))
+    log::info("training waited {:.2f} s for checkpoints, {:.2f} % of {:.1f} s", stalls_.count(), 100 * stall_share(),
+              Seconds(Clock::now() - first_step_).count());
+}
+
+}  // namespace banyan::train

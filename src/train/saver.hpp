@@ -1,0 +1,87 @@
+// When a job saves, what it waits for, and what becomes of saves that fail.  Checkpoints that come while training goes
+// on are written in the background (checkpoint.async); the last one before the job leaves is waited for.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "src/job/checkpoint.hpp"
+#include "src/job/save_times.hpp"
+#include "src/job/setup.hpp"
+#include "src/train/bad_steps.hpp"
+#include "src/train/step.hpp"
+
+namespace banyan::train {
+
+/// Longest silence while checkpoints are read or written.
+inline constexpr Seconds kStoragePatience{3600};
+
+/// Of all ranks, spares included, which call what changes something in the same order.
+class Saver {
+ public:
+  /// `team`, `trainer` and `checkpoints` are null on spares.  What is referred to outlives it.
+  Saver(job::Job& job, const job::Team* team, Trainer* trainer, job::Checkpoints* checkpoints, BadSteps& bad);
+
+  /// For the vote of a step: how far this rank is with what is on its way.
+  job::Writing writing() const;
+  /// After a step that was voted on: commits what all ranks have written.
+  void settle(const StepTotals& totals);
+  /// Saves the state after `step`, in the background or waiting as checkpoint.async says; waits for the one before.  A
+  /// failure is loud and leaves the training going; after several in a row it is an IoError.
+  void save(std::int64_t step, std::int64_t tokens);
+  /// The last save of an attempt, which has no later step to be tried again at.  `why`: "at the end"
+  void save_and_wait(std::int64_t step, std::int64_t tokens, const char* why);
+  /// Waits for what is on its way.
+  void drain();
+
+  /// The same when the job ends with an error of its own, which this one's shall not hide.
+  void rescue();
+
+  /// The last save failed: the next step is to be saved.
+  bool missed() const { return misses_ > 0 && !in_flight_; }
+  /// Whether rank 0 asks for a checkpoint because of the time since the last (checkpoint.interval = auto); `step`: what
+  /// one takes.
+  bool due(Seconds step) const;
+  /// What the last save will take, with what is on its way; rank 0.
+  Seconds save_time() const;
+  /// A checkpoint is on its way.
+  bool busy() const { return in_flight_; }
+
+  /// Seconds that training has waited since this was asked last.
+  double take_stall();
+  /// Share of the time since the first step that training has waited; the last save of an attempt is not in it.
+  double stall_share() const;
+  /// Tells the log about it, on rank 0.
+  void sum_up() const;
+
+ private:
+  void learn_failures();
+  /// What a checkpoint costs the training; rank 0.
+  Seconds cost() const;
+  void refuse_if_hopeless() const;
+  void begin_or_save(std::int64_t step, std::int64_t tokens, bool background);
+  void finish();
+  /// Of what began at `start`: agrees with spares, counts the time, tells the log.
+  void conclude(const job::SaveResult& result, Clock::time_point start);
+
+  job::Job& job_;
+  const job::Team* team_;
+  Trainer* trainer_;
+  job::Checkpoints* checkpoints_;
+  BadSteps& bad_;
+  std::optional<job::SaveTimes> save_times_;  ///< rank 0
+  Seconds between_failures_{0};               ///< expected; rank 0
+  bool in_flight_ = false;                    ///< the same on all ranks, as is the next
+  int misses_ = 0;                            ///< failed saves in a row
+
+  // Of the save that was begun last.
+  std::int64_t step_ = 0, bad_before_ = 0;  ///< after that step, and so many bad ones
+  Seconds waited_{0};                       ///< by the training
+  Clock::time_point taken_ = Clock::now();  ///< when training could go on
+
+  const Clock::time_point first_step_ = Clock::now();
+  Clock::time_point at_stake_since_ = Clock::now();  ///< what was trained from then on is in no checkpoint
+  Seconds stall_{0}, stalls_{0};                     ///< since asked last; in all
+};
+
+}  // namespace banyan::train
