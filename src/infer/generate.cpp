@@ -136,7 +136,7 @@ std::vector<Completion> gather_completions(job::Team& team, const std::vector<Co
       const auto count = static_cast<std::size_t>(take_value(part, at));
       if (count > (part.size() - at) / sizeof(std::int32_t)) throw BugError("a message of completions is cut short");
       c.tokens.resize(count);
-      std::memcpy(c.tokens.data(), part.data() + at, count * sizeof(std::int32_t));
+      if (count > 0) std::memcpy(c.tokens.data(), part.data() + at, count * sizeof(std::int32_t));
       at += count * sizeof(std::int32_t);
       all.push_back(std::move(c));
     }

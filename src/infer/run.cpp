@@ -83,7 +83,7 @@ std::vector<Prompt> next_window(job::Team& team, Speaker* speaker, std::int64_t 
   }
   bytes = comm::broadcast_string(*team.all, bytes, 0, "the prompts");
   std::vector<std::int64_t> words(bytes.size() / sizeof(std::int64_t));
-  std::memcpy(words.data(), bytes.data(), words.size() * sizeof(std::int64_t));
+  if (!words.empty()) std::memcpy(words.data(), bytes.data(), words.size() * sizeof(std::int64_t));
   std::vector<Prompt> prompts;
   for (std::size_t at = 0; at < words.size();) {
     Prompt p;
