@@ -2,8 +2,7 @@
 # test.sh [--soak] [CTEST ARGUMENT...]: installs what is missing, builds, runs every test and prints ctest's summary.
 #   scripts/test.sh                    everything that belongs to a change
 #   scripts/test.sh -L unit            one label (unit, ranks, cluster, e2e, fault, fuzz, cuda, gpu)
-#   scripts/test.sh --soak             also the unit tests under AddressSanitizer, UndefinedBehaviorSanitizer and
-#                                      ThreadSanitizer, and the tests labelled soak
+#   scripts/test.sh --soak             also the tests labelled soak, scripts/sanitize.sh and tests/fuzz/fuzz.sh
 # The exit code is 0 only when everything passed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,6 +11,7 @@ soak=false
 if [ "${1:-}" = --soak ]; then soak=true; shift; fi
 
 scripts/install-deps.sh
+if $soak; then scripts/install-deps.sh sanitize; fi
 jobs=$(nproc)
 
 build() {  # build PRESET
@@ -24,10 +24,8 @@ build() {  # build PRESET
 
 status=0
 if $soak; then
-  for preset in debug tsan; do
-    build "$preset"
-    ctest --preset "$preset" -j "$jobs" -L '^unit$' || status=1
-  done
+  scripts/sanitize.sh all || status=1
+  tests/fuzz/fuzz.sh || status=1
 fi
 build release
 exclude=(-LE '^soak$')
