@@ -18,6 +18,7 @@ inline constexpr std::string_view kShared = "shared";
 /// All that may be asked for.
 std::vector<std::string> wishes_for(CollectiveKind kind);
 
+/// `links` as far as they are this group's: what others use at the same time is not.
 /// `window`: all members share a node and its memory.  Where they do not, kShared is as "auto".
 ///
 /// "auto" keeps the recipe of choose.hpp unless another one is predicted to take less than two thirds of its time, so

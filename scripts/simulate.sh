@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # simulate.sh [--ranks N] [--node RANKS] [--leaf NODES] [--ups N] [--placements N] [--seed N] [--json FILE]
-#             [--program FILE] [--section.key=value ...]
+#             [--again FILE] [--program FILE] [--section.key=value ...]
 # Holds the predicted cost of placements against a simulation: builds banyan-sim (preset sim) unless --program names one,
 # describes a fat tree of two levels of switches once for SimGrid and once for Banyan, and lets SimGrid's SMPI play
 # training steps of banyan's own code on it, one for each placement. sim/README.md says what is real in it.
 #   --ranks 256       ranks; --node of them on each host (8), --leaf hosts below each leaf switch (8)
 #   --ups 2           cables from each leaf up, each like a host's one: 8 hosts with 2 ups are 4 to 1
 #   --placements 24   drawn from --seed 1
+#   --again FILE      plays nothing: prices anew what --json FILE of a run with the same options recorded
 # What follows overrides keys of the configuration that is played, for example --parallel.tensor=4.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-ranks=256 node=8 leaf=8 ups=2 placements=24 seed=1 json='' program='' overrides=()
+ranks=256 node=8 leaf=8 ups=2 placements=24 seed=1 json='' program='' again='' overrides=()
 while [ $# -gt 0 ]; do
   case $1 in
     --ranks) ranks=$2; shift ;;
@@ -22,8 +23,9 @@ while [ $# -gt 0 ]; do
     --seed) seed=$2; shift ;;
     --json) json=$2; shift ;;
     --program) program=$2; shift ;;
+    --again) again=$2; shift ;;
     --plans | --*.*=*) overrides+=("$1") ;;
-    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+    *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
   esac
   shift
 done
@@ -32,10 +34,13 @@ if [ $((leaves * leaf * node)) != "$ranks" ] || [ "$leaves" -lt 2 ]; then
   echo "simulate.sh: $ranks ranks are not two or more leaves of $leaf hosts with $node ranks; change --ranks, --node or --leaf" >&2
   exit 64
 fi
-for tool in smpirun smpicxx; do
+[ -n "$again" ] || for tool in smpirun smpicxx; do
   command -v $tool >/dev/null || { echo "simulate.sh: there is no $tool; scripts/install-deps.sh test installs it" >&2; exit 77; }
 done
-if [ -z "$program" ]; then
+if [ -n "$again" ]; then
+  program=${program:-build/release/banyan-referee}
+  [ -x "$program" ] || { echo "simulate.sh: there is no $program; build it: cmake --build --preset release" >&2; exit 64; }
+elif [ -z "$program" ]; then
   cmake --preset sim >/dev/null
   nice cmake --build --preset sim -j "$(nproc)" >build/sim/build.log 2>&1 || { cat build/sim/build.log >&2; exit 1; }
   program=build/sim/banyan-sim
@@ -59,7 +64,7 @@ END
   for ((l = 0; l < leaves; ++l)); do
     echo "switch leaf$l hosts=n[$((l * leaf))-$(((l + 1) * leaf - 1))] rate=${cable}GB"
   done
-  echo "switch top switches=leaf[0-$((leaves - 1))] cables=$ups rate=$(awk "BEGIN { print $cable * $ups }")GB"
+  echo "switch top switches=leaf[0-$((leaves - 1))] cables=$ups rate=$(awk "BEGIN { print $cable * $ups }")GB routes=in_turn"
 } >"$dir/fabric"
 # As a batch system may number them: neighbours hang from different leaves.
 for ((h = 0; h < hosts; ++h)); do
@@ -103,6 +108,10 @@ microbatch = 1
 batch = 64
 END
 
+if [ -n "$again" ]; then
+  "$program" "$dir/config.ini" "$dir/hosts" "$again" ${json:+--json="$json"} "${overrides[@]}"
+  exit
+fi
 # SMPI's own factors are those of an old Ethernet; the links are to be what is written above.
 smpirun -np "$ranks" -platform "$dir/platform.xml" -hostfile "$dir/hosts" --log=root.thres:warning \
   --cfg=smpi/simulate-computation:no --cfg=smpi/bw-factor:0:1.0 --cfg=smpi/lat-factor:0:1.0 \

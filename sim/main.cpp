@@ -22,6 +22,7 @@
 #include "src/config/load.hpp"
 #include "src/job/setup.hpp"
 #include "src/job/topology.hpp"
+#include "src/plan/cost.hpp"
 #include "src/train/step.hpp"
 
 namespace banyan::sim {
@@ -81,8 +82,8 @@ class DrySamples final : public train::Samples {
 class Referee {
  public:
   Referee(job::Job& job, const plan::Machine& machine)
-      : job_(job), links_(links_of(machine)), samples_(job.config.model.vocab) {
-    job_.usual_links = links_;
+      : job_(job), machine_(machine), samples_(job.config.model.vocab) {
+    job_.usual_links = links_of(machine);
   }
 
   /// One trial for each placement; all ranks come to the same answer.
@@ -93,7 +94,9 @@ class Referee {
                         job_.world.size(), layout.mesh.str());
     const parallel::Fabric fabric = job::fabric_of(job_.world, job_.network, job_.world.size());
     std::vector<Trial> trials;
-    for (plan::PlacementPrice& price : draw_placements({layout, fabric, links_}, placements, seed)) {
+    plan::PlacementQuestion question(layout, fabric, links_of(machine_));
+    question.computing = plan::computing_of(layout, machine_);
+    for (plan::PlacementPrice& price : draw_placements(question, placements, seed)) {
       const std::unique_ptr<job::Team> team =
           job_.assemble(job_.config.model.vocab, job::Purpose::kTrain, price.process_of);
       train::Trainer trainer(job_, *team, samples_);
@@ -127,7 +130,7 @@ class Referee {
   }
 
   job::Job& job_;
-  const comm::Links links_;
+  const plan::Machine& machine_;
   DrySamples samples_;
 };
 

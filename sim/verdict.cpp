@@ -82,6 +82,29 @@ std::string verdict_table(const std::vector<Trial>& trials, double idle) {
   return text;
 }
 
+Record read_record(const std::string& text, const std::string& file, int ranks, int world) {
+  const Json json = parse_json(text, file);
+  Record record{.trials = {}, .idle = get<double>(json, "idle_s", file)};
+  const Json& placements = member(json, "placements", file);
+  if (!placements.is_array() || placements.size() < 2)
+    throw DataError("{}: it takes the record of two placements or more to tell their order", file);
+  for (const Json& p : placements) {
+    Trial t;
+    t.price.name = get<std::string>(p, "name", file);
+    t.step = get<double>(p, "step_s", file);
+    t.price.process_of = get<std::vector<int>>(p, "process_of", file);
+    if (static_cast<int>(t.price.process_of.size()) != ranks)
+      throw DataError("{}: {} places {} ranks, but the mesh has {}; give the options it was played with", file,
+                      t.price.name, t.price.process_of.size(), ranks);
+    std::vector<char> seen(static_cast<std::size_t>(world), 0);
+    for (int r : t.price.process_of)
+      if (r < 0 || r >= world || seen[static_cast<std::size_t>(r)]++)
+        throw DataError("{}: {} places rank {} twice, or there is none", file, t.price.name, r);
+    record.trials.push_back(std::move(t));
+  }
+  return record;
+}
+
 Json to_json(const std::vector<Trial>& trials, double idle) {
   const Verdict v = judge(trials, idle);
   Json j;

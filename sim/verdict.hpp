@@ -26,6 +26,15 @@ struct Verdict {
 /// `idle` is a step that waits for no message; what a step takes beyond it are its messages.
 Verdict judge(const std::vector<Trial>& trials, double idle);
 
+/// What to_json wrote: what was played, with its names and placements, but no prices but names and process_of.
+struct Record {
+  std::vector<Trial> trials;
+  double idle = 0;
+};
+/// DataError when `text`, which `file` holds, is no such thing, or places another number of ranks than `ranks`, or one
+/// of them twice or outside `world`.
+Record read_record(const std::string& text, const std::string& file, int ranks, int world);
+
 /// The trials, fastest first, and the verdict, for people.
 std::string verdict_table(const std::vector<Trial>& trials, double idle);
 nlohmann::ordered_json to_json(const std::vector<Trial>& trials, double idle);

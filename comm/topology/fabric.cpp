@@ -228,10 +228,13 @@ std::vector<HostRates> rates_of(const Fabric& f, const std::vector<std::string>&
     if (way < 0) continue;
     r.host = f.links[at(way)].rate;
     for (int above = way, level = 0; (above = up.of_switch[at(f.links[at(above)].upper)]) >= 0; ++level)
-      if (level == 0)
-        r.leaf = f.links[at(above)].rate;
-      else
-        r.above.push_back(f.links[at(above)].rate);
+      if (const Link& l = f.links[at(above)]; level == 0) {
+        r.leaf = l.rate;
+        r.cables = l.cables;
+        if (l.in_turn) r.cable = host % l.cables;
+      } else {
+        r.above.push_back(l.rate);
+      }
   }
   return rates;
 }

@@ -18,6 +18,9 @@ struct Link {
   int cables = 1;
   double rate = 0;          ///< bytes/s one way, all cables together; 0: unknown
   std::string reason = {};  ///< why it carries less than its like; empty: it does not
+  /// Fixed routes: all that goes to host n of Fabric::hosts takes cable n mod cables, however busy it is ("D-mod-K",
+  /// E. Zahavi, J. Parallel Distrib. Comput. 72, 2012); else the cables share evenly.
+  bool in_turn = false;
 };
 
 struct Switch {
@@ -51,7 +54,8 @@ struct UpLinks {
 };
 UpLinks up_links(const Fabric& fabric);
 
-/// Numbers of hosts by their names, with or without a domain.  DataError naming the first that the fabric does not have.
+/// Numbers of hosts by their names, with or without a domain.  DataError naming the first that the fabric does not
+/// have.
 std::vector<int> numbers_of(const Fabric& fabric, const std::vector<std::string>& hosts);
 
 /// Where ranks sit: `hosts[r]` is the host of rank r, with or without its domain.  Level 0 of the result are hosts,
@@ -61,6 +65,8 @@ GroupTree tree_of(const Fabric& fabric, const std::vector<std::string>& hosts);
 /// What goes up from a host, from its leaf and from the switches above that, bytes/s one way, 0 where nothing tells.
 struct HostRates {
   double host = 0, leaf = 0;
+  int cables = 1;  ///< of the leaf's way
+  int cable = -1;  ///< which of them all takes that goes to the host from other leaves; -1: they share it
   std::vector<double> above;
 };
 /// Of these hosts, in their order.  DataError as tree_of.

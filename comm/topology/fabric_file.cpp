@@ -15,6 +15,7 @@ namespace banyan::comm {
 namespace {
 
 constexpr std::string_view kHead = "# banyan fabric: banyan help topo says what the words mean\n";
+constexpr std::string_view kInTurn = "in_turn";
 constexpr std::int64_t kMostCables = 1 << 20;
 
 class Parser {
@@ -45,8 +46,13 @@ class Parser {
         way.rate = rate(w.value, line);
       else if (w.key == "reason")
         way.reason = w.value;
+      else if (w.key == "routes" && w.value == kInTurn)
+        way.in_turn = true;
+      else if (w.key == "routes")
+        builder_.fail(line, fmt::format("routes={} is not known; use {}, or leave it out", w.value, kInTurn));
       else
-        builder_.fail(line, fmt::format("'{}' is not known; use hosts, switches, cables, rate or reason", w.key));
+        builder_.fail(line,
+                      fmt::format("'{}' is not known; use hosts, switches, cables, rate, reason or routes", w.key));
     }
     for (const std::string& host : builder_.expand(hosts, line)) builder_.link_host(host, way, line);
     for (const std::string& lower : builder_.expand(switches, line)) {
@@ -90,15 +96,17 @@ std::string write_fabric_file(const Fabric& f) {
     int upper, cables;
     double rate;
     std::string reason;
+    bool in_turn;
     std::vector<std::string> hosts, switches;
   };
   std::vector<Line> lines;
-  std::map<std::tuple<int, int, double, std::string, bool>, std::size_t> index;
+  std::map<std::tuple<int, int, double, std::string, bool, bool>, std::size_t> index;
   std::vector<char> written(f.switches.size(), 0);
   for (const Link& l : f.links) {
     const bool host = l.below == Link::Below::kHost;
-    const auto [at, fresh] = index.emplace(std::tuple{l.upper, l.cables, l.rate, l.reason, host}, lines.size());
-    if (fresh) lines.push_back({l.upper, l.cables, l.rate, l.reason, {}, {}});
+    const auto [at, fresh] =
+        index.emplace(std::tuple{l.upper, l.cables, l.rate, l.reason, l.in_turn, host}, lines.size());
+    if (fresh) lines.push_back({l.upper, l.cables, l.rate, l.reason, l.in_turn, {}, {}});
     Line& line = lines[at->second];
     if (host)
       line.hosts.push_back(f.hosts[static_cast<std::size_t>(l.lower)]);
@@ -114,6 +122,7 @@ std::string write_fabric_file(const Fabric& f) {
     if (l.cables != 1) text += fmt::format(" cables={}", l.cables);
     if (l.rate > 0) text += " rate=" + exact_bytes(static_cast<std::int64_t>(l.rate));
     if (!l.reason.empty()) text += " reason=" + l.reason;
+    if (l.in_turn) text += fmt::format(" routes={}", kInTurn);
     text += '\n';
   }
   for (std::size_t s = 0; s < written.size(); ++s)

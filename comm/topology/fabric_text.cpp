@@ -17,7 +17,7 @@ std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
 std::string way(const Link& l, bool each, const std::string& mark) {
   std::string text;
-  if (l.cables > 1) text += fmt::format("{} cables", l.cables);
+  if (l.cables > 1) text += fmt::format("{} cables{}", l.cables, l.in_turn ? " in turn" : "");
   if (l.rate > 0) text += (text.empty() ? "" : ", ") + format_rate(l.rate);
   if (!text.empty() && each) text += " each";
   if (!mark.empty()) text += (text.empty() ? "" : ", ") + mark;
@@ -244,6 +244,7 @@ Json to_json(const Fabric& f) {
     link["cables"] = l.cables;
     if (l.rate > 0) link["bytes_per_s"] = l.rate;
     if (!l.reason.empty()) link["degraded"] = l.reason;
+    if (l.in_turn) link["routes"] = "in_turn";
     j["links"].push_back(std::move(link));
   }
   j["levels"] = Json::array();

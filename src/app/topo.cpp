@@ -55,8 +55,9 @@ each way, as --step.
   --json          prints JSON instead of the tree
 
 Banyan's own format has a line for each switch and for each kind of way up to it:
-  switch NAME [hosts=LIST] [switches=LIST] [cables=N] [rate=SIZE] [reason=WORD]
+  switch NAME [hosts=LIST] [switches=LIST] [cables=N] [rate=SIZE] [reason=WORD] [routes=in_turn]
 LIST is n[1-4,7],login; rate is what all cables of one way carry in one direction, a second: rate=12.5GB.
+routes=in_turn: what goes to the n-th host always takes cable n mod cables; else cables share evenly.
 )";
 
 struct Wishes {

@@ -21,6 +21,9 @@ struct Fabric {
   std::vector<Place> places;  ///< by world rank
   /// By node and by leaf: what its way up carries, bytes/s one way; 0, or none for all of them, where nothing tells.
   std::vector<double> node_rate{}, leaf_rate{};
+  /// By node: which of the cables above its leaf all takes that comes from other leaves (fixed routes), -1: they share
+  /// it; by leaf: its cables.  Empty where nothing tells.
+  std::vector<int> cable{}, cables{};
   /// Switches above leaves, the nearest first, as long as there are several side by side.
   struct Tier {
     std::vector<int> of_leaf;    ///< by leaf: the switch above it, 0 ..

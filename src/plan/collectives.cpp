@@ -1,6 +1,7 @@
 #include "src/plan/collectives.hpp"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -21,6 +22,26 @@ comm::GroupTree tree_of(const std::vector<int>& members, const parallel::Fabric&
     leaves.push_back(place.leaf);
   }
   return comm::make_tree(nodes, leaves);
+}
+
+/// What is left of the links for one group of an axis while all its groups do the same: the adapter of a node is shared
+/// by those that leave the node, the way up of a leaf by those that leave the leaf.
+comm::Links shared_links(const Axis& axis, const parallel::Fabric& fabric, comm::Links links) {
+  const auto most_groups = [&](auto place_of) {
+    std::map<int, int> groups_of;
+    for (const std::vector<int>& members : axis.groups) {
+      std::set<int> places;
+      for (int r : members) places.insert(place_of(fabric.places.at(static_cast<std::size_t>(r))));
+      if (places.size() < 2) continue;
+      for (int p : places) ++groups_of[p];
+    }
+    int most = 1;
+    for (const auto& [place, groups] : groups_of) most = std::max(most, groups);
+    return most;
+  };
+  links.leaf.rate /= most_groups([](const parallel::Fabric::Place& p) { return p.node; });
+  links.across.rate /= most_groups([](const parallel::Fabric::Place& p) { return p.leaf; });
+  return links;
 }
 
 bool same_ranges(const std::vector<comm::PlanRange>& a, const std::vector<comm::PlanRange>& b) {
@@ -59,6 +80,7 @@ BookAnswer make_book(const BookRequest& request) {
   BookAnswer answer;
   answer.book.links = request.recorded ? request.recorded->links : request.links;
   bool any_window = false;
+  std::vector<comm::Links> links_of;  // by group of the book
   for (const Axis& axis : request.axes) {
     std::vector<comm::GroupTree> trees;
     for (const auto& members : axis.groups) trees.push_back(tree_of(members, request.fabric));
@@ -69,9 +91,11 @@ BookAnswer make_book(const BookRequest& request) {
     if (request.recorded && !recorded) answer.chosen_anew.push_back(axis.name);
     const comm::GroupTree tree = recorded ? recorded->tree : comm::common_tree(trees);
     comm::PlanWishes wanted = request.wishes;
+    const comm::Links links = shared_links(axis, request.fabric, answer.book.links);
     comm::GroupPlans plans;
     const auto alike = std::find_if(answer.book.groups.begin(), answer.book.groups.end(), [&](const auto& g) {
-      return !request.recorded && g.size == size && g.tree == tree;
+      return !request.recorded && g.size == size && g.tree == tree &&
+             links_of[static_cast<std::size_t>(&g - answer.book.groups.data())] == links;
     });
     if (alike != answer.book.groups.end()) {  // the world and the mesh, without spares
       plans = *alike;
@@ -79,7 +103,7 @@ BookAnswer make_book(const BookRequest& request) {
     } else if (recorded && wanted == comm::no_wishes()) {
       plans = *recorded;
     } else {
-      plans = comm::choose_plans(axis.name, size, tree, answer.book.links, window, wanted);
+      plans = comm::choose_plans(axis.name, size, tree, links, window, wanted);
       for (std::size_t k = 0; recorded && k < plans.ranges.size(); ++k) {
         const auto kind = static_cast<comm::CollectiveKind>(k);
         if (wanted[k] == "auto" || (wanted[k] == comm::kShared && !window))
@@ -89,6 +113,7 @@ BookAnswer make_book(const BookRequest& request) {
       }
     }
     answer.book.groups.push_back(std::move(plans));
+    links_of.push_back(links);
   }
   for (std::size_t k = 0; k < request.wishes.size(); ++k)
     if (request.wishes[k] == comm::kShared && !any_window && !request.axes.empty())

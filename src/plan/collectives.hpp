@@ -44,6 +44,7 @@ struct BookAnswer {
   std::vector<std::string> chosen_anew;  ///< groups of another size than recorded, or not recorded
   std::vector<std::string> overruled;    ///< "all-reduce of the data group": the configuration asks for something else
 };
+/// Chosen for links that the groups of an axis share, as they do while all of them are at it; the book keeps the links.
 /// ConfigError when comm.X = shared and no group has all its members on one node.
 BookAnswer make_book(const BookRequest& request);
 

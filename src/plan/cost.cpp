@@ -1,6 +1,7 @@
 #include "src/plan/cost.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "comm/tree_cost.hpp"
@@ -50,6 +51,18 @@ Division division_of(const Layout& layout) {
   d.sequence = layout.sequence;
   d.gpipe = layout.schedule == parallel::ScheduleKind::kGpipe;
   return d;
+}
+
+std::vector<Pass> computing_of(const Layout& layout, const Machine& machine) {
+  Machine silent = machine;
+  for (comm::TreeLevel& level : silent.links) {
+    level.latency = 0;
+    level.rate = std::numeric_limits<double>::infinity();
+  }
+  const StepCost cost = step_cost(layout, silent);
+  std::vector<Pass> passes;
+  for (std::size_t s = 0; s < cost.forward.size(); ++s) passes.push_back({cost.forward[s], cost.backward[s]});
+  return passes;
 }
 
 StepCost step_cost(const Layout& layout, const Machine& machine) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "src/model/shapes.hpp"
+#include "src/plan/block_price.hpp"
 #include "src/plan/division.hpp"
 #include "src/plan/layout.hpp"
 #include "src/plan/machine.hpp"
@@ -40,6 +41,9 @@ struct StepCost {
   double flops_per_token = 0;  ///< model FLOP, without recomputation
 };
 StepCost step_cost(const Layout& layout, const Machine& machine);
+
+/// Seconds that each stage computes for one microbatch on the machine, its messages left out.
+std::vector<Pass> computing_of(const Layout& layout, const Machine& machine);
 
 /// A layout as the search sees it.
 Division division_of(const Layout& layout);

@@ -1,7 +1,4 @@
-// What the ways of a network carry of one step under a placement, and the time that takes.  All traffic of an axis runs
-// at the same time and shares the adapters of nodes and the up-links of leaves and of the switches above them; the way
-// that takes longest counts.  A way whose rate the fabric knows (a degraded one, say) carries that, others what is
-// usual.  Pure.
+// What the ways of a network carry of one step under a placement, and the time that its messages take.  Pure.
 #pragma once
 
 #include <array>
@@ -10,37 +7,31 @@
 
 #include "comm/cost.hpp"
 #include "src/parallel/placement.hpp"
+#include "src/plan/block_price.hpp"
 #include "src/plan/traffic.hpp"
+#include "src/plan/ways.hpp"
 
 namespace banyan::plan {
 
-/// The ways up of a fabric by level: 0 from nodes, 1 from leaves, then from the switches above them.
-class Ways {
- public:
-  Ways(const parallel::Fabric& fabric, const comm::Links& links);
-  std::size_t levels() const { return rate_.size(); }
-  /// Where a world rank sits on a level.
-  int place(std::size_t level, int rank) const { return of_rank_[level][static_cast<std::size_t>(rank)]; }
-  /// By place of a level: bytes/s one way, never 0.
-  const std::vector<double>& rates(std::size_t level) const { return rate_[level]; }
-
- private:
-  std::vector<std::vector<int>> of_rank_;
-  std::vector<std::vector<double>> rate_;
-};
-
-/// Of one axis.
+/// Of one axis, told apart by pipeline stage, since stages do different things at one time.
 struct AxisLoad {
-  std::vector<std::vector<double>> bytes;         ///< one way, per level and place
-  double inside = 0;                              ///< of the busiest rank inside its node
-  comm::Distance widest = comm::Distance::kNode;  ///< how far its messages go
-  /// `calls`: messages one after the other.
-  double seconds(const Ways& ways, const comm::Links& links, double calls) const;
+  int stages = 1;
+  /// [way * stages + stage], one way, of all groups of the stage.
+  std::vector<double> bytes;
+  /// By stage, of the group that has most of it: bytes of a member to others inside its node; seconds of its phases one
+  /// after the other (GroupTraffic::sent), each as long as the busiest of its ways while all groups of the stage are in
+  /// theirs; the latency of a call, there and back for an all-reduce.
+  std::vector<double> inside, phases, latency;
+
+  AxisLoad() = default;
+  AxisLoad(int stages, std::size_t ways);
+  /// All stages together.
+  double carried(std::size_t way) const;
 };
 using Loads = std::array<AxisLoad, kMeshAxes>;
 
 /// `process_of`: world rank of every logical rank.
-Loads loads_of(const std::vector<Flow>& flows, const Ways& ways, const std::vector<int>& process_of);
+Loads loads_of(const std::vector<Flow>& flows, int stages, const Ways& ways, const std::vector<int>& process_of);
 
 struct PlacementPrice {
   std::string name;                           ///< "ranks as given", "nodes by leaf; tensor, pipeline, data"
@@ -53,7 +44,9 @@ struct PlacementPrice {
 /// Everything that prices of one layout on one fabric have in common.
 struct PlacementQuestion {
   PlacementQuestion(const Layout& layout, const parallel::Fabric& fabric, const comm::Links& links);
+  /// By step_messages.hpp.
   PlacementPrice price(std::vector<int> process_of, std::string name) const;
+  Loads loads(const std::vector<int>& process_of) const { return loads_of(flows, mesh.pipeline, ways, process_of); }
 
   parallel::MeshShape mesh;
   Demand demand;
@@ -61,6 +54,8 @@ struct PlacementQuestion {
   const parallel::Fabric& fabric;  ///< outlives the question
   comm::Links links;
   Ways ways;
+  /// What a stage computes for one microbatch while no message is awaited, seconds; empty where nothing tells: nothing.
+  std::vector<Pass> computing{};
   /// By logical rank: the node (Place::node) that held its part of the model before, -1 where that is gone; empty where
   /// nothing was before.  Of placements that cost the same the one that moves fewest is better: what a node wrote or
   /// read last it still has in memory.

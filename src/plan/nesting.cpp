@@ -7,6 +7,8 @@
 #include <map>
 #include <numeric>
 
+#include "src/plan/step_messages.hpp"
+
 namespace banyan::plan {
 namespace {
 
@@ -66,6 +68,100 @@ struct Pack {
     all.erase(cut, all.end());
     whole = std::move(all);
   }
+};
+
+/// The loads of a nesting as if every unit were a place of its level.  Places that hold the same stages carry the same,
+/// so that one of them counts: way first_[level] + j is that of the units of the level with the j-th run of stages.
+class Regular {
+ public:
+  Regular(const PlacementQuestion& q, const Nesting& nesting)
+      : q_(q), nesting_(nesting), levels_(nesting.factor.size() - 1) {
+    Factors within{1, 1, 1};
+    for (std::size_t level = 0; level < levels_; ++level) {
+      for (std::size_t a = 0; a < kMeshAxes; ++a) within[a] *= nesting.factor[level][a];
+      within_.push_back(within);
+      first_.push_back(rates_.size());
+      double least = q.ways.rate(level, 0);
+      for (std::size_t p = 1; p < q.ways.places(level); ++p)
+        least = std::min(least, q.ways.rate(level, static_cast<int>(p)));
+      rates_.resize(rates_.size() + at(q.mesh.pipeline / within[kPipeline]), least);
+    }
+    loads_.fill(AxisLoad(q.mesh.pipeline, rates_.size()));
+    for (int s = 0; s < q.mesh.pipeline; ++s) {
+      all_reduces(MeshAxis::kTensor, s, q.demand.tensor[at(s)]);
+      all_reduces(MeshAxis::kData, s, q.demand.data[at(s)]);
+      if (s + 1 < q.mesh.pipeline) stream(MeshAxis::kPipeline, s, s, s + 1, q.demand.pipeline);
+    }
+    if (q.mesh.pipeline > 1 && q.demand.tied > 0) stream(MeshAxis::kData, 0, 0, q.mesh.pipeline - 1, q.demand.tied);
+  }
+  double seconds() const {
+    const StepMessages m = step_messages(q_.demand, q_.computing, loads_, rates_, q_.links);
+    return m.tensor + m.pipeline + m.data;
+  }
+
+ private:
+  static constexpr auto kPipeline = static_cast<std::size_t>(MeshAxis::kPipeline);
+
+  std::size_t way(std::size_t level, int stage) const { return first_[level] + at(stage / within_[level][kPipeline]); }
+  /// Groups of an axis and a stage with members in a place of a level.
+  double groups(std::size_t level, std::size_t axis) const {
+    const Factors& w = within_[level];
+    return static_cast<double>(product(w)) / w[axis] / w[kPipeline];
+  }
+  /// All groups of a stage: as GroupTraffic has it, with as many parts in every place of a level.
+  void all_reduces(MeshAxis which, int stage, double bytes) {
+    const auto axis = static_cast<std::size_t>(which);
+    AxisLoad& load = loads_[axis];
+    const auto parts = [&](std::size_t level) { return static_cast<double>(nesting_.factor[level][axis]); };
+    const double inside = sent_by_part(bytes, parts(0));
+    double phases = inside / q_.links.node.rate, latency = parts(0) > 1 ? q_.links.node.latency : 0;
+    std::vector<double> share(levels_, 1.0);
+    for (std::size_t level = 1; level <= levels_; ++level) {
+      const double sent = sent_by_part(bytes, parts(level));
+      if (sent <= 0) continue;
+      double slowest = 0;
+      for (std::size_t below = 0; below < level; ++below) {
+        const double carried = sent * share[below] * groups(below, axis);
+        load.bytes[way(below, stage) * at(q_.mesh.pipeline) + at(stage)] += carried;
+        slowest = std::max(slowest, carried / rates_[first_[below]]);
+        share[below] /= parts(level);
+      }
+      phases += slowest;
+      latency += level == 1 ? q_.links.leaf.latency : q_.links.across.latency;
+    }
+    note(load, stage, inside, phases, 2 * latency);
+  }
+  /// Between two stages, of all their ranks.
+  void stream(MeshAxis axis, int of, int from, int to, double bytes) {
+    AxisLoad& load = loads_[static_cast<std::size_t>(axis)];
+    std::size_t level = 0;
+    double slowest = 0;
+    for (; level < levels_ && way(level, from) != way(level, to); ++level)
+      for (const int end : {from, to}) {
+        const Factors& w = within_[level];
+        const double carried = bytes * static_cast<double>(product(w)) / w[kPipeline];
+        load.bytes[way(level, end) * at(q_.mesh.pipeline) + at(of)] += carried;
+        slowest = std::max(slowest, carried / rates_[first_[level]]);
+      }
+    const comm::Distance d = level == 0   ? comm::Distance::kNode
+                             : level == 1 ? comm::Distance::kLeaf
+                                          : comm::Distance::kAcross;
+    note(load, of, level == 0 ? bytes : 0, level == 0 ? bytes / q_.links.node.rate : slowest,
+         q_.links.at(d).latency * (axis == MeshAxis::kPipeline ? 1 : 2));
+  }
+  static void note(AxisLoad& load, int stage, double inside, double phases, double latency) {
+    load.inside[at(stage)] = std::max(load.inside[at(stage)], inside);
+    load.phases[at(stage)] = std::max(load.phases[at(stage)], phases);
+    load.latency[at(stage)] = std::max(load.latency[at(stage)], latency);
+  }
+
+  const PlacementQuestion& q_;
+  const Nesting& nesting_;
+  const std::size_t levels_;
+  std::vector<Factors> within_;
+  std::vector<std::size_t> first_;
+  std::vector<double> rates_;
+  Loads loads_;
 };
 
 }  // namespace
@@ -191,46 +287,6 @@ std::vector<int> lay_out(const parallel::MeshShape& mesh, const Nesting& nesting
   return process_of;
 }
 
-double estimate(const PlacementQuestion& q, const Nesting& nesting) {
-  const Factors sizes = sizes_of(q.mesh);
-  const auto axis = [](MeshAxis a) { return static_cast<std::size_t>(a); };
-  const std::size_t levels = nesting.factor.size() - 1;
-  std::array<double, kMeshAxes> slowest{};
-  std::array<comm::Distance, kMeshAxes> widest{};
-  const double dearest = *std::max_element(q.demand.data.begin(), q.demand.data.end());
-  const double tensor = *std::max_element(q.demand.tensor.begin(), q.demand.tensor.end());
-  Factors within{1, 1, 1};
-  for (std::size_t level = 0; level < levels; ++level) {
-    for (std::size_t a = 0; a < kMeshAxes; ++a) within[a] *= nesting.factor[level][a];
-    const std::vector<double>& rates = q.ways.rates(level);
-    const double rate = *std::min_element(rates.begin(), rates.end());
-    const auto carry = [&](MeshAxis a, double bytes) {
-      if (bytes <= 0) return;
-      slowest[axis(a)] = std::max(slowest[axis(a)], bytes / rate);
-      widest[axis(a)] = level == 0 ? comm::Distance::kLeaf : comm::Distance::kAcross;
-    };
-    const auto all_reduce = [&](MeshAxis a, double bytes) {
-      const double places = static_cast<double>(sizes[axis(a)]) / within[axis(a)];
-      const double groups = static_cast<double>(product(within)) / within[axis(a)];
-      return 2 * bytes * (places - 1) / places * groups;
-    };
-    carry(MeshAxis::kTensor, all_reduce(MeshAxis::kTensor, tensor));
-    const double runs = static_cast<double>(sizes[1]) / within[1];
-    const double columns = static_cast<double>(within[0]) * within[2];
-    carry(MeshAxis::kPipeline, std::min(2.0, runs - 1) * q.demand.pipeline * columns);
-    carry(MeshAxis::kData, all_reduce(MeshAxis::kData, dearest) + (runs > 1 ? q.demand.tied * columns : 0));
-  }
-  double seconds = 0;
-  for (std::size_t a = 0; a < kMeshAxes; ++a) {
-    // Inside a node as link_load.hpp: one group after the other is not waited for.
-    const double groups_inside = nesting.factor[0][a];
-    const double bytes = a == axis(MeshAxis::kTensor)     ? 2 * tensor * (sizes[a] - 1) / sizes[a]
-                         : a == axis(MeshAxis::kPipeline) ? q.demand.pipeline
-                                                          : 2 * dearest * (sizes[a] - 1) / sizes[a];
-    if (groups_inside > 1) slowest[a] = std::max(slowest[a], bytes / q.links.node.rate);
-    seconds += slowest[a] + calls_of(q.demand, q.mesh, static_cast<MeshAxis>(a)) * q.links.at(widest[a]).latency;
-  }
-  return seconds;
-}
+double estimate(const PlacementQuestion& q, const Nesting& nesting) { return Regular(q, nesting).seconds(); }
 
 }  // namespace banyan::plan

@@ -34,8 +34,8 @@ std::vector<int> packed_slots(const parallel::Fabric& fabric, const std::vector<
 /// World rank of every logical rank: the nesting laid over slots.
 std::vector<int> lay_out(const parallel::MeshShape& mesh, const Nesting& nesting, const std::vector<int>& slots);
 
-/// Seconds of a step's messages as if every unit of the nesting were a place of its level: what the nesting is worth
-/// on a fabric whose places are alike.  Cheap: it does not look at ranks.
+/// Seconds of a step's messages as if every unit of the nesting were a place of its level, and cables shared evenly:
+/// what the nesting is worth on a fabric whose places are alike.  Cheap: it does not look at ranks.
 double estimate(const PlacementQuestion& question, const Nesting& nesting);
 
 }  // namespace banyan::plan

@@ -121,9 +121,10 @@ PlacementChoice choose(const std::vector<PlacementPrice>& all) {
 }
 
 bool worth_refining(const PlacementQuestion& q, const std::vector<PlacementPrice>& all) {
-  if (q.ways.rates(0).size() < 2) return false;
+  if (q.ways.places(0) < 2) return false;
   const PlacementPrice& start = start_of_refining(q, all);
-  return start.moved > 0 || start.seconds() > least_seconds(q, start) * (1 + 1e-6);
+  const Loads loads = q.loads(start.process_of);
+  return start.moved > 0 || congestion(q, loads) > least_congestion(q, loads) * (1 + 1e-6);
 }
 
 const PlacementPrice& start_of_refining(const PlacementQuestion& q, const std::vector<PlacementPrice>& all) {

@@ -96,7 +96,7 @@ std::string ranking_table(const SearchResult& r, std::size_t count) {
       "  step        tokens/s   MFU   HFU  bubble    memory   tensor  context  pipeline  data     to finish  options\n",
       r.priced, r.ranks, r.machine.name, r.machine.source.empty() ? "given" : r.machine.source);
   std::size_t shown = 0;
-  bool runnable = false;
+  bool runnable = false, above = false;
   for (const Candidate& c : r.candidates) {
     const bool first_that_runs = c.runnable && !runnable;
     if (shown >= count && !first_that_runs) continue;
@@ -105,6 +105,7 @@ std::string ranking_table(const SearchResult& r, std::size_t count) {
     const StepPrice p = price_of(r, c);
     const double peak = peak_of(r, c.division);
     const Axes axes = axes_of(p);
+    above = above || p.model_flops > peak;
     s += fmt::format(
         "  {:<10}  {:>8}  {:>4.1f}  {:>4.1f}  {:>4.1f} %  {:>8}  {:>5.1f} %  {:>5.1f} %  {:>6.1f} %  {:>4.1f} %  "
         "{:>10}  {}\n",
@@ -113,6 +114,11 @@ std::string ranking_table(const SearchResult& r, std::size_t count) {
         100 * axes.context / p.step, 100 * axes.pipeline / p.step, 100 * axes.data / p.step,
         format_seconds(p.step * static_cast<double>(r.steps)), choice(c.division));
   }
+  if (above)
+    s +=
+        "  MFU above 100 %: it counts attention over the whole context, as published figures do, but the half that the "
+        "mask\n  leaves out is not computed here, and the peak is the rate that was given or measured for matrix "
+        "products\n";
   if (r.candidates.size() > shown) s += fmt::format("  and {} slower meshes\n", r.candidates.size() - shown);
   if (r.too_large > 0) s += fmt::format("  {} others do not fit into memory\n", r.too_large);
   if (r.rejections.empty()) return s;

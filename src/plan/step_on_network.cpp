@@ -15,7 +15,8 @@ namespace {
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
 
-void put(std::vector<double>& of, int place, double value) {
+template <class T>
+void put(std::vector<T>& of, int place, T value) {
   of.resize(std::max(of.size(), at(place) + 1));
   of[at(place)] = value;
 }
@@ -97,6 +98,8 @@ parallel::Fabric fabric_on(const comm::Fabric& network, const std::vector<std::s
     fabric.places.push_back({node, on_node[at(node)]++, leaf});
     put(fabric.node_rate, node, rates[r].host);
     put(fabric.leaf_rate, leaf, rates[r].leaf);
+    put(fabric.cable, node, rates[r].cable);
+    put(fabric.cables, leaf, rates[r].cables);
   }
   for (std::size_t level = 2; level < tree.levels.size(); ++level) {
     parallel::Fabric::Tier tier;
@@ -114,15 +117,15 @@ parallel::Fabric fabric_on(const comm::Fabric& network, const std::vector<std::s
 StepOnNetwork load_network(const PlacementQuestion& q, const comm::Fabric& network,
                            const std::vector<std::string>& hosts, const PlacementPrice& price) {
   StepOnNetwork step{.price = price, .ways = {}, .limits = {}, .leaves = {}};
-  const Loads loads = loads_of(q.flows, q.ways, price.process_of);
+  const Loads loads = q.loads(price.process_of);
   const comm::UpLinks up = comm::up_links(network);
   const std::vector<int> numbers = comm::numbers_of(network, hosts);
   std::vector<std::size_t> first_way;
-  std::vector<std::string> leaf_names(q.ways.rates(1).size());
+  std::vector<std::string> leaf_names(q.ways.places(1));
   step.leaves.resize(leaf_names.size());
   for (std::size_t level = 0; level < q.ways.levels(); ++level) {
     first_way.push_back(step.ways.size());
-    step.ways.resize(step.ways.size() + q.ways.rates(level).size());
+    step.ways.resize(step.ways.size() + q.ways.places(level));
     for (int r = 0; r < q.fabric.size(); ++r) {
       int link = up.of_host[at(numbers[at(r)])];
       if (level == 1) {
@@ -131,18 +134,25 @@ StepOnNetwork load_network(const PlacementQuestion& q, const comm::Fabric& netwo
         leaf_names[leaf] = link < 0 ? hosts[at(r)] : network.switches[at(step.leaves[leaf].leaf)].name;
       }
       for (std::size_t l = 0; l < level && link >= 0; ++l) link = up.of_switch[at(network.links[at(link)].upper)];
-      const auto place = at(q.ways.place(level, r));
-      WayLoad& way = step.ways[first_way[level] + place];
-      way = {.link = link, .rate = q.ways.rates(level)[place]};
-      for (std::size_t a = 0; a < kMeshAxes; ++a) way.bytes[a] = loads[a].bytes[level][place];
+      const int place = q.ways.place(level, r);
+      WayLoad& way = step.ways[first_way[level] + at(place)];
+      way = {.link = link, .rate = q.ways.rate(level, place)};
+      for (std::size_t a = 0; a < kMeshAxes; ++a) way.bytes[a] = loads[a].carried(q.ways.way(level, place));
     }
   }
+  double tensor_calls = 0;
+  for (const Calls& c : q.demand.tensor_calls) tensor_calls = std::max(tensor_calls, c.total());
+  const std::array calls{tensor_calls, q.demand.microbatches * (q.demand.trains ? 2 : 1), 1.0};
+  const std::array seconds{price.tensor, price.pipeline, price.data};
   for (std::size_t a = 0; a < kMeshAxes; ++a) {
     AxisLimit& limit = step.limits[a];
-    const double calls = calls_of(q.demand, q.mesh, static_cast<MeshAxis>(a));
-    limit.seconds = loads[a].seconds(q.ways, q.links, calls);
-    const double latency = calls * q.links.at(loads[a].widest).latency;
-    double most = loads[a].inside / q.links.node.rate;
+    limit.seconds = seconds[a];
+    const AxisLoad& load = loads[a];
+    double latency = 0, most = 0;
+    for (int s = 0; s < q.mesh.pipeline; ++s) {
+      latency = std::max(latency, load.latency[at(s)] * calls[a]);
+      most = std::max(most, load.inside[at(s)] / q.links.node.rate);
+    }
     if (most > 0) limit.why = "inside nodes";
     for (std::size_t w = 0; w < step.ways.size(); ++w)
       if (step.ways[w].link >= 0 && step.ways[w].bytes[a] / step.ways[w].rate > most) {
@@ -151,9 +161,20 @@ StepOnNetwork load_network(const PlacementQuestion& q, const comm::Fabric& netwo
         limit.why = fmt::format("{} carries {} at {}", name_of(network, step.ways[w]),
                                 format_bytes(step.ways[w].bytes[a]), format_rate(step.ways[w].rate));
       }
+    // Where routes are fixed, one cable of a way may be full while others are not.
+    for (int n = 0; n < static_cast<int>(q.ways.places(0)); ++n) {
+      if (q.ways.cable(n) < 0) continue;
+      const std::size_t cable = at(q.ways.cable(n)), leaf = first_way[1] + at(q.ways.place_of_node(1, n));
+      const double bytes = load.carried(cable), rate = q.ways.rates()[cable];
+      if (step.ways[leaf].link < 0 || bytes / rate <= most * (1 + 1e-9)) continue;
+      most = bytes / rate;
+      limit.way = static_cast<int>(leaf);
+      limit.why = fmt::format("a cable of {} carries {} at {}", name_of(network, step.ways[leaf]), format_bytes(bytes),
+                              format_rate(rate));
+    }
     if (latency <= most) continue;
     limit.way = -1;
-    limit.why = fmt::format("{:.0f} messages one after the other", calls);
+    limit.why = fmt::format("{:.0f} messages one after the other", calls[a]);
   }
   const parallel::Mesh mesh(q.mesh, price.process_of);
   std::vector<int> logical_of(at(q.fabric.size()), -1);

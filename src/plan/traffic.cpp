@@ -19,20 +19,22 @@ Demand demand_of(const Layout& layout) {
   const double stream = tokens * static_cast<double>(layout.model.width) * kBytes;
   const double microbatches = static_cast<double>(layout.microbatches_of(0).count);
   const bool trains = layout.use == Use::kTrain;
-  for (const auto& stage : layout.stages) {
-    if (mesh.tensor == 1) {
-      demand.tensor.push_back(0);
-      continue;
+  demand.microbatches = microbatches;
+  demand.trains = trains;
+  demand.gpipe = layout.schedule == parallel::ScheduleKind::kGpipe;
+  for (int s = 0; s < mesh.pipeline; ++s) {
+    // Two reductions of the residual stream in each direction of a block, two more when it is computed again; one of
+    // the embedded tokens, and one of the gradient that the head makes in its forward pass.
+    const auto blocks = static_cast<double>(layout.stages[static_cast<std::size_t>(s)].count());
+    Calls calls;
+    if (mesh.tensor > 1) {
+      const double ends = (s == 0) + (trains && s + 1 == mesh.pipeline);
+      calls = {microbatches * (2 * blocks + ends), trains ? microbatches * blocks * (layout.recompute ? 4 : 2) : 0};
     }
-    // Two reductions of the residual stream of a block forward, two backward, two more when it is computed again.
-    const double calls = static_cast<double>(stage.count()) * microbatches * (trains ? layout.recompute ? 6 : 4 : 2);
-    demand.tensor.push_back(calls * stream);
-    demand.tensor_calls = std::max(demand.tensor_calls, calls);
+    demand.tensor_calls.push_back(calls);
+    demand.tensor.push_back(calls.total() * stream);
   }
-  if (mesh.pipeline > 1) {
-    demand.pipeline = microbatches * (layout.sequence ? stream / mesh.tensor : stream);
-    demand.pipeline_calls = microbatches * (trains ? 2 : 1);
-  }
+  if (mesh.pipeline > 1) demand.pipeline = microbatches * (layout.sequence ? stream / mesh.tensor : stream);
   for (int s = 0; s < mesh.pipeline; ++s) {
     double bytes = 0;
     if (trains && mesh.data > 1)
@@ -45,30 +47,26 @@ Demand demand_of(const Layout& layout) {
   return demand;
 }
 
-double calls_of(const Demand& demand, const parallel::MeshShape& mesh, MeshAxis axis) {
-  return axis == MeshAxis::kTensor     ? demand.tensor_calls
-         : axis == MeshAxis::kPipeline ? demand.pipeline_calls
-                                       : (mesh.data > 1 ? 1 : 0);
-}
-
 std::vector<Flow> flows_of(const parallel::MeshShape& shape, const Demand& demand) {
   std::vector<int> logical(static_cast<std::size_t>(shape.size()));
   std::iota(logical.begin(), logical.end(), 0);
   const parallel::Mesh mesh(shape, std::move(logical));
   std::vector<Flow> flows;
-  const auto add = [&](MeshAxis axis, double bytes, std::vector<int> members) {
-    if (members.size() > 1 && bytes > 0) flows.push_back({axis, bytes, std::move(members)});
+  const auto add = [&](MeshAxis axis, double bytes, std::vector<int> members, int stage) {
+    if (members.size() > 1 && bytes > 0) flows.push_back({axis, bytes, std::move(members), stage});
   };
   for (int i = 0; i < shape.size(); ++i) {
     const parallel::Coordinate c = mesh.coordinate(i);
     if (c.tensor == 0)
-      add(MeshAxis::kTensor, demand.tensor[static_cast<std::size_t>(c.pipeline)], mesh.tensor_group(c));
-    if (c.data == 0) add(MeshAxis::kData, demand.data[static_cast<std::size_t>(c.pipeline)], mesh.data_group(c));
+      add(MeshAxis::kTensor, demand.tensor[static_cast<std::size_t>(c.pipeline)], mesh.tensor_group(c), c.pipeline);
+    if (c.data == 0)
+      add(MeshAxis::kData, demand.data[static_cast<std::size_t>(c.pipeline)], mesh.data_group(c), c.pipeline);
     if (c.pipeline > 0) continue;
     const std::vector<int> column = mesh.pipeline_group(c);
     for (std::size_t s = 0; s + 1 < column.size(); ++s)
-      add(MeshAxis::kPipeline, demand.pipeline, {column[s], column[s + 1]});
-    if (column.size() > 1) add(MeshAxis::kData, demand.tied, {column.front(), column.back()});
+      add(MeshAxis::kPipeline, demand.pipeline, {column[s], column[s + 1]}, static_cast<int>(s));
+    // Comes last, like what the first stage adds.
+    if (column.size() > 1) add(MeshAxis::kData, demand.tied, {column.front(), column.back()}, 0);
   }
   return flows;
 }

@@ -16,29 +16,39 @@ enum class MeshAxis : std::uint8_t { kTensor, kPipeline, kData };
 inline constexpr std::size_t kMeshAxes = 3;
 inline constexpr std::array<std::string_view, kMeshAxes> kMeshAxisNames{"tensor", "pipeline", "data"};
 
-/// Bytes that one step moves.
+/// Calls of the two passes of a step, one after the other.
+struct Calls {
+  double forward = 0, backward = 0;
+  double total() const { return forward + backward; }
+};
+
+/// Bytes that one step moves, and in how many calls.
 struct Demand {
-  std::vector<double> tensor;                   ///< all-reduced by each tensor group, per pipeline stage
-  std::vector<double> data;                     ///< all-reduced by each data group, per pipeline stage
-  double pipeline = 0;                          ///< in each direction between neighbouring stages
-  double tied = 0;                              ///< all-reduced by the first and the last stage
-  double tensor_calls = 0, pipeline_calls = 0;  ///< messages one after the other, of the dearest stage
+  std::vector<double> tensor;       ///< all-reduced by each tensor group, per pipeline stage
+  std::vector<Calls> tensor_calls;  ///< the same as calls of as many bytes each
+  std::vector<double> data;         ///< all-reduced by each data group, per pipeline stage
+  double pipeline = 0;              ///< in each direction between neighbouring stages
+  double tied = 0;                  ///< all-reduced by the first and the last stage
+  double microbatches = 0;          ///< of the data rank with most
+  bool trains = false;
+  bool gpipe = false;  ///< all forward passes before the first backward one; else 1F1B
 };
 Demand demand_of(const Layout& layout);
-/// Messages of an axis that come one after the other.
-double calls_of(const Demand& demand, const parallel::MeshShape& mesh, MeshAxis axis);
 
-/// All of a step that the same ranks exchange.  What n places that hold all of it must at least carry in and out of
-/// each of them: 2 (n-1)/n of an all-reduce's bytes (R. Thakur et al., IJHPCA 2005, section 4.4; hierarchical plans
-/// reach it), which for a stream in both directions between two is its bytes.
+/// All of a step that the same ranks exchange.
 struct Flow {
   MeshAxis axis = MeshAxis::kTensor;
   double bytes = 0;
   std::vector<int> members;  ///< logical ranks, each once
-  double share(std::size_t places) const {
-    return places < 2 ? 0 : 2 * bytes * static_cast<double>(places - 1) / static_cast<double>(places);
-  }
+  int stage = 0;             ///< whose part of the step it is: of its members, or the nearer one of two neighbours
 };
+
+/// Hierarchical all-reduces add up inside each place before its parts meet those of others, and come down the same way
+/// (comm/plans/hierarchical.hpp), so that of b bytes each of k parts of a place sends 2 b (k-1)/k, as much as it
+/// receives (R. Thakur et al., IJHPCA 2005, section 4.4), shared by what is below the part: a node in a leaf with m
+/// nodes of the group, which has L leaves, carries 2 b ((m-1)/m + (L-1)/(L m)).  A stream in both directions between
+/// two carries the same as an all-reduce of its bytes.
+inline double sent_by_part(double bytes, double parts) { return parts < 2 ? 0 : 2 * bytes * (parts - 1) / parts; }
 /// Those of the mesh in logical ranks; what moves nothing is left out.
 std::vector<Flow> flows_of(const parallel::MeshShape& mesh, const Demand& demand);
 

@@ -137,7 +137,8 @@ grep -q '1 ports with errors have no cable' topo.out || { tail topo.out; fail "e
 
 # A job on all hosts: with whole cables the order of the ranks does; a leaf that has lost twelve of sixteen has the stages
 # of a pipeline below it, so that less of what they say goes up.
-job=(--step "$repo/configs/gpt2-124m.ini" --model.vocab=50257 --parallel.tensor=4 --parallel.pipeline=4 --train.batch=4096)
+job=(--step "$repo/configs/gpt2-124m.ini" --model.vocab=50257 --parallel.tensor=4 --parallel.pipeline=2
+  --parallel.microbatch=1 --train.batch=4096)
 for port in $(seq 34 44); do echo "Unlink \"leaf00\"[$port]" >&3; done
 sleep 0.5
 look torn
@@ -147,7 +148,7 @@ topo whole.ib "${job[@]}"
 grep -q 'placed: ranks as given$' topo.out || { grep placed topo.out; fail "a whole fabric moves ranks"; }
 topo torn.ib "${job[@]}"
 grep -q 'placed: .*tensor, pipeline, data' topo.out || { grep placed topo.out; fail "cut cables do not change the placement"; }
-grep -q '^leaf00: .*whole groups: tensor 8 of 8, pipeline 8 of 8' topo.out || { grep ^leaf00 topo.out; fail "stages apart"; }
+grep -q '^leaf00: .*whole groups: tensor 8 of 8, pipeline 16 of 16' topo.out || { grep ^leaf00 topo.out; fail "stages apart"; }
 down
 
 net narrow >narrow.net

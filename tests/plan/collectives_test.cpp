@@ -70,6 +70,24 @@ TEST(Collectives, GroupsOfOneAxisShareATree) {
   EXPECT_EQ(tensor->tree.levels.at(0), (std::vector<int>{0, 1, 1}));
 }
 
+// Four data groups meet on the way up of a leaf, two on the adapter of a node: what would do for one alone does not.
+TEST(Collectives, GroupsThatShareALinkAreChosenForTheirShare) {
+  BookRequest all = request({.tensor = 2, .data = 4, .pipeline = 2}, 2);
+  for (parallel::Fabric::Place& p : all.fabric.places) p.leaf = p.node % 2;
+  all.links.leaf.rate = 12.5e9;
+  all.links.across.rate = 20e9;
+  BookRequest one = all;
+  std::erase_if(one.axes, [](const Axis& a) { return a.name != kDataGroup; });
+  one.axes[0].groups.resize(1);
+  const comm::PlanBook crowded = make_book(all).book, alone = make_book(one).book;
+  EXPECT_EQ(crowded.links, all.links) << "the links are what they are";
+  const auto last = [](const comm::PlanBook& book) {
+    return book.find(kDataGroup, 4)->ranges[static_cast<std::size_t>(comm::CollectiveKind::kAllReduce)].back();
+  };
+  EXPECT_EQ(last(crowded).recipe.algorithm, "hierarchical");
+  EXPECT_GT(last(crowded).seconds, 1.5 * last(alone).seconds);
+}
+
 TEST(Collectives, RecordedPlansAreKeptWhereverTheRanksSit) {
   const auto first = make_book(request(kMesh, 8)).book;
   BookRequest later = request(kMesh, 1);

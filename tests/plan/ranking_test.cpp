@@ -23,6 +23,16 @@ TEST(Ranking, TableSaysWhatToWriteAndWhatIsOut) {
     EXPECT_NE((table + ranking_table(r, 100)).find(words), std::string::npos) << words << " is not in\n" << table;
 }
 
+// A long context, half of which the mask leaves out, at a peak that products reach.
+TEST(Ranking, SaysHowTheUseOfThePeakCanBeMoreThanAll) {
+  const char* words = "MFU above 100 %";
+  EXPECT_EQ(ranking_table(found(), 100).find(words), std::string::npos);
+  config::Config c = gpt2_124m();
+  c.model.context = 65536;
+  const SearchResult r = search_divisions(c, 1, 0, Machine{.fp32 = 1e9});
+  EXPECT_NE(ranking_table(r, 1).find(words), std::string::npos) << ranking_table(r, 1);
+}
+
 TEST(Ranking, ExplainsEveryTerm) {
   const SearchResult r = found();
   const std::string text = explain(r, r.candidates.front());

@@ -66,7 +66,9 @@ TEST(StepOnNetwork, SaysWhatEveryWayCarriesAndWhatTheStepWaitsFor) {
   const Demand& d = p.question.demand;
   EXPECT_EQ(carried("c1", 0), d.tensor[0]);
   EXPECT_EQ(carried("leaf1", 0), 0);
-  EXPECT_DOUBLE_EQ(carried("leaf1", 2), 2 * (2 * d.data[0] * 2 / 3)) << "two groups, three leaves";
+  EXPECT_DOUBLE_EQ(carried("leaf1", 2), 2 * 1.5 * d.data[0])
+      << "two groups; to the other leaf, half of what leaves both";
+  EXPECT_DOUBLE_EQ(carried("leaf3", 2), 2 * d.data[0]) << "alone below its spine";
   EXPECT_DOUBLE_EQ(carried("spine2", 2), 2 * (2 * d.data[0] / 2)) << "two groups, two spines";
   EXPECT_EQ(carried("core", 2), -1) << "nothing above it";
   const std::string text = report(step, p.layout.mesh, p.net);
@@ -103,6 +105,23 @@ TEST(StepOnNetwork, NamesMessagesAndNodesAsLimits) {
   EXPECT_EQ(step.busiest, -1);
   EXPECT_EQ(step.limits[0].why, "inside nodes");
   EXPECT_EQ(report(step, p.layout.mesh, p.net).find("bottleneck"), std::string::npos);
+}
+
+// Where routes are fixed, it is a cable that is full.
+TEST(StepOnNetwork, NamesTheCableThatIsFull) {
+  const comm::Fabric net = comm::parse_fabric_file(
+      "switch top switches=leaf[0-1] cables=2 rate=2GB routes=in_turn\nswitch leaf0 hosts=n[0-1] rate=9GB\n"
+      "switch leaf1 hosts=n[2-3] rate=9GB\n",
+      "test");
+  // What goes to n0 and n2 takes the first cable, what goes to the others the second.
+  const std::vector<std::string> hosts{"n0", "n2", "n1", "n3"};
+  const parallel::Fabric fabric = fabric_on(net, hosts);
+  EXPECT_EQ(fabric.cable, (std::vector<int>{0, 0, 1, 1}));
+  EXPECT_EQ(fabric.cables, (std::vector<int>{2, 2}));
+  const Layout layout = layout_of(2, 1, 1);
+  const PlacementQuestion question(layout, fabric, {});
+  const StepOnNetwork step = load_network(question, net, hosts, question.price({0, 1}, "mine"));
+  EXPECT_NE(step.limits[0].why.find("a cable of leaf0 to top carries"), std::string::npos) << step.limits[0].why;
 }
 
 }  // namespace

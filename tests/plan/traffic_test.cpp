@@ -9,27 +9,36 @@
 namespace banyan::plan {
 namespace {
 
-TEST(Flow, CarriesTwiceAllButOneShare) {
-  const Flow f{MeshAxis::kTensor, 12, {}};
-  EXPECT_EQ(f.share(1), 0);
-  EXPECT_EQ(f.share(2), 12) << "a stream of its bytes in both directions";
-  EXPECT_EQ(f.share(4), 18);
+TEST(Traffic, OfAPartIsTwiceAllButOneShare) {
+  EXPECT_EQ(sent_by_part(12, 1), 0);
+  EXPECT_EQ(sent_by_part(12, 2), 12) << "a stream of its bytes in both directions";
+  EXPECT_EQ(sent_by_part(12, 4), 18);
 }
 
 TEST(Demand, OfAStepOfGpt2) {
   const Layout layout = layout_of(2, 2, 2);
-  const auto blocks = static_cast<double>(std::max(layout.stages[0].count(), layout.stages[1].count()));
   const Demand d = demand_of(layout);
   const double stream = 1024.0 * 768 * 4;
-  EXPECT_EQ(d.tensor_calls, blocks * 8 * 4) << "the blocks of a stage, eight microbatches, two reductions each way";
   ASSERT_EQ(d.tensor.size(), 2u);
-  for (std::size_t s = 0; s < 2; ++s)
-    EXPECT_EQ(d.tensor[s], static_cast<double>(layout.stages[s].count()) * 8 * 4 * stream) << "of its own blocks";
+  ASSERT_EQ(d.tensor_calls.size(), 2u);
+  for (std::size_t s = 0; s < 2; ++s) {
+    const auto blocks = static_cast<double>(layout.stages[s].count());
+    EXPECT_EQ(d.tensor_calls[s].forward, 8 * (2 * blocks + 1))
+        << "eight microbatches, two reductions each way of a block, "
+           "one of the embedding or of the head";
+    EXPECT_EQ(d.tensor_calls[s].backward, 8 * 2 * blocks);
+    EXPECT_EQ(d.tensor[s], 8 * (4 * blocks + 1) * stream);
+  }
+  EXPECT_EQ(d.microbatches, 8);
+  EXPECT_TRUE(d.trains);
   EXPECT_NE(d.tensor[0], d.tensor[1]) << "the head stands for some";
   EXPECT_EQ(d.pipeline, 8 * stream);
   EXPECT_EQ(d.tied, 50257.0 * 768 / 2 * 4);
   ASSERT_EQ(d.data.size(), 2u);
   EXPECT_GT(d.data[0], d.tied) << "the embedding is one of its parameters";
+  Layout again = layout;
+  again.recompute = true;
+  EXPECT_EQ(demand_of(again).tensor_calls[0].backward, 2 * d.tensor_calls[0].backward);
 }
 
 // Each group of the mesh once, with its own ranks.
@@ -40,6 +49,7 @@ TEST(Flows, AreTheGroupsOfTheMesh) {
   for (const Flow& f : flows_of(layout.mesh, demand))
     EXPECT_TRUE(seen.emplace(std::pair{f.axis, f.members}, f.bytes).second);
   EXPECT_EQ(seen.size(), 6u + 6 + 2 * 4 + 4) << "tensor groups, data groups, neighbours of four columns, tied ends";
+  for (const Flow& f : flows_of(layout.mesh, demand)) EXPECT_EQ(f.stage, f.members.front() / 4);
   EXPECT_EQ(seen.at({MeshAxis::kTensor, {0, 1}}), demand.tensor[0]);
   EXPECT_EQ(seen.at({MeshAxis::kTensor, {10, 11}}), demand.tensor[2]);
   EXPECT_EQ(seen.at({MeshAxis::kData, {5, 7}}), demand.data[1]);

@@ -51,5 +51,24 @@ TEST(Verdict, TableAndJsonSayTheSame) {
   EXPECT_EQ(j["placements"][1]["predicted_s"], 2.0);
 }
 
+// What was played is priced anew, later, by another program.
+TEST(Record, IsReadBackAndRefusedWhenItIsOfAnotherMesh) {
+  std::vector<Trial> trials{trial("a", 8, 20), trial("b", 2, 12)};
+  trials[0].price.process_of = {0, 1, 2};
+  trials[1].price.process_of = {2, 0, 1};
+  const std::string text = to_json(trials, 10).dump();
+  const Record record = read_record(text, "r.json", 3, 3);
+  EXPECT_EQ(record.idle, 10);
+  ASSERT_EQ(record.trials.size(), 2u);
+  EXPECT_EQ(record.trials[1].price.name, "b");
+  EXPECT_EQ(record.trials[1].price.process_of, trials[1].price.process_of);
+  EXPECT_EQ(record.trials[1].step, 12);
+  EXPECT_THROW(read_record(text, "r.json", 4, 4), DataError) << "another mesh";
+  EXPECT_THROW(read_record(text, "r.json", 3, 2), DataError) << "no such rank";
+  EXPECT_THROW(read_record("{}", "r.json", 3, 3), DataError);
+  trials[0].price.process_of = {0, 1, 1};
+  EXPECT_THROW(read_record(to_json(trials, 10).dump(), "r.json", 3, 3), DataError) << "one of them twice";
+}
+
 }  // namespace
 }  // namespace banyan::sim

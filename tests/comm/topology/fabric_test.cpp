@@ -70,6 +70,22 @@ TEST(Fabric, GivesTheRatesOfWaysUp) {
   EXPECT_THROW(rates_of(f, {"n9"}), DataError);
 }
 
+// The third host of the cluster takes the first of two cables, whatever the others do.
+TEST(Fabric, SaysWhichCableLeadsToAHost) {
+  const std::string text =
+      "switch spine switches=leaf[1-2] cables=2 rate=2GB routes=in_turn\nswitch leaf1 hosts=n[1-3] rate=1GB\n"
+      "switch leaf2 hosts=n4 rate=1GB\n";
+  const Fabric f = parse(text);
+  const std::vector<HostRates> rates = rates_of(f, {"n1", "n2", "n3", "n4"});
+  for (std::size_t h = 0; h < 4; ++h) EXPECT_EQ(rates[h].cable, static_cast<int>(h % 2));
+  EXPECT_EQ(rates[0].cables, 2);
+  EXPECT_EQ(write_fabric_file(parse(write_fabric_file(f))), write_fabric_file(f));
+  EXPECT_NE(write_fabric_file(f).find("routes=in_turn"), std::string::npos);
+  const Fabric even = parse("switch spine switches=leaf cables=2 rate=2GB\nswitch leaf hosts=n1\n");
+  EXPECT_EQ(rates_of(even, {"n1"})[0].cable, -1) << "nothing tells";
+  expect_error("switch leaf hosts=n1 routes=adaptive\n", "routes=adaptive is not known");
+}
+
 TEST(Fabric, WhatIsNoTreeIsRefused) {
   expect_error("switch a switches=b\nswitch b switches=a hosts=n1\n", "no top above n1");
   expect_error("switch a switches=a hosts=n1\n", "no top above n1");
@@ -86,7 +102,7 @@ TEST(Fabric, LinesThatAreWrongAreNamed) {
   expect_error("switch a hosts=n1 rate=0\n", "f:1: rate=0 is not a size above 0");
   expect_error("\nswitch a hosts=n1 cables=-2\n", "f:2: cables=-2 is not a number from 1");
   expect_error("switch a hosts=n1 hosts=n2\n", "f:1: hosts is given twice");
-  expect_error("switch a host=n1\n", "f:1: 'host' is not known; use hosts, switches, cables, rate or reason");
+  expect_error("switch a host=n1\n", "f:1: 'host' is not known; use hosts, switches, cables, rate, reason or routes");
   expect_error("switch a hosts=n[1-\n", "f:1: host list: '[' without ']'");
   expect_error(std::string("switch a\0 hosts=n1\n", 19), "f: a zero byte");
 }
