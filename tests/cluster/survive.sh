@@ -128,7 +128,9 @@ case $3 in
     slurm_node "$head"
     slurm_on scontrol update JobId="$job" StartTime=now  # Slurm would wait two minutes
     until_gone
-    ends 0::done
+    # Slurm has been seen to cancel a step of the second start, too, shortly after the node was back.
+    ended 1 done && [ -z "$(true_ends | grep -v -e ' code=69 .* action=wait$' -e ' code=0 .* action=done$')" ] ||
+      broken "the job has not come back by itself"
     ;;
   limit | minute)
     mesh+=(--train.steps=100000)
