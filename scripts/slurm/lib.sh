@@ -151,14 +151,16 @@ on_hosts() {
   export BANYAN_LAUNCH_ARGS="--host $1 $plain_launch_args"
 }
 
-# each_node shells|ranks COMMAND...: once on every node of the job, by itself or as ranks of one MPI job.
+# each_node shells|ranks COMMAND...: once on every node of the job, by itself or as ranks of one MPI job, which ends as a whole
+# when one of them fails: the others would wait for it.
 each_node() {
-  local kind=$1 extra
+  local kind=$1 extra together=0
   shift
+  if [ "$kind" = ranks ]; then together=1; fi
   read -r -a extra <<<"${BANYAN_LAUNCH_ARGS:-}"
   if [ "$launcher/$kind" = srun/shells ]; then extra=(--mpi=none); fi
   if [ "$launcher" = srun ]; then
-    timeout 60 srun "${extra[@]}" --ntasks-per-node=1 --ntasks="$(wc -w <<<"$nodes")" --overcommit --kill-on-bad-exit=0 "$@"
+    timeout 60 srun "${extra[@]}" --ntasks-per-node=1 --ntasks="$(wc -w <<<"$nodes")" --overcommit --kill-on-bad-exit=$together "$@"
   else
     if [ "$(id -u)" = 0 ]; then extra+=(--allow-run-as-root); fi
     timeout 60 mpirun --quiet --bind-to none --map-by ppr:1:node "${extra[@]}" "$@"
