@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "comm/topology/contact.hpp"
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
 #include "src/job/memory_check.hpp"
@@ -66,10 +67,7 @@ std::string lowest_common_isa(comm::Communicator& everyone) {
 }
 
 bool moves_in_background(const std::string& progress, const comm::World& world) {
-  if (progress != "auto") return progress == "thread";
-  for (int r = 1; r < world.size(); ++r)
-    if (world.node(r) != world.node(0)) return true;
-  return false;
+  return progress == "thread" || (progress == "auto" && comm::node_speakers(world).size() > 1);
 }
 
 }  // namespace

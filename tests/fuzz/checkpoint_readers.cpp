@@ -18,11 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void put(const fs::path& path, std::string_view bytes) {
-  fs::create_directories(path.parent_path());
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
-
 /// The text as a manifest ends: with the digest of what comes before.
 std::string with_digest(std::string_view body) {
   return std::string(body) + "\"digest\": \"" + io::digest_bytes(body) + "\"\n}\n";

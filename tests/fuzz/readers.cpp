@@ -1,6 +1,7 @@
 #include "tests/fuzz/readers.hpp"
 
 #include <algorithm>
+#include <fstream>
 
 namespace banyan::fuzz {
 
@@ -24,6 +25,11 @@ std::pair<std::string_view, std::string_view> two_parts(std::string_view input) 
   const std::size_t cut = input.find(line);
   if (cut == std::string_view::npos) return {input, {}};
   return {input.substr(0, cut), input.substr(cut + line.size())};
+}
+
+void put(const std::filesystem::path& path, std::string_view bytes) {
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
 }
 
 }  // namespace banyan::fuzz

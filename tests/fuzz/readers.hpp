@@ -3,6 +3,7 @@
 // belongs to it; whatever else leaves it, a Broken for one, is a finding.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -39,5 +40,7 @@ const Reader* find_reader(std::string_view name);
 
 /// What comes before and after the first line "--" of an input; the second is empty when there is no such line.
 std::pair<std::string_view, std::string_view> two_parts(std::string_view input);
+/// Writes a file, with the folders above it.
+void put(const std::filesystem::path& path, std::string_view bytes);
 
 }  // namespace banyan::fuzz

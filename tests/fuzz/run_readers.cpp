@@ -19,11 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void put(const fs::path& path, std::string_view bytes) {
-  fs::create_directories(path.parent_path());
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
-
 /// The second part is a command line, one argument a line.
 void read_config(std::string_view input) {
   const auto [text, lines] = two_parts(input);
