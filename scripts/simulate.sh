@@ -85,6 +85,7 @@ machine = $dir/machine.ini
 source = $dir/fabric
 [comm]
 shared_memory = off
+progress = calls
 peer_timeout = 1h
 # Fixed, as the price of placements has it, and because choosing plans for hundreds of ranks takes longer than playing them.
 all_reduce = hierarchical

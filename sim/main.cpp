@@ -61,6 +61,8 @@ Wish read(const std::vector<std::string>& words) {
     throw ConfigError("model.vocab = 0 takes the dataset's, and there is none here; give a number");
   if (c.comm.shared_memory == "on")
     throw ConfigError("comm.shared_memory = on, but time passes in messages only; use off");
+  if (c.comm.progress != "calls")
+    throw ConfigError("comm.progress = {}, but a rank that is played has one thread only; use calls", c.comm.progress);
   if (c.topology.placement != "auto")
     throw ConfigError("topology.placement = {}, but placements are drawn; leave the key out", c.topology.placement);
   return wish;

@@ -29,7 +29,9 @@ grep -q '^6 placements' "$scratch/first.log" || fail "not six placements"
 spearman=$(sed 's/.*"spearman":\([-0-9.e]*\).*/\1/' "$scratch/first.json")
 awk -v s="$spearman" 'BEGIN { exit !(s >= 0.7) }' || fail "the order of the placements is not the predicted one: $spearman"
 
-code=0
-play refused --comm.shared_memory=on || code=$?
-[ $code != 0 ] && grep -q 'comm.shared_memory = on' "$scratch/refused.log" || fail "shared memory was not refused"
+for refused in shared_memory=on progress=thread; do
+  code=0
+  play refused --comm.$refused || code=$?
+  [ $code != 0 ] && grep -q "comm.${refused%=*} = ${refused#*=}" "$scratch/refused.log" || fail "$refused was not refused"
+done
 echo "passed; rank correlation $spearman"
