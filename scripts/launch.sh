@@ -17,7 +17,8 @@
 # FILE gets what a batch script must know besides the code, one KEY=VALUE a line:
 #   code=69  attempt=7  the attempt's number, empty when no rank got as far as opening the run directory
 #   reason=signal       code 75: what asked for the stop (halt-file, signal, time-limit, max-time), empty otherwise
-#   lost=n3,n7          hosts of ranks that others missed and that left without a word
+#   lost=n3,n7          hosts of ranks that others missed and that left without a word, or that an audit found to compute
+#                       wrongly
 set -uo pipefail
 
 usage() { sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" >&2; exit 64; }
@@ -153,7 +154,9 @@ for record in "$causes/$attempt".*.json; do
   if [ "$code" = 0 ]; then finished=$((finished + 1)); fi
   if [ "$code" = 75 ]; then reason=$(field "$record" reason); fi
   peer=$(field "$record" peer)
-  if [ -n "$peer" ] && [ ! -e "$causes/$attempt.$peer.json" ]; then lost="$lost $(field "$record" peer_host)"; fi
+  if [ -n "$peer" ] && { [ ! -e "$causes/$attempt.$peer.json" ] || [ "$(field "$record" reason)" = wrong ]; }; then
+    lost="$lost $(field "$record" peer_host)"
+  fi
 done
 lost=$(tr ' ' '\n' <<<"$lost" | sed '/^$/d' | sort -u | paste -sd ,)
 for code in 70 76 65 78 73 93 64 74 69 75; do

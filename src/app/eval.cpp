@@ -32,8 +32,8 @@ and the perplexity.  Runs on any mesh; trains nothing and writes no files.
 
 /// Longest --text; larger ones belong into a token file, which is not read into memory.
 constexpr std::size_t kTextLimit = std::size_t{256} << 20;
-/// A rank may wait while others read and compute.
-constexpr Seconds kPatience{3600};
+/// Silence that ranks bear while others read, and while they compute: each microbatch gives a sign of life.
+constexpr Seconds kReading{3600}, kComputing{600};
 
 /// Tokens of one text, end to end; the last sample is filled up with places that count for nothing.
 class TextSamples : public train::Samples {
@@ -78,7 +78,8 @@ std::unique_ptr<train::Samples> open_data(const std::string& path, const infer::
 }
 
 ExitCode evaluate(job::Job& job, const std::optional<std::string>& text, const std::optional<std::string>& data) {
-  const comm::PatienceScope patience(kPatience);
+  job.watchdog.start(Seconds(job.config.run.watchdog), {}, 0);
+  std::optional<comm::PatienceScope> reading(kReading);
   const infer::SavedModel saved = infer::find_saved_model(*job.everyone, job.config);
   const std::unique_ptr<train::Samples> samples =
       text   ? open_text(*text, saved, job.config)
@@ -86,8 +87,12 @@ ExitCode evaluate(job::Job& job, const std::optional<std::string>& text, const s
              : train::samples_of(train::open_dataset(job.config), io::Split::kValidation);
   const std::unique_ptr<job::Team> team = job.assemble(saved.config.model.vocab, job::Purpose::kEvaluate);
   if (team) {
-    const std::string from = infer::load_model(*team, job.config);
+    const std::string from = infer::load_model(*team, job);
     if (job.root()) log::info("evaluating {}", from);
+    // Spares stay patient: they hear of nobody until the end.
+    reading.reset();
+    const comm::PatienceScope computing(kComputing);
+    const job::InPhase phase(job.watchdog, job::Phase::kEvaluate);
     const train::Evaluation e = train::evaluate(job, *team, *samples, std::numeric_limits<std::int64_t>::max());
     if (e.tokens == 0) throw DataError("there is no text to evaluate; raise data.validation_fraction or give --text");
     if (!std::isfinite(e.loss)) throw NumericsError("the loss is {}; the model's parameters are not usable", e.loss);

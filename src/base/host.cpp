@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <fstream>
+
 namespace banyan {
 
 const std::string& host_name() {
@@ -12,6 +14,14 @@ const std::string& host_name() {
     return full.substr(0, full.find('.'));
   }();
   return name;
+}
+
+std::string processor_name() {
+  std::ifstream facts("/proc/cpuinfo");
+  for (std::string line; std::getline(facts, line);)
+    if (const std::size_t colon = line.find(": "); line.starts_with("model name") && colon != std::string::npos)
+      return line.substr(colon + 2);
+  return "unknown";
 }
 
 }  // namespace banyan

@@ -76,8 +76,9 @@ SavedModel find_saved_model(comm::Communicator& ranks, const config::Config& con
   return saved;
 }
 
-std::string load_model(job::Team& team, const config::Config& config) {
-  const std::string source = checkpoint_source(config);
+std::string load_model(job::Team& team, job::Job& job) {
+  const job::InPhase phase(job.watchdog, job::Phase::kLoad);
+  const std::string source = checkpoint_source(job.config);
   const io::Manifest manifest = job::load_readonly(*team.all, source, kIoLimit, [&](job::Source& from) {
     for (model::LocalParam& p : team.stage->params())
       if (p.param.count() > 0) from.read_slab(io::TensorKind::kParam, p.logical.name, p.offset, p.param);

@@ -26,7 +26,7 @@ std::string checkpoint_source(const config::Config& config);
 SavedModel find_saved_model(comm::Communicator& ranks, const config::Config& config);
 
 /// Fills the team's stage from the newest checkpoint that verifies; returns "step 1200 of runs/x" for messages.
-std::string load_model(job::Team& team, const config::Config& config);
+std::string load_model(job::Team& team, job::Job& job);
 
 /// The tokenizer the model was trained with: tokenizer.json in the checkpoint's or the run's directory, else the one
 /// inside the token files of data.train.  ConfigError when there is none, or when it knows more tokens than the model.

@@ -22,9 +22,9 @@ namespace {
 
 /// Full batches between two writes of JSONL answers.
 constexpr std::int64_t kBatchesOfWindow = 4;
-/// Silence that ranks bear while others compute a pass, and while others finish their share; deaths are noticed at once
-/// all the same.
-constexpr Seconds kPassPatience{600}, kSharePatience{30 * 86400.0};
+/// Silence that ranks bear while others compute a pass, and while others finish their share, of which every pass gives
+/// a sign; deaths are noticed at once all the same.
+constexpr Seconds kPassPatience{600}, kSharePatience{3600};
 
 /// What only the rank that speaks with the user has.
 struct Speaker {
@@ -121,7 +121,7 @@ bool generate_on(job::Team& team, job::Job& job, const SavedModel& saved, const 
   }
   header.vocab = comm::all_reduce_value(*team.all, header.vocab, comm::ReduceOp::kMax, "the vocabulary");
   header.end_token = comm::all_reduce_value(*team.all, header.end_token, comm::ReduceOp::kMax, "the end token");
-  const std::string loaded = load_model(team, job.config);
+  const std::string loaded = load_model(team, job);
   if (speaker) fmt::print(stderr, "loaded {}\n", loaded);
 
   const auto& g = job.config.generate;
@@ -144,12 +144,18 @@ bool generate_on(job::Team& team, job::Job& job, const SavedModel& saved, const 
     const std::vector<Prompt> prompts = next_window(team, speaker.get(), window);
     if (prompts.empty()) break;
     if (speaker && speaker->printer) speaker->printer->begin(speaker->window);
-    std::function<void(const Batcher&)> on_call;
-    if (speaker && speaker->printer)
-      on_call = [&](const Batcher& b) {
-        speaker->printer->show(b.completions(), [&](std::size_t i) { return b.finished(i); });
-      };
-    const std::vector<Completion> mine = generator.generate(prompts_of(prompts, team.at.data, replicas), on_call);
+    std::vector<Completion> mine;
+    {
+      const job::InPhase phase(job.watchdog, job::Phase::kGenerate);
+      mine = generator.generate(prompts_of(prompts, team.at.data, replicas), [&](const Batcher& b) {
+        job.world.beat(fmt::format("{} tokens generated", generator.counts().new_tokens));
+        if (speaker && speaker->printer) {
+          const job::InPhase printing(job.watchdog, job::Phase::kNone);  // who reads may take all the time there is
+          speaker->printer->show(b.completions(), [&](std::size_t i) { return b.finished(i); });
+        }
+        job.watchdog.enter(job::Phase::kGenerate);  // again: what a pass takes is what the next one may take
+      });
+    }
     const comm::PatienceScope share_patience(kSharePatience);
     const std::vector<Completion> all = gather_completions(team, mine);
     if (speaker) write_window(*speaker, all);
@@ -166,6 +172,7 @@ bool generate_on(job::Team& team, job::Job& job, const SavedModel& saved, const 
 }  // namespace
 
 ExitCode run_generate(job::Job& job, const RunOptions& options) {
+  job.watchdog.start(Seconds(job.config.run.watchdog), {}, 0);
   const SavedModel saved = find_saved_model(*job.everyone, job.config);
   const std::unique_ptr<job::Team> team = job.assemble(saved.config.model.vocab, job::Purpose::kGenerate);
   std::int64_t stopped = team && generate_on(*team, job, saved, options);

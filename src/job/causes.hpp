@@ -13,13 +13,17 @@
 
 namespace banyan::job {
 
+/// Cause::reason of ranks that end because one of them computes wrongly; Cause::peer is that one, if it is known.
+inline constexpr const char* kWrong = "wrong";
+
 struct Cause {
   std::int64_t attempt = 0;
   int rank = 0;
   std::string host;
   ExitCode code = ExitCode::kFinished;
   std::string message;      ///< "" when finished
-  std::string reason;       ///< code 75: what asked for the stop (stop.hpp), so that scripts know whether to go on
+  std::string reason;       ///< code 75: what asked for the stop (stop.hpp), so that scripts know whether to go on; or
+                            ///< kWrong
   std::string waiting_for;  ///< the innermost section when the error was noticed
   int peer = -1;            ///< the rank whose failure ended this one, -1: this rank's own
   std::string peer_host;    ///< where that one is

@@ -6,7 +6,8 @@
 namespace banyan::job {
 namespace {
 
-constexpr std::array<std::string_view, kPhases> kNames{"no phase", "setup", "load", "step", "evaluate", "save"};
+constexpr std::array<std::string_view, kPhases> kNames{"no phase", "setup", "load",    "step",
+                                                       "evaluate", "save",  "generate"};
 
 }  // namespace
 
@@ -15,10 +16,10 @@ std::string_view name_of(Phase phase) { return kNames[static_cast<std::size_t>(p
 void Quiet::look(const Signs& signs, Clock::time_point now) {
   quiet_ += std::clamp(Seconds(now - last_), Seconds::zero(), kLongestLook);
   last_ = now;
+  for (std::size_t phase = 0; phase < seen_.size(); ++phase) seen_[phase].left |= (signs.left >> phase & 1) != 0;
   if (signs.phases == signs_.phases && signs.life == signs_.life) return;
-  Seen& seen = seen_[static_cast<std::size_t>(signs_.phase)];
-  seen.longest = std::max(seen.longest, quiet_);
-  seen.left |= signs.phases != signs_.phases;
+  Seconds& longest = seen_[static_cast<std::size_t>(signs_.phase)].longest;
+  longest = std::max(longest, quiet_);
   signs_ = signs;
   quiet_ = Seconds::zero();
 }

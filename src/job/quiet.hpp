@@ -11,8 +11,8 @@
 namespace banyan::job {
 
 /// What a rank is at.
-enum class Phase : std::uint8_t { kNone, kSetup, kLoad, kStep, kEvaluate, kSave };
-inline constexpr int kPhases = 6;
+enum class Phase : std::uint8_t { kNone, kSetup, kLoad, kStep, kEvaluate, kSave, kGenerate };
+inline constexpr int kPhases = 7;
 /// "save"
 std::string_view name_of(Phase phase);
 
@@ -21,6 +21,7 @@ struct Signs {
   Phase phase = Phase::kNone;
   std::uint64_t phases = 0;  ///< entered and left so far
   std::uint64_t life = 0;    ///< any other signs so far
+  std::uint32_t left = 0;    ///< one bit for each phase that was left at least once, be it between two looks
 };
 
 class Quiet {
@@ -35,7 +36,8 @@ class Quiet {
   /// Since the last sign of life that was seen.
   Seconds quiet() const { return quiet_; }
   /// What that may be: kTimes the longest seen in this phase, at least the floor, kStorage floors in a save; kUnseen
-  /// floors in a phase that was never left.  Without limit outside of phases.
+  /// floors in a phase that was never left.  Without limit outside of phases.  A phase that was left between two looks
+  /// is known, too: it took less than the time between them.
   Seconds limit() const;
   bool expired() const { return quiet_ > limit(); }
   Phase phase() const { return signs_.phase; }

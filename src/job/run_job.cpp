@@ -97,6 +97,7 @@ void fail(comm::World& world, const Job* job, Ending& ending) {
     world.announce_failure(static_cast<int>(ending.code), ending.message);
     ending.peer = world.blamed();
   }
+  if (job && job->suspect >= 0) ending.peer = job->suspect;
   if (world.rank() == 0) {
     if (peer)
       log::error("{}: {}", place(world, peer->rank), peer->message);

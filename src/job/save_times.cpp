@@ -32,11 +32,21 @@ void remember(std::deque<double>& times, double seconds) {
   if (times.size() > kRemembered) times.pop_front();
 }
 
-/// Of a line, where it has one that makes sense.
-void remember(std::deque<double>& times, const Json& line, const char* key) {
-  const auto seconds = line.find(key);
-  if (seconds != line.end() && seconds->is_number() && seconds->get<double>() >= 0)
-    remember(times, seconds->get<double>());
+/// What the newest lines say under `key`; lines that are damaged or without sense are passed over.
+std::deque<double> times_in(const std::string& text, const char* key) {
+  std::deque<double> times;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    try {
+      const Json line = parse_json(std::string_view(text).substr(at, end - at), "saves.jsonl");
+      const auto seconds = line.find(key);
+      if (seconds != line.end() && seconds->is_number() && seconds->get<double>() >= 0)
+        remember(times, seconds->get<double>());
+    } catch (const DataError&) {  // the others still tell enough
+    }
+    at = end + 1;
+  }
+  return times;
 }
 
 Seconds p99_of(const std::deque<double>& times, Seconds otherwise) {
@@ -51,16 +61,8 @@ Seconds p99_of(const std::deque<double>& times, Seconds otherwise) {
 
 SaveTimes::SaveTimes(const std::filesystem::path& run_dir) : file_(path_in(run_dir)) {
   const std::string text = tail(path_in(run_dir));
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    try {
-      const Json line = parse_json(std::string_view(text).substr(at, end - at), "saves.jsonl");
-      remember(seconds_, line, "seconds");
-      remember(waited_, line, "waited");
-    } catch (const DataError&) {  // damaged: the others still tell enough
-    }
-    at = end + 1;
-  }
+  seconds_ = times_in(text, "seconds");
+  waited_ = times_in(text, "waited");
 }
 
 void SaveTimes::add(std::int64_t attempt, std::int64_t step, std::int64_t bytes, Seconds seconds,
@@ -80,6 +82,15 @@ void SaveTimes::add(std::int64_t attempt, std::int64_t step, std::int64_t bytes,
 
 Seconds SaveTimes::p99(Seconds otherwise) const { return p99_of(seconds_, otherwise); }
 Seconds SaveTimes::waited_p99(Seconds otherwise) const { return p99_of(waited_, otherwise); }
+
+Seconds save_time_so_far(const std::filesystem::path& run_dir) {
+  if (!std::filesystem::exists(path_in(run_dir))) return Seconds(0);
+  return p99_of(times_in(tail(path_in(run_dir)), "seconds"), Seconds(0));
+}
+
+Seconds storage_limit(Seconds save) { return std::max(Seconds(1800), 10 * save); }
+
+Seconds silence_limit(Seconds least, std::int64_t bytes) { return least + Seconds(static_cast<double>(bytes) / 100e6); }
 
 Seconds assumed_save_time(std::int64_t bytes_per_rank) {
   return Seconds(5 + static_cast<double>(bytes_per_rank) / 50e6);

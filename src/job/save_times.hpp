@@ -36,6 +36,18 @@ class SaveTimes {
   std::deque<double> seconds_, waited_;  ///< newest last
 };
 
+/// SaveTimes::p99 for those who may not write into the run directory, because they do not hold its lease yet; 0 when
+/// there are none.
+Seconds save_time_so_far(const std::filesystem::path& run_dir);
+
+/// How long the disk work of one part of a save or load may take on any rank before it is given up: half an hour, or
+/// ten times what saves of the run took.  Storage that stands still for ten minutes and comes back costs these, not the
+/// job.
+Seconds storage_limit(Seconds save);
+/// Silence of a rank that saves or loads by which it is lost, whatever its disk does: the thread that speaks with the
+/// others does no I/O (together.hpp).  It has `least`, and copies and sums its `bytes` at 100 MB/s or faster.
+Seconds silence_limit(Seconds least, std::int64_t bytes);
+
 /// Duration of a save nobody has measured: this many bytes of each rank at 50 MB/s, which shared disks give, and a few
 /// seconds for syncing and voting.
 Seconds assumed_save_time(std::int64_t bytes_per_rank);

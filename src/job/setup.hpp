@@ -75,7 +75,8 @@ class Job {
   std::string plans_text;                    ///< the same as JSON
   std::int64_t attempt = 0;                  ///< number of this start in the run directory; 0: not opened
   std::int64_t memory_at_start = 0;          ///< peak_memory() right after MPI_Init, which no plan counts
-  std::string reason;                        ///< why it stops, for cause records: a name of stop.hpp, or empty
+  std::string reason;                        ///< why it stops, for cause records: a name of stop.hpp, kWrong, or empty
+  int suspect = -1;                          ///< rank that computed something wrong, for cause records; -1: none
   Clock::time_point started = Clock::now();  ///< when the process did
   Watchdog watchdog;                         ///< knows the last step begun, too
 

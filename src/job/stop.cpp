@@ -2,12 +2,16 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
+#include <cstdlib>
 
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
 #include "src/base/signals.hpp"
 #include "src/base/units.hpp"
+#include "src/job/deadline.hpp"
+#include "src/job/setup.hpp"
 
 namespace banyan::job {
 
@@ -31,6 +35,21 @@ const Words& words(StopReason reason) { return kWords[static_cast<std::size_t>(r
 
 std::string_view name_of(StopReason reason) { return words(reason).name; }
 std::string_view sentence_of(StopReason reason) { return words(reason).sentence; }
+
+StopOptions stop_options(const Job& job) {
+  StopOptions options;
+  options.run_dir = job.run_dir;
+  options.root = job.root();
+  options.started = job.started;
+  options.max_time = Seconds(job.config.train.max_time);
+  if (!job.root()) return options;
+  TimeLimit limit;
+  limit.left = Seconds(job.config.run.time_left);
+  if (const char* end = std::getenv("SLURM_JOB_END_TIME")) limit.slurm_end = end;
+  const Seconds unix_now = std::chrono::system_clock::now().time_since_epoch();
+  options.batch_end = limit.end(job.started, Clock::now(), unix_now.count());
+  return options;
+}
 
 void StopWatch::announce() const {
   if (!options_.batch_end) return;

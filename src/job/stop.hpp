@@ -31,6 +31,10 @@ struct StopOptions {
   Seconds look_every{1};                         ///< at the halt file: enough for people, spares parallel storage
 };
 
+class Job;
+/// What stops a job that trains, by its configuration and its environment; the time limit is read on rank 0.
+StopOptions stop_options(const Job& job);
+
 class StopWatch {
  public:
   explicit StopWatch(StopOptions options) : options_(std::move(options)), next_look_(Clock::now()) {}

@@ -27,9 +27,11 @@ void Watchdog::start(Seconds floor, std::filesystem::path run_dir, std::int64_t 
   stop();
   if (floor <= Seconds::zero()) return;
   stop_ = false;
+  left_ = 0;
   run_dir_ = std::move(run_dir);
   attempt_ = attempt;
-  world_.on_hang([this] { dump("another rank hangs; this one waits for it, directly or through others"); });
+  if (!run_dir_.empty())
+    world_.on_hang([this] { dump("another rank hangs; this one waits for it, directly or through others"); });
   thread_ = std::thread([this, floor] { watch(floor); });
 }
 
@@ -47,13 +49,16 @@ void Watchdog::stop() {
 Phase Watchdog::enter(Phase phase) {
   const std::uint64_t before = place_.load(std::memory_order_relaxed);
   const std::uint64_t count = (before >> kPhaseBits) + 1;
+  const auto outer = static_cast<Phase>(before & ((1 << kPhaseBits) - 1));
+  left_.fetch_or(1u << static_cast<unsigned>(outer), std::memory_order_relaxed);
   place_.store(count << kPhaseBits | static_cast<std::uint64_t>(phase), std::memory_order_relaxed);
-  return static_cast<Phase>(before & ((1 << kPhaseBits) - 1));
+  return outer;
 }
 
 Signs Watchdog::signs() const {
   const std::uint64_t place = place_.load(std::memory_order_relaxed);
-  return {static_cast<Phase>(place & ((1 << kPhaseBits) - 1)), place >> kPhaseBits, world_.signs_of_life()};
+  return {static_cast<Phase>(place & ((1 << kPhaseBits) - 1)), place >> kPhaseBits, world_.signs_of_life(),
+          left_.load(std::memory_order_relaxed)};
 }
 
 void Watchdog::watch(Seconds floor) {
@@ -86,6 +91,7 @@ void Watchdog::dump(const std::string& why) {
     const std::string text =
         fmt::format("rank {} on {}, step {}: {}\n\n", world_.rank(), world_.host(world_.rank()), step() + 1, why) +
         stacks_of_all_threads(kAnswer);
+    if (run_dir_.empty()) return log::error("{}", text);
     io::make_directories(run_dir_ / "stacks");
     io::write_atomic(run_dir_ / "stacks" / fmt::format("{}.{}.txt", attempt_, world_.rank()), text);
   } catch (const std::exception& e) {
@@ -99,18 +105,20 @@ void Watchdog::end(ExitCode code, const std::string& message, int peer, bool han
   const int self = world_.rank();
   const ThreadStack worker = stack_of(::getpid(), kAnswer);
   const std::string where = fmt::format("rank {} on {}", peer, world_.host(peer));
-  const std::string what = hang ? fmt::format("{}; see stacks/{}.{}.txt", message, attempt_, peer) : message;
-  const bool written = write_cause(run_dir_, {.attempt = attempt_,
-                                              .rank = self,
-                                              .host = world_.host(self),
-                                              .code = code,
-                                              .message = where + " failed: " + what,
-                                              .reason = {},
-                                              .waiting_for = worker.sections,
-                                              .peer = peer,
-                                              .peer_host = world_.host(peer),
-                                              .step = step()});
-  if (hang) dump(peer == self ? message : fmt::format("{}: {}", where, message));
+  const bool recorded = !run_dir_.empty();
+  const std::string what =
+      hang && recorded ? fmt::format("{}; see stacks/{}.{}.txt", message, attempt_, peer) : message;
+  const bool written = recorded && write_cause(run_dir_, {.attempt = attempt_,
+                                                          .rank = self,
+                                                          .host = world_.host(self),
+                                                          .code = code,
+                                                          .message = where + " failed: " + what,
+                                                          .reason = {},
+                                                          .waiting_for = worker.sections,
+                                                          .peer = peer,
+                                                          .peer_host = world_.host(peer),
+                                                          .step = step()});
+  if (hang && (recorded || peer == self)) dump(peer == self ? message : fmt::format("{}: {}", where, message));
   // Nobody else speaks for rank 0.
   if (self == 0 || !written) log::error("{}: {}", where, what);
   world_.leave_stuck(static_cast<int>(code), what, kMeeting);

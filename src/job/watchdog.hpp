@@ -32,8 +32,9 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  /// From now on, with this least limit; 0: not at all.  By the thread that works and is the process's first; again when
-  /// the job goes back and begins another attempt.
+  /// From now on, with this least limit; 0: not at all.  By the thread that works and is the process's first; again
+  /// when the job goes back and begins another attempt.  Commands that only read have no run directory: a rank that
+  /// hangs then leaves its stacks in the log.
   void start(Seconds floor, std::filesystem::path run_dir, std::int64_t attempt);
   /// No longer: the rank leaves.  When the watchdog is about to end the process, this does not return.
   void stop();
@@ -55,6 +56,7 @@ class Watchdog {
   std::filesystem::path run_dir_;
   std::int64_t attempt_ = 0;
   std::atomic<std::uint64_t> place_{0};  ///< phases entered and left so far, and the phase in the lowest byte
+  std::atomic<std::uint32_t> left_{0};   ///< as Signs::left
   std::atomic<std::int64_t> step_{-1};
   std::atomic<bool> dumped_{false};
   std::mutex mutex_;

@@ -130,7 +130,9 @@ model::StageSpec Layout::stage_spec(const parallel::Coordinate& c) const {
     spec.slots = mesh.pipeline > 1 ? 2 : 1;
     spec.gradients = false;
   } else {
-    spec.slots = parallel::slots_needed(schedule_args(c));
+    parallel::Coordinate most = c;
+    if (audit) most.data = 0;
+    spec.slots = parallel::slots_needed(schedule_args(most));
   }
   return spec;
 }
@@ -189,6 +191,7 @@ Layout make_layout(const Config& config, int world, std::int64_t dataset_vocab, 
       config.parallel.schedule == "gpipe" ? parallel::ScheduleKind::kGpipe : parallel::ScheduleKind::k1F1B;
   layout.sequences = config.parallel.microbatch;
   layout.zero = config.parallel.zero == 1;
+  layout.audit = config.train.audit_every > 0;
   layout.seed = static_cast<std::uint64_t>(config.run.seed);
   layout.recompute = use == Use::kTrain && config.train.recompute == "block";
   if (use != Use::kGenerate) {

@@ -33,7 +33,8 @@ struct Layout {
   std::int64_t microbatches = 1;  ///< of a global batch (train.batch / parallel.microbatch)
   bool sequence = false;          ///< sequence parallelism
   bool recompute = false;
-  bool zero = false;  ///< ZeRO-1
+  bool zero = false;   ///< ZeRO-1
+  bool audit = false;  ///< data ranks also compute the batches of others
   std::uint64_t seed = 1;
 
   int spares() const { return world - mesh.size(); }
@@ -45,7 +46,7 @@ struct Layout {
 
   /// Microbatches of a data rank.
   parallel::MicrobatchRange microbatches_of(int data_rank) const;
-  /// What the stage at a coordinate is; Use::kGenerate gives it no slots.
+  /// What the stage at a coordinate is; Use::kGenerate gives it no slots, audits those of the data rank with most.
   model::StageSpec stage_spec(const parallel::Coordinate& c) const;
   /// Of one optimizer step at a coordinate.
   parallel::ScheduleArgs schedule_args(const parallel::Coordinate& c) const;

@@ -4,8 +4,8 @@
 
 namespace banyan::train {
 
-BatchReader::BatchReader(const job::Team& team, Samples& samples, bool train)
-    : team_(team), samples_(samples), train_(train) {
+BatchReader::BatchReader(const job::Team& team, Samples& samples, bool train, int data_rank)
+    : team_(team), samples_(samples), train_(train), data_rank_(data_rank < 0 ? team.at.data : data_rank) {
   const auto rows = static_cast<std::size_t>(team.layout.sequences * team.layout.model.context);
   sample_.resize(static_cast<std::size_t>(team.layout.model.context + 1));
   tokens_R_.resize(rows);
@@ -21,7 +21,7 @@ void BatchReader::begin(std::int64_t batch) {
 model::MicrobatchData BatchReader::microbatch(int i) {
   const plan::Layout& l = team_.layout;
   const auto length = static_cast<std::size_t>(l.model.context);
-  const std::int64_t first = batch_ * l.batch() + (l.microbatches_of(team_.at.data).first + i) * l.sequences;
+  const std::int64_t first = batch_ * l.batch() + (l.microbatches_of(data_rank_).first + i) * l.sequences;
   for (std::int64_t s = 0; s < l.sequences; ++s) {
     samples_.read(first + s, sample_);
     const std::size_t row = static_cast<std::size_t>(s) * length;

@@ -1,5 +1,5 @@
-// The microbatches of this rank's share of a global batch.  Sample number = batch number * sequences of a batch + place
-// in the batch, whatever the mesh.
+// The microbatches of a data rank's share of a global batch.  Sample number = batch number * sequences of a batch +
+// place in the batch, whatever the mesh.
 #pragma once
 
 #include <cstdint>
@@ -12,21 +12,23 @@ namespace banyan::train {
 
 class BatchReader {
  public:
-  /// Team and samples outlive this object.  `train`: with dropout and a backward pass to come.
-  BatchReader(const job::Team& team, Samples& samples, bool train);
+  /// Team and samples outlive this object.  `train`: with dropout and a backward pass to come.  Reads the share of
+  /// another data rank when `data_rank` is not negative.
+  BatchReader(const job::Team& team, Samples& samples, bool train, int data_rank = -1);
 
   /// The next microbatches belong to this global batch.
   void begin(std::int64_t batch);
-  /// Microbatch i of this data rank; the spans are good until the next call.
+  /// Microbatch i of the data rank; the spans are good until the next call.
   model::MicrobatchData microbatch(int i);
-  /// Tokens with a target that this data rank has been given since begin().
+  /// Tokens with a target that were read since begin().
   std::int64_t tokens() const { return tokens_; }
-  const Samples& samples() const { return samples_; }
+  Samples& samples() const { return samples_; }
 
  private:
   const job::Team& team_;
   Samples& samples_;
   const bool train_;
+  const int data_rank_;
   std::int64_t batch_ = 0, tokens_ = 0;
   std::vector<std::int32_t> sample_, tokens_R_, targets_R_;
   std::vector<std::int64_t> sample_R_;

@@ -48,6 +48,7 @@ Evaluation evaluate(job::Job& job, job::Team& team, Samples& samples, std::int64
   batches = std::min(batches, (samples.count() + team.layout.batch() - 1) / team.layout.batch());
   for (std::int64_t batch = 0; batch < batches; ++batch) {
     reader.begin(batch);
+    job.watchdog.enter(job::Phase::kEvaluate);  // again: what a batch takes is what the next one may take
     for (const Action& a : schedule) {
       switch (a.kind) {
         case ActionKind::kLoad:

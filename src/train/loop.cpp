@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +16,7 @@
 #include "src/job/metrics.hpp"
 #include "src/job/plans.hpp"
 #include "src/job/run_dir.hpp"
+#include "src/job/save_times.hpp"
 #include "src/job/stop.hpp"
 #include "src/plan/memory.hpp"
 #include "src/train/bad_steps.hpp"
@@ -33,28 +33,14 @@
 namespace banyan::train {
 namespace {
 
+/// Longest silence while ranks set things up, and for spares, which hear nothing until others are done.
+constexpr Seconds kLongPatience{3600};
 constexpr Seconds kFirstStepPatience{120};
 
 std::int64_t planned_memory(const job::Job& job, const job::Team& team) {
   config::Config config = job.config;
   config.run.threads = job.threads;
   return plan::memory_plan(team.layout, config, team.at).total();
-}
-
-/// What stops this job; the time limit is read once, on rank 0.
-job::StopOptions stop_options(const job::Job& job) {
-  job::StopOptions options;
-  options.run_dir = job.run_dir;
-  options.root = job.root();
-  options.started = job.started;
-  options.max_time = Seconds(job.config.train.max_time);
-  if (!job.root()) return options;
-  job::TimeLimit limit;
-  limit.left = Seconds(job.config.run.time_left);
-  if (const char* end = std::getenv("SLURM_JOB_END_TIME")) limit.slurm_end = end;
-  const Seconds unix_now = std::chrono::system_clock::now().time_since_epoch();
-  options.batch_end = limit.end(job.started, Clock::now(), unix_now.count());
-  return options;
 }
 
 /// Where a job goes on that goes back to its last checkpoint.
@@ -76,6 +62,7 @@ class Loop {
   void tell_start(Seconds step) const;
   StepReport one_step_or_rescue();
   StepReport one_step();
+  Seconds storage_patience() const;
   bool evaluates_after(std::int64_t step) const;
   bool saves_after(std::int64_t step) const;
   Seconds until_gone() const;
@@ -98,6 +85,7 @@ class Loop {
   std::int64_t tokens_ = 0;          ///< trained on so far
   bool foreign_ = false;             ///< resumed from another run directory
   std::int64_t memory_planned_ = 0;  ///< bytes of this rank
+  Seconds storage_limit_{0};         ///< of one part of a save or load; the same on all ranks
   double slowest_step_ = 0;          ///< seconds; 0 before the first
   Seconds loading_{0};               ///< parameters and moments, or making them
   job::LongestOfLate late_steps_, late_evaluations_;
@@ -111,24 +99,30 @@ Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
       dataset_(open_dataset(job.config)),
       samples_(samples_of(dataset_, io::Split::kTrain)),
       validation_(job.config.train.eval_every > 0 ? samples_of(dataset_, io::Split::kValidation) : nullptr),
-      stop_watch_(stop_options(job)),
+      stop_watch_(job::stop_options(job)),
       bad_(job.config) {
   const job::InPhase phase(job_.watchdog, job::Phase::kSetup);
   job::open_run_dir(job_);
   team_ = job_.assemble(samples_->vocab(), job::Purpose::kTrain);
-  const comm::PatienceScope patience(kStoragePatience);
+  std::optional<comm::PatienceScope> setting_up(kLongPatience);
   if (job_.root()) prediction_ = Prediction(job_, *team_);
+  storage_limit_ = job::storage_limit(
+      Seconds(comm::all_reduce_value(*job_.everyone, job_.root() ? job::save_time_so_far(job_.run_dir).count() : 0.0,
+                                     comm::ReduceOp::kMax, "how long saves take")));
   std::int64_t epoch = 0;
   ResumePoint from;
   if (team_) {
+    memory_planned_ = planned_memory(job_, *team_);
+    setting_up.reset();
+    const comm::PatienceScope patience(storage_patience());
     job::CheckpointOptions options;
     options.run_dir = job.config.run.dir;
     options.resume = job.config.checkpoint.resume;
     options.keep = static_cast<int>(job.config.checkpoint.keep);
     options.view = job.config.checkpoint.view;
     options.verify = job.config.checkpoint.verify == "on";
+    options.io_limit = options.background_limit = storage_limit_;
     checkpoints_ = std::make_unique<job::Checkpoints>(*team_->all, options);
-    memory_planned_ = planned_memory(job_, *team_);
     epoch = checkpoints_->epoch();
     job::write_run_files(job_, std::string(dataset_->tokenizer_json()));
     trainer_ = std::make_unique<Trainer>(job_, *team_, *samples_);
@@ -141,13 +135,14 @@ Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
     foreign_ = from.foreign;
     data_shift_ = trainer_->data_shift;
   }
+  setting_up.emplace(kLongPatience);
   learn_bad_steps(from, back);
   if (!back) job::require_progress(job_, step_);
   job::settle_plans(job_, team_.get(), from.plans);
   if (job_.root()) prediction_.settle(job_, *team_);
   if (team_ && job_.root()) job::write_plans(job_, team_->mesh, plan_text(*team_, job_, prediction_.machine()));
   job::note_attempt(job_, team_ ? team_->mesh.shape().str() : "", epoch, step_, back.has_value());
-  saver_.emplace(job_, team_.get(), trainer_.get(), checkpoints_.get(), bad_);
+  saver_.emplace(job_, team_.get(), trainer_.get(), checkpoints_.get(), bad_, storage_patience());
   if (job_.root()) {
     metrics_.emplace(job_.run_dir / "metrics.jsonl");
     progress_.emplace(step_, job_.config.train.steps, job_.config.log.every);
@@ -241,6 +236,14 @@ void Loop::tell_start(Seconds step) const {
             all.count(), (all - loading_ - step).count(), loading_.count(), step.count());
 }
 
+/// Silence of others that this rank bears while checkpoints are written or read.
+Seconds Loop::storage_patience() const {
+  constexpr int kParts = 4;  // of a save, which a spare hears nothing of: preparing, writing, committing, removing
+  if (!team_) return std::max(kLongPatience, kParts * storage_limit_);
+  return job::silence_limit(Seconds(std::max(job_.config.comm.peer_timeout, job_.config.run.watchdog)),
+                            memory_planned_);
+}
+
 bool Loop::evaluates_after(std::int64_t step) const { return validation_ && step % job_.config.train.eval_every == 0; }
 
 bool Loop::saves_after(std::int64_t step) const {
@@ -278,7 +281,7 @@ StepReport Loop::one_step() {
   // A peer may be as slow as the slowest step so far allows, the first step sets things up; a spare hears from nobody
   // until the step is done.
   const Seconds silence = slowest_step_ > 0 ? Seconds(10 * slowest_step_) : kFirstStepPatience;
-  const comm::PatienceScope patience(trainer_ ? silence : kStoragePatience);
+  const comm::PatienceScope patience(trainer_ ? silence : kLongPatience);
   StepVote vote{.stop = stop_watch_.vote(step_ + 1, until_gone()),
                 .save = saver_->due(late_steps_.get()),
                 .writing = saver_->writing()};
@@ -310,8 +313,9 @@ void Loop::report(const StepReport& r, double seconds, std::optional<double> val
                  {"checkpoint_stall_share", saver_->stall_share()},
                  {"memory", peak_memory() - job_.memory_at_start},
                  {"memory_planned", memory_planned_}};
+  if (r.audit > 0) m.push_back({"audit_ms", r.audit * 1e3});
   if (r.judgement == Judgement::kSkip) m.push_back({"skipped", std::int64_t{1}});
-  prediction_.compare(seconds);
+  prediction_.compare(seconds - r.audit);
   stragglers_->add(r.totals.work, m);
   if (validation_loss) m.push_back({"validation_loss", *validation_loss, "validation", 4});
   progress_->step(step_, m, validation_loss.has_value());

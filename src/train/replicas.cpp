@@ -1,67 +1,127 @@
 #include "src/train/replicas.hpp"
 
+#include <fmt/format.h>
+
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "io/checksum.hpp"
+#include "src/job/causes.hpp"
 
 namespace banyan::train {
 namespace {
 
-std::uint64_t checksum(ConstView v) {
-  io::Checksum64 sum;
-  sum.update(v.data, v.bytes());
-  return sum.value();
-}
+struct Copies {
+  std::vector<std::string> names;
+  std::vector<std::uint64_t> sums;
 
-struct Copy {
-  std::string name;
-  std::uint64_t checksum;
+  void add(std::string name, ConstView v) {
+    names.push_back(std::move(name));
+    sums.push_back(io::checksum64(v.data, v.bytes()));
+  }
 };
 
-/// Every member of the group holds copies of the same tensors, in the same order.
-void compare(comm::Communicator* group, const std::vector<Copy>& copies, std::int64_t step) {
-  if (!group || copies.empty()) return;
-  std::string mine(copies.size() * sizeof(std::uint64_t), '\0');
-  for (std::size_t i = 0; i < copies.size(); ++i)
-    std::memcpy(mine.data() + i * sizeof(std::uint64_t), &copies[i].checksum, sizeof(std::uint64_t));
-  const std::vector<std::string> all = comm::all_gather_strings(*group, mine, "checksums of replicas");
-  for (std::size_t member = 1; member < all.size(); ++member) {
-    if (all[member].size() != all[0].size())
-      throw BugError("{} holds other tensors", group->peer_name(static_cast<int>(member)));
-    for (std::size_t i = 0; i < copies.size(); ++i) {
-      const std::size_t at = i * sizeof(std::uint64_t);
-      if (std::memcmp(all[member].data() + at, all[0].data() + at, sizeof(std::uint64_t)) != 0)
-        throw NumericsError(
-            "after step {} the copies of {} on {} and {} differ; memory or a message went wrong, "
-            "nothing was saved: check these hosts and resume from the last checkpoint",
-            step, copies[i].name, group->peer_name(0), group->peer_name(static_cast<int>(member)));
+std::string bytes_of(const std::vector<std::uint64_t>& sums) {
+  return {reinterpret_cast<const char*>(sums.data()), sums.size() * sizeof(std::uint64_t)};
+}
+
+/// Every member of the group, these ranks of the world, holds copies of the same tensors, in the same order.
+void compare(Trainer& t, comm::Communicator* group, const std::vector<int>& ranks, const Copies& copies,
+             std::int64_t step, std::vector<Finding>& findings) {
+  if (!group || copies.sums.empty()) return;
+  // One checksum of all is enough as long as they agree.
+  const std::string all_mine = bytes_of(copies.sums);
+  std::vector<std::string> all = comm::all_gather_strings(
+      *group, bytes_of({io::checksum64(all_mine.data(), all_mine.size())}), "checksums of replicas");
+  if (std::equal(all.begin() + 1, all.end(), all.begin())) return;
+  all = comm::all_gather_strings(*group, all_mine, "checksums of each replica");
+  for (std::size_t i = 0; i < copies.sums.size(); ++i) {
+    std::vector<std::uint64_t> sums(all.size());
+    for (std::size_t member = 0; member < all.size(); ++member) {
+      if (all[member].size() != all_mine.size())
+        throw BugError("{} holds other tensors", group->peer_name(static_cast<int>(member)));
+      std::memcpy(&sums[member], all[member].data() + i * sizeof(std::uint64_t), sizeof(std::uint64_t));
     }
+    const std::vector<int> odd = odd_ones(sums);
+    if (odd.empty()) continue;
+    Finding f;
+    std::string names;
+    for (const int member : odd) {
+      const int rank = ranks[static_cast<std::size_t>(member)];
+      f.ranks.push_back(rank);
+      names += fmt::format("{}rank {} on {}", names.empty() ? "" : " and ", rank, t.job.world.host(rank));
+    }
+    f.sentence = odd.size() == all.size()
+                     ? fmt::format("after step {} the copies of {} on {} differ", step, copies.names[i], names)
+                     : fmt::format("after step {} {} of {} on {} differs from that of the others", step,
+                                   odd.size() == 1 ? "the copy" : "each copy", copies.names[i], names);
+    findings.push_back(std::move(f));
+    return;
   }
 }
 
 }  // namespace
 
 void compare_replicas(Trainer& t, std::int64_t step) {
-  std::vector<Copy> params, moments, replicated, tied;
+  Copies params, moments, replicated, tied;
   const std::vector<model::LocalParam>& list = t.stage.params();
   for (const model::LocalParam& p : list) {
-    const Copy copy{p.logical.name, checksum(p.param)};
-    params.push_back(copy);
-    if (p.replicated) replicated.push_back(copy);
-    if (p.tied || p.tied_copy) tied.push_back(copy);
+    params.add(p.logical.name, p.param);
+    const auto again = [&](Copies& copies) {
+      copies.names.push_back(p.logical.name);
+      copies.sums.push_back(params.sums.back());
+    };
+    if (p.replicated) again(replicated);
+    if (p.tied || p.tied_copy) again(tied);
   }
   if (!t.team.layout.zero)
     for (const MomentSlab& s : t.optimizer.state()) {
       const std::string& name = list[static_cast<std::size_t>(s.param)].logical.name;
-      moments.push_back({"m of " + name, checksum(s.m)});
-      moments.push_back({"v of " + name, checksum(s.v)});
+      moments.add("m of " + name, s.m);
+      moments.add("v of " + name, s.v);
     }
-  compare(t.team.data.get(), params, step);
-  compare(t.team.data.get(), moments, step);
-  compare(t.team.tensor.get(), replicated, step);
-  compare(t.team.tied.get(), tied, step);
+  const parallel::Mesh& mesh = t.team.mesh;
+  const std::vector<int> column = mesh.pipeline_group(t.team.at);
+  std::vector<Finding> findings;
+  compare(t, t.team.data.get(), mesh.data_group(t.team.at), params, step, findings);
+  compare(t, t.team.data.get(), mesh.data_group(t.team.at), moments, step, findings);
+  compare(t, t.team.tensor.get(), mesh.tensor_group(t.team.at), replicated, step, findings);
+  compare(t, t.team.tied.get(), {column.front(), column.back()}, tied, step, findings);
+  settle(t, findings);
+}
+
+void settle(Trainer& t, std::span<const Finding> mine) {
+  comm::Communicator& all = *t.team.all;
+  if (comm::all_reduce_value(all, std::ssize(mine), comm::ReduceOp::kMax, "whether all ranks agree") == 0) return;
+  std::vector<Finding> findings;
+  for (const std::string& text : comm::all_gather_strings(all, encode(mine), "what ranks disagree about"))
+    for (Finding& f : decode(text)) findings.push_back(std::move(f));
+  const std::vector<int> ranks = suspects(findings);
+  std::string hosts, names;
+  for (const int r : ranks) {
+    const std::string& host = t.job.world.host(r);
+    names += fmt::format("{}rank {} on {}", names.empty() ? "" : " or ", r, host);
+    if (hosts.empty())
+      hosts = host;
+    else if (hosts != host)
+      hosts = " ";
+  }
+  t.job.reason = job::kWrong;
+  if (hosts != " ") t.job.suspect = ranks.front();
+  // The finding that is about no more than those that are left says the most.
+  const Finding* best = &findings.front();
+  for (const Finding& f : findings)
+    if (f.ranks == ranks) {
+      best = &f;
+      break;
+    }
+  // Nobody leaves, and ends the waits of others by that, before all know.
+  all.barrier("all ranks to know who is to blame");
+  throw CommError(
+      "{}{}; nothing was saved since: started again, the job goes on from its last checkpoint, better without that "
+      "host if this comes again",
+      best->sentence, best->ranks == ranks ? "" : fmt::format("; what others found leaves {}", names));
 }
 
 }  // namespace banyan::train

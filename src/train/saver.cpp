@@ -27,8 +27,9 @@ std::int64_t bytes_per_rank(const job::Team& team) {
 
 }  // namespace
 
-Saver::Saver(job::Job& job, const job::Team* team, Trainer* trainer, job::Checkpoints* checkpoints, BadSteps& bad)
-    : job_(job), team_(team), trainer_(trainer), checkpoints_(checkpoints), bad_(bad) {
+Saver::Saver(job::Job& job, const job::Team* team, Trainer* trainer, job::Checkpoints* checkpoints, BadSteps& bad,
+             Seconds patience)
+    : job_(job), team_(team), trainer_(trainer), checkpoints_(checkpoints), bad_(bad), patience_(patience) {
   if (!job_.root()) return;
   save_times_.emplace(job_.run_dir);
   if (job_.config.checkpoint.interval == "auto") learn_failures();
@@ -107,7 +108,7 @@ void Saver::refuse_if_hopeless() const {
 
 void Saver::begin_or_save(std::int64_t step, std::int64_t tokens, bool background) {
   const job::InPhase phase(job_.watchdog, job::Phase::kSave);
-  const comm::PatienceScope patience(kStoragePatience);
+  const comm::PatienceScope patience(patience_);
   const Clock::time_point start = Clock::now();
   step_ = step;
   bad_before_ = bad_.seen();
@@ -125,7 +126,7 @@ void Saver::begin_or_save(std::int64_t step, std::int64_t tokens, bool backgroun
 
 void Saver::finish() {
   const job::InPhase phase(job_.watchdog, job::Phase::kSave);
-  const comm::PatienceScope patience(kStoragePatience);
+  const comm::PatienceScope patience(patience_);
   const Clock::time_point start = Clock::now();
   job::SaveResult result;
   if (checkpoints_) result = checkpoints_->finish();

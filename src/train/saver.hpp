@@ -13,14 +13,13 @@
 
 namespace banyan::train {
 
-/// Longest silence while checkpoints are read or written.
-inline constexpr Seconds kStoragePatience{3600};
-
 /// Of all ranks, spares included, which call what changes something in the same order.
 class Saver {
  public:
-  /// `team`, `trainer` and `checkpoints` are null on spares.  What is referred to outlives it.
-  Saver(job::Job& job, const job::Team* team, Trainer* trainer, job::Checkpoints* checkpoints, BadSteps& bad);
+  /// `team`, `trainer` and `checkpoints` are null on spares.  What is referred to outlives it.  `patience`: longest
+  /// silence of other ranks in a save.
+  Saver(job::Job& job, const job::Team* team, Trainer* trainer, job::Checkpoints* checkpoints, BadSteps& bad,
+        Seconds patience);
 
   /// For the vote of a step: how far this rank is with what is on its way.
   job::Writing writing() const;
@@ -69,6 +68,7 @@ class Saver {
   Trainer* trainer_;
   job::Checkpoints* checkpoints_;
   BadSteps& bad_;
+  const Seconds patience_;
   std::optional<job::SaveTimes> save_times_;  ///< rank 0
   Seconds between_failures_{0};               ///< expected; rank 0
   bool in_flight_ = false;                    ///< the same on all ranks, as is the next

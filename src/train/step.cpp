@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "src/plan/layout.hpp"
+#include "src/train/audit.hpp"
 #include "src/train/lr.hpp"
 
 namespace banyan::train {
@@ -34,7 +35,8 @@ class Stopwatch {
 
 StepReport train_step(Trainer& t, std::int64_t step, StepVote vote, BadSteps& bad) {
   StepReport report;
-  StepShare share = t.compute_gradients(step, report);
+  StepShare share =
+      t.audit && t.audit->due(step) ? t.audit->compute_gradients(step, report) : t.compute_gradients(step, report);
   share.vote = vote;
   report.totals = agree_on_step(t.job, step, share);
   report.judgement =
@@ -43,21 +45,36 @@ StepReport train_step(Trainer& t, std::int64_t step, StepVote vote, BadSteps& ba
   return report;
 }
 
-StepShare Trainer::compute_gradients(std::int64_t step, StepReport& report) {
+StepShare Trainer::compute_gradients(std::int64_t step, StepReport& report, Trace* trace) {
+  StepShare share = run(schedule, batch, step, report, trace, [&](int part) { grad_sync.start(part); });
+  {
+    Stopwatch waiting(report.reduce_wait);
+    grad_sync.finish();
+  }
+  share.square_sum = grad_sync.owned_square_sum();
+  if (speaks_for_loss()) share.tokens = batch.tokens();
+  return share;
+}
+
+StepShare Trainer::run(const std::vector<Action>& actions, BatchReader& share_of_batch, std::int64_t step,
+                       StepReport& report, Trace* trace, const std::function<void(int part)>& part_done) {
   StepShare share;
   const auto beat = [&](const Action& a) {
     job.world.beat(fmt::format("step {}, microbatch {}", step + 1, a.microbatch + 1));
   };
-  batch.begin(step + data_shift);
+  const auto note = [&](Trace::What what, int index, const auto& value) {
+    if (trace) trace->note(what, index, value);
+  };
+  share_of_batch.begin(step + data_shift);
   stage.zero_grads();
-  for (const Action& a : schedule) {
+  for (const Action& a : actions) {
     switch (a.kind) {
       case ActionKind::kLoad: {
         {
           Stopwatch waiting(report.link_wait);
           link.await_free(a.slot);
         }
-        stage.load(a.slot, batch.microbatch(a.microbatch));
+        stage.load(a.slot, share_of_batch.microbatch(a.microbatch));
         break;
       }
       case ActionKind::kReceiveActivation:
@@ -68,8 +85,11 @@ StepShare Trainer::compute_gradients(std::int64_t step, StepReport& report) {
           Stopwatch waiting(report.link_wait);
           link.await_activation(a.slot);
         }
+        if (!team.first_stage()) note(Trace::What::kGivenActivation, a.microbatch, stage.input(a.slot));
         stage.forward(a.slot);
         beat(a);
+        if (!team.last_stage()) note(Trace::What::kActivation, a.microbatch, stage.output(a.slot));
+        if (team.last_stage()) note(Trace::What::kLoss, a.microbatch, stage.loss_sum(a.slot));
         if (speaks_for_loss()) share.loss_sum += stage.loss_sum(a.slot);
         break;
       }
@@ -84,15 +104,19 @@ StepShare Trainer::compute_gradients(std::int64_t step, StepReport& report) {
           Stopwatch waiting(report.link_wait);
           link.await_gradient(a.slot);
         }
+        if (a.part == 0 && !team.last_stage()) note(Trace::What::kGivenGradient, a.microbatch, stage.d_output(a.slot));
         stage.backward(a.slot, a.part);
         beat(a);
         break;
       }
       case ActionKind::kSendGradient:
+        note(Trace::What::kInputGradient, a.microbatch, stage.d_input(a.slot));
         link.send_gradient(a.slot);
         break;
       case ActionKind::kReduceBucket:
-        grad_sync.start(a.part);
+        for (const int i : grad_sync.buckets()[static_cast<std::size_t>(a.part)].params)
+          note(Trace::What::kGradient, i, stage.params()[static_cast<std::size_t>(i)].grad);
+        part_done(a.part);
         break;
     }
   }
@@ -100,12 +124,6 @@ StepShare Trainer::compute_gradients(std::int64_t step, StepReport& report) {
     Stopwatch waiting(report.link_wait);
     link.finish();
   }
-  {
-    Stopwatch waiting(report.reduce_wait);
-    grad_sync.finish();
-  }
-  share.square_sum = grad_sync.owned_square_sum();
-  if (speaks_for_loss()) share.tokens = batch.tokens();
   return share;
 }
 
@@ -181,6 +199,9 @@ Trainer::Trainer(job::Job& job_, job::Team& team_, Samples& samples)
   // Any communicator of the world moves everything that is under way.
   comm::Communicator* all = team.all.get();
   stage.set_progress([all] { all->progress(); });
+  if (job.config.train.audit_every > 0) audit = std::make_unique<Audit>(*this, job.config.train.audit_every);
 }
+
+Trainer::~Trainer() = default;
 
 }  // namespace banyan::train

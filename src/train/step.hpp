@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -16,8 +17,11 @@
 #include "src/train/grad_sync.hpp"
 #include "src/train/optimizer.hpp"
 #include "src/train/stage_link.hpp"
+#include "src/train/trace.hpp"
 
 namespace banyan::train {
+
+class Audit;
 
 /// What all ranks of the job, spares included, know after the gradients of a step are there.  Equal on every rank.
 struct StepTotals {
@@ -45,6 +49,7 @@ struct StepReport {
   double clip = 1;         ///< factor the gradient was multiplied with
   double link_wait = 0;    ///< seconds this rank waited for neighbours of the pipeline
   double reduce_wait = 0;  ///< seconds it waited for gradients and parameters of other data ranks
+  double audit = 0;        ///< seconds that an audit took besides; 0 without one
 };
 
 /// What a rank contributes to StepTotals; spares leave everything but the vote zero.
@@ -57,11 +62,17 @@ struct StepShare {
 /// What one working rank trains with, and the two halves of a step.  Members refer to each other; not movable.
 struct Trainer {
   Trainer(job::Job& job, job::Team& team, Samples& samples);
+  ~Trainer();
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  /// Runs the schedule: forward, backward, and the gradients of all ranks made one.
-  StepShare compute_gradients(std::int64_t step, StepReport& report);
+  /// Runs the schedule: forward, backward, and the gradients of all ranks made one.  `trace`, if any, gets what this
+  /// rank has made before that.
+  StepShare compute_gradients(std::int64_t step, StepReport& report, Trace* trace = nullptr);
+  /// The forward and backward passes alone, of whichever data rank's share; gradients of parts that are complete are
+  /// handed to `part_done`.
+  StepShare run(const std::vector<parallel::Action>& actions, BatchReader& share_of_batch, std::int64_t step,
+                StepReport& report, Trace* trace, const std::function<void(int part)>& part_done);
   /// Clips, updates the parameters this rank updates, and brings the others' here.
   void apply_update(std::int64_t step, const StepTotals& totals, StepReport& report);
   /// True on the one tensor rank of each last stage that contributes the loss.
@@ -77,10 +88,11 @@ struct Trainer {
   Optimizer optimizer;
   std::int64_t data_shift =
       0;  ///< batches of the data order that roll-backs have left out: step s reads s + data_shift
+  std::unique_ptr<Audit> audit;  ///< null without train.audit_every
 };
 
 /// Step number `step`, 0-based.  A step that `bad` judges bad updates nothing: parameters and optimizer state stay
-/// those of the step before.  NumericsError as BadSteps::judge.
+/// those of the step before.  NumericsError as BadSteps::judge; CommError as Audit::compute_gradients.
 StepReport train_step(Trainer& trainer, std::int64_t step, StepVote vote, BadSteps& bad);
 
 /// Adds up the shares of all ranks of the job.

@@ -112,6 +112,11 @@ bool FaultPlan::strikes(const char* call, bool ours, bool* shorten, int fd) {
     syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGSTOP);
     return false;
   }
+  if (action_ == "pause") {
+    lock.unlock();
+    sleep(8);
+    return false;
+  }
   if (action_ == "short") {
     if (shorten) *shorten = true;
     return false;

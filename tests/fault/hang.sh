@@ -1,12 +1,15 @@
 #!/bin/bash
-# hang.sh BANYAN LIBHANG TRANSPORT CASE: what a watchdog finds.
+# hang.sh BANYAN LIBHANG TRANSPORT CASE [LIBFAULTIO]: what a watchdog finds.
 #   compute, compute0   rank 2 (0) hangs in a matrix product: its own watchdog ends the job, and all ranks leave their stacks
 #   silence    the same, but its neighbours lose patience first: it still leaves its stacks
 #   inside     rank 2 hangs in a call of the MPI library, holding what its watchdog would tell the others with
 #   slow       rank 2 takes longer in every matrix product: it is reported, once, and training goes on
 #   pause      a rank is stopped for a while within the limits: no alarm, and the same losses
+#   save, load rank 2 is stopped in a write (a read) of a checkpoint: the others lose it long before they give the storage up
+#   disk       a write takes longer than any limit on silence, then comes back: no alarm, and the same losses
+#   reading    eval and generate on one rank, which hangs in a matrix product
 . "$(dirname "$0")/../e2e/lib.sh"
-libhang=$2 transport=$3 case=$4
+libhang=$2 transport=$3 case=$4 libfaultio=${5:-}
 run=$scratch/run host=$(hostname) victim=2
 dataset "$scratch/tokens.h5"
 config "$scratch/config.ini" gpt "$run"
@@ -18,6 +21,8 @@ case $case in
   slow) each=10000 ;;
   inside) function=MPI_Testsome ;;
   pause) limits='--comm.peer_timeout=5s --run.watchdog=2s' ;;
+  save | load | disk) limits='--comm.peer_timeout=2s --run.watchdog=2s' ;;
+  reading) limits='--run.watchdog=0.2s' ;;
 esac
 train() { # train ARG...: in the background, $job
   # shellcheck disable=SC2086
@@ -46,6 +51,52 @@ ends_with() {
   wait $job || code=$?
   [ $code = "$1" ] || { show; fail "launch.sh ended with $code instead of $1"; }
 }
+
+if [ "$case" = reading ]; then
+  "$banyan" train "$scratch/config.ini" --train.steps=2 --optimizer.warmup=1 >"$scratch/out.log" 2>&1 || { show; fail "training"; }
+  touch "$scratch/now"
+  head -c 120 "$scratch/text.txt" >"$scratch/prompt"  # more rows than the product for few takes
+  for command in eval "generate --prompt-file=$scratch/prompt --generate.tokens=4"; do
+    code=0
+    # shellcheck disable=SC2086
+    HANG=$function HANG_RANK=0 HANG_WHEN=$scratch/now LD_PRELOAD=$libhang timeout 60 "$banyan" ${command%% *} \
+      "$scratch/config.ini" ${command#"${command%% *}"} $limits >"$scratch/out.log" 2>&1 || code=$?
+    [ $code = 69 ] || { show; fail "$command ended with $code instead of 69"; }
+    grep -q "error: rank 0 on $host: it hangs: no sign of life for " "$scratch/out.log" || { show; fail "$command does not say why"; }
+    grep -q "#[0-9]* 0x[0-9a-f]* $function+0x" "$scratch/out.log" || { show; fail "$command does not show where it hangs"; }
+  done
+  [ "$(ls "$run/causes")" = "$(printf '1.0.json\n1.json')" ] && [ ! -e "$run/stacks" ] || { ls "$run"/* >&2; fail "something was written into the run"; }
+  exit 0
+fi
+
+if [ "$case" = save ] || [ "$case" = load ] || [ "$case" = disk ]; then
+  fault=pwrite:1:stop
+  if [ "$case" = disk ]; then fault=pwrite:1:pause; fi
+  if [ "$case" = load ]; then
+    must 0 4 train "$scratch/config.ini" --parallel.data=4 --train.steps=4 --comm.host_transport="$transport"
+    fault=pread:1:stop
+  fi
+  code=0 began=$(date +%s)
+  # shellcheck disable=SC2086
+  FAULT=$fault FAULT_RANK=$victim FAULT_UNDER=$run/ckpt FAULT_REACHED=$scratch/reached FAULT_PIDS=$scratch BANYAN_LAUNCH_GRACE=3 \
+    BANYAN_LAUNCH_ARGS="-x FAULT -x FAULT_RANK -x FAULT_UNDER -x FAULT_REACHED -x LD_PRELOAD=$libfaultio" timeout 90 \
+    "$repo/scripts/launch.sh" -n 4 --mpirun -- "$banyan" train "$scratch/config.ini" --parallel.data=4 --train.steps=8 \
+    --comm.host_transport="$transport" $limits >"$scratch/out.log" 2>&1 || code=$?
+  echo "ended with $code after $(($(date +%s) - began)) s"
+  [ -e "$scratch/reached" ] || { show; fail "no call was hit"; }
+  if [ "$case" = disk ]; then
+    [ $code = 0 ] && [ ! -e "$run/stacks" ] || { show; fail "a disk that was slow once ended the job with $code"; }
+    must 0 4 train "$scratch/config.ini" --parallel.data=4 --train.steps=8 --run.dir="$scratch/whole" \
+      --comm.host_transport="$transport"
+    same_losses "$run" "$scratch/whole"
+    exit 0
+  fi
+  [ $code = 69 ] || { show; fail "launch.sh ended with $code instead of 69"; }
+  [ "$(grep -c 'error:' "$scratch/out.log")" = 1 ] || { show; fail "not one message"; }
+  grep 'error:' "$scratch/out.log" | grep -q "rank $victim on $host" || { show; fail "the message names somebody else"; }
+  grep -q "\"waiting_for\":\"[^\"]*(in $case" "$run"/causes/*.0.json || { show; fail "the record of rank 0 does not say where it waited"; }
+  exit 0
+fi
 
 if [ "$case" = pause ]; then
   train --train.steps=120
@@ -81,7 +132,6 @@ fi
 
 train --train.steps=1000000
 at_step 5
-sleep 2  # a watchdog looks every half second, and learns its limit from steps that it has seen end
 touch "$scratch/now"
 began=$(date +%s)
 ends_with 69

@@ -3,11 +3,12 @@
 //   FAULT_UNDER=DIR       only calls on DIR and what is below it count
 //   FAULT=CALL:N:ACTION   the N-th such call (from 1) of that kind
 //     CALL    open write pwrite pwritev read pread mmap fsync rename link mkdir close fallocate ftruncate unlink, or
-//     any ACTION  an errno name (ENOSPC, EIO, EDQUOT, EFBIG, EACCES, EROFS, ESTALE, EINTR, EAGAIN, ENOENT, ENOMEM),
+//             any
+//     ACTION  an errno name (ENOSPC, EIO, EDQUOT, EFBIG, EACCES, EROFS, ESTALE, EINTR, EAGAIN, ENOENT, ENOMEM),
 //             short (half of the bytes),
 //             kill (SIGKILL to itself instead of the call), killall (the same to every process of the job, itself
-//             last), stop (SIGSTOP to itself before the call), late (write: reports success; the next fsync of that
-//             file fails with EIO)
+//             last), stop (SIGSTOP to itself before the call), pause (8 s in the call, on its thread alone),
+//             late (write: reports success; the next fsync of that file fails with EIO)
 //   FAULT_RANK=R          only in the process of rank R of a job
 //   FAULT_REACHED=PATH    this file is created when the fault strikes
 //   FAULT_PIDS=DIR        every process puts its id there, for killall

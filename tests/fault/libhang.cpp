@@ -1,26 +1,46 @@
-// LD_PRELOAD library that makes one function of another library hang, on one rank, once a file is there.
+// LD_PRELOAD library that makes one function of another library hang, or end the process, on one rank, once a file is
+// there.
 //
 //   HANG=FUNCTION     dnnl_sgemm (computing) or MPI_Testsome (inside the transport)
-//   HANG_RANK=R       world rank
+//   HANG_RANK=R       world rank; 0 without a launcher
 //   HANG_WHEN=PATH
 //   HANG_FOR=US       microseconds of each call; without it for ever
+//   HANG_AS=WAY       instead: segv, abort, exit0, exit1, bad_alloc, throw, mpi_abort
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <new>
+#include <stdexcept>
 
 namespace {
 
 bool chosen(const char* function) {
   const char *wanted = getenv("HANG"), *rank = getenv("HANG_RANK"), *self = getenv("OMPI_COMM_WORLD_RANK");
   if (!self) self = getenv("PMI_RANK");
+  if (!self) self = "0";
   return wanted && rank && self && strcmp(wanted, function) == 0 && strcmp(rank, self) == 0;
+}
+
+void end(const char* way) {
+  if (strcmp(way, "segv") == 0) *static_cast<volatile int*>(nullptr) = 1;
+  if (strcmp(way, "abort") == 0) abort();
+  if (strncmp(way, "exit", 4) == 0) exit(way[4] - '0');
+  if (strcmp(way, "bad_alloc") == 0) throw std::bad_alloc();
+  if (strcmp(way, "throw") == 0) throw std::runtime_error("thrown in the middle of a matrix product");
+  // Of Open MPI, where communicators are addresses.
+  using Abort = int (*)(void*, int);
+  const auto mpi_abort = reinterpret_cast<Abort>(dlsym(RTLD_DEFAULT, "MPI_Abort"));
+  if (void* world = dlsym(RTLD_DEFAULT, "ompi_mpi_comm_world"); mpi_abort && world) mpi_abort(world, 5);
+  abort();
 }
 
 void hang_if_due() {
   static const char* const path = getenv("HANG_WHEN");
   if (!path || access(path, F_OK) != 0) return;
-  static const char* const time = getenv("HANG_FOR");
+  static const char *const time = getenv("HANG_FOR"), *const way = getenv("HANG_AS");
+  if (way && *way) end(way);
   if (time && *time) {
     usleep(static_cast<useconds_t>(atoi(time)));
     return;

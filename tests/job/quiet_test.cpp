@@ -11,6 +11,7 @@ constexpr Seconds kFloor{60};
 class Rank {
  public:
   void enter(Phase phase) {
+    signs_.left |= 1u << static_cast<unsigned>(signs_.phase);
     signs_.phase = phase;
     ++signs_.phases;
   }
@@ -67,6 +68,18 @@ TEST(Quiet, ThenTheFloorHoldsUntilSomethingTookLonger) {
   EXPECT_FALSE(rank.works(Quiet::kTimes * Seconds{40}));
   EXPECT_TRUE(rank.works(Seconds{10}));
   EXPECT_GT(rank.quiet().quiet(), rank.quiet().limit());
+}
+
+TEST(Quiet, WhatWasLeftBetweenTwoLooksIsKnown) {
+  Rank rank;
+  for (int step = 0; step < 3; ++step) {
+    rank.enter(Phase::kStep);
+    rank.enter(Phase::kNone);
+  }
+  rank.enter(Phase::kStep);
+  EXPECT_FALSE(rank.works(kFloor - Seconds{1}));
+  EXPECT_EQ(rank.quiet().limit(), kFloor);
+  EXPECT_TRUE(rank.works(Seconds{3}));
 }
 
 TEST(Quiet, EachPhaseLearnsForItself) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <filesystem>
 #include <fstream>
 
 #include "tests/temp_dir.hpp"
@@ -57,7 +59,28 @@ TEST(SaveTimes, DamagedLinesArePassedOver) {
   const test::TempDir run;
   std::ofstream(run / "saves.jsonl") << "{\"seconds\": 2}\nnonsense\n{}\n{\"seconds\": \"9\"}\n{\"seconds\": -9}\n[1]\n"
                                      << std::string(1000, '[') << "\n{\"seconds\": 1}\n{\"seconds\": 5";
+  EXPECT_EQ(save_time_so_far(run.path()), Seconds(2));
   EXPECT_EQ(SaveTimes(run.path()).p99(kUnknown), Seconds(2));
+}
+
+TEST(SaveTimes, WhoHasNoLeaseChangesNothing) {
+  const test::TempDir run;
+  EXPECT_EQ(save_time_so_far(run.path()), Seconds(0));
+  EXPECT_FALSE(std::filesystem::exists(run / "saves.jsonl"));
+  std::ofstream(run / "saves.jsonl") << "{\"seconds\": 2}\n{\"seconds\": 5";
+  const std::uintmax_t bytes = std::filesystem::file_size(run / "saves.jsonl");
+  EXPECT_EQ(save_time_so_far(run.path()), Seconds(2));
+  EXPECT_EQ(std::filesystem::file_size(run / "saves.jsonl"), bytes);
+}
+
+TEST(SaveTimes, StorageMayStandStillForTenMinutesAndBeAsSlowAsEver) {
+  EXPECT_GE(storage_limit(Seconds(0)), Seconds(600));
+  EXPECT_GE(storage_limit(Seconds(1000)), Seconds(10000));
+}
+
+TEST(SaveTimes, ARankIsMissedLongBeforeItsStorage) {
+  EXPECT_EQ(silence_limit(Seconds(60), 0), Seconds(60));
+  EXPECT_LT(silence_limit(Seconds(60), std::int64_t{2} << 30), storage_limit(Seconds(0)) / 10);
 }
 
 TEST(SaveTimes, AGuessGrowsWithTheBytes) {

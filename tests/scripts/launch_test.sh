@@ -26,7 +26,7 @@ if [ -n "${RECORDS+x}" ]; then
 fi
 for r in ${RECORDS:-}; do
   IFS=: read -r rank code word <<<"$r"
-  case $word in '') ;; [0-9]*) word=",\"peer\":$word,\"peer_host\":\"n$word\"" ;; *) word=",\"reason\":\"$word\"" ;; esac
+  case $word in '') ;; [0-9]*wrong) word=${word%wrong} word=",\"reason\":\"wrong\",\"peer\":$word,\"peer_host\":\"n$word\"" ;; [0-9]*) word=",\"peer\":$word,\"peer_host\":\"n$word\"" ;; *) word=",\"reason\":\"$word\"" ;; esac
   echo "{\"attempt\":7,\"rank\":$rank,\"host\":\"n\",\"code\":$code,\"name\":\"x\",\"message\":\"\\\"code\\\": 70, \"$word}" >"$RUN/causes/7.$rank.json"
 done
 if [ -n "${WAIT:-}" ]; then
@@ -93,6 +93,7 @@ outcome 0 "attempt=7 reason= lost=" RANKS=1 RECORDS="0:0"
 outcome 75 "attempt=7 reason=halt-file lost=" RANKS=2 RECORDS="0:75:halt-file 1:75:halt-file"
 outcome 69 "attempt=7 reason= lost=n2,n3" RANKS=4 RECORDS="0:69:2 1:69:3"
 outcome 69 "attempt=7 reason= lost=" RANKS=2 RECORDS="0:75:signal 1:69:0"
+outcome 69 "attempt=7 reason= lost=n1" RANKS=2 RECORDS="0:69:1wrong 1:69:1wrong"
 outcome 74 "attempt=7 reason= lost=" RANKS=2 RECORDS="0:74 1:74:0"
 outcome 70 "attempt= reason= lost=" STATUS=139
 outcome 69 "attempt= reason= lost=" STATUS=137
