@@ -12,6 +12,7 @@
 #include "comm/communicator.hpp"
 #include "perf/commands.hpp"
 #include "perf/peak.hpp"
+#include "perf/timed_backend.hpp"
 #include "src/base/error.hpp"
 #include "src/base/json.hpp"
 #include "src/base/rng.hpp"
@@ -24,7 +25,7 @@ namespace banyan::perf {
 
 namespace {
 
-constexpr const char* kUsage = R"(bench step [CONFIG] [--section.key=value ...] [--steps=N] [--json=FILE]
+constexpr const char* kUsage = R"(bench step [CONFIG] [--section.key=value ...] [--steps=N] [--ops] [--json=FILE]
 
 Times whole optimizer steps (forward, backward, clipping, AdamW) on random tokens, after one step that is not counted.
 Without CONFIG the case is GPT-2 124M in fp32, batch 4 x 256 a rank, two threads in all.  Prints the median, the
@@ -32,6 +33,8 @@ spread, tokens per second, and the share of the best GEMM rate measured in the s
 
 Started with mpirun, on all ranks.  With parallel.data of 2 or more every second step then adds up the gradients only
 when the backward pass is over, which shows what the addition takes and how much of it is hidden otherwise.
+
+With --ops also the time of every operation in a step, for a case of one rank.
 )";
 
 /// The case every figure of perf/README.md is about; options override it.
@@ -97,6 +100,7 @@ struct Figures {
   double gemm_peak = 0, flops_per_step = 0, loss = 0;
   std::int64_t tokens_per_step = 0;
   std::string device;
+  OpTimes ops;  ///< of all steps that count
 };
 
 /// Whether a launcher of MPI programs started this process, with how many others.
@@ -113,7 +117,7 @@ std::vector<parallel::Action> additions_last(std::vector<parallel::Action> sched
   return schedule;
 }
 
-Figures measure(const config::Config& config, int steps) {
+Figures measure(const config::Config& config, int steps, bool ops) {
   Figures f;
   const auto on_ranks = [](const std::function<void(comm::World&)>& body) {
     if (launched_ranks() == 1) return comm::run_loopback(1, body);
@@ -121,7 +125,10 @@ Figures measure(const config::Config& config, int steps) {
     body(*world);
   };
   on_ranks([&](comm::World& world) {
-    job::Job job(world, "bench", config, "");
+    const int threads = static_cast<int>(config.run.threads);  // 0: all cores, as one rank has them for itself
+    job::Job job(
+        world, "bench", config, "",
+        ops ? make_timed_backend(kernels::make_cpu_backend({.threads = threads, .max_isa = ""}), f.ops) : nullptr);
     const auto team = job.assemble(config.model.vocab, job::Purpose::kTrain);
     if (!team) throw UsageError("bench step: {} ranks are more than the mesh has; start fewer", world.size());
     team->stage->init_params(static_cast<std::uint64_t>(config.run.seed));
@@ -152,7 +159,10 @@ Figures measure(const config::Config& config, int steps) {
       trainer.apply_update(step, totals, report);
       const double whole = over_ranks(milliseconds_since(begin), comm::ReduceOp::kMax);
       f.loss = totals.loss;
-      if (step == 0) continue;  // makes primitives, touches memory
+      if (step == 0) {  // makes primitives, touches memory
+        f.ops.clear();
+        continue;
+      }
       Steps& s = is_apart ? f.apart : f.usual;
       s.step_ms.push_back(whole);
       s.gradient_ms.push_back(gradients);
@@ -163,7 +173,9 @@ Figures measure(const config::Config& config, int steps) {
   return f;
 }
 
+/// Of nothing: 0.
 double median(std::vector<double> v) {
+  if (v.empty()) return 0;
   std::sort(v.begin(), v.end());
   return v.size() % 2 ? v[v.size() / 2] : (v[v.size() / 2 - 1] + v[v.size() / 2]) / 2;
 }
@@ -173,12 +185,30 @@ void print_row(const char* name, const std::vector<double>& ms) {
              *std::min_element(ms.begin(), ms.end()), *std::max_element(ms.begin(), ms.end()));
 }
 
+/// Operations by their share of the step, the longest first.
+void print_ops(const OpTimes& ops, int steps, double step_ms) {
+  std::vector<std::pair<std::string, OpTime>> sorted(ops.begin(), ops.end());
+  std::sort(sorted.begin(), sorted.end(),
+            [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
+  fmt::print("  {:<42}{:>8}{:>12}{:>9}{:>10}\n", "operation, of an average step", "calls", "ms", "share", "GFLOP/s");
+  double sum = 0;
+  for (const auto& [name, op] : sorted) {
+    const double ms = op.seconds * 1e3 / steps;
+    sum += ms;
+    fmt::print("  {:<42}{:>8}{:>12.2f}{:>8.1f}%{:>10}\n", name, op.calls / steps, ms, 100 * ms / step_ms,
+               op.flops > 0 ? fmt::format("{:.1f}", op.flops / op.seconds * 1e-9) : "");
+  }
+  fmt::print("  {:<42}{:>8}{:>12.2f}{:>8.1f}%\n", "outside of operations", "", step_ms - sum,
+             100 * (step_ms - sum) / step_ms);
+}
+
 }  // namespace
 
 int bench_step(const std::vector<std::string>& words) {
   std::vector<std::string> overrides;
   std::string config_path, json_path;
   std::int64_t steps = 5;
+  bool ops = false;
   for (const std::string& a : words) {
     if (a == "--help") {
       fmt::print("{}", kUsage);
@@ -188,6 +218,9 @@ int bench_step(const std::vector<std::string>& words) {
       const auto n = parse_count(a.substr(8));
       if (!n || *n < 1 || *n > 10000) throw UsageError("{} is refused; it must be a whole number from 1 to 10000", a);
       steps = *n;
+    } else if (a == "--ops") {
+      if (launched_ranks() > 1) throw UsageError("--ops looks into one rank; start bench step without a launcher");
+      ops = true;
     } else if (a.rfind("--json=", 0) == 0) {
       json_path = a.substr(7);
     } else if (a.rfind("--", 0) == 0) {
@@ -206,7 +239,7 @@ int bench_step(const std::vector<std::string>& words) {
   if (config.model.vocab == 0)
     throw UsageError("model.vocab = 0 takes the dataset's, and there is none here; give --model.vocab=N");
 
-  const Figures f = measure(config, static_cast<int>(steps));
+  const Figures f = measure(config, static_cast<int>(steps), ops);
   if (!f.root) return 0;
   const double ms = median(f.usual.step_ms), rate = f.flops_per_step / (ms * 1e-3);
   fmt::print("{}\n{} parameters, {} tokens a step, {} steps, loss {:.4f}\n", f.device,
@@ -218,6 +251,11 @@ int bench_step(const std::vector<std::string>& words) {
   fmt::print("  {:.1f} tokens/s, {:.1f} GFLOP/s of the model, {:.1f} % of the best GEMM ({:.1f} GFLOP/s)\n",
              static_cast<double>(f.tokens_per_step) / ms * 1e3, rate * 1e-9, 100 * rate / f.gemm_peak,
              f.gemm_peak * 1e-9);
+  if (ops) {
+    double mean = 0;
+    for (const double step : f.usual.step_ms) mean += step / static_cast<double>(steps);
+    print_ops(f.ops, static_cast<int>(steps), mean);
+  }
   // What was waited for without overlap is what the addition takes; what the step still gains counts as hidden.
   const double addition = median(f.apart.reduce_ms), exposed = median(f.usual.reduce_ms);
   const double gained = f.data_ranks > 1 ? median(f.apart.step_ms) - ms : 0;
