@@ -39,7 +39,7 @@ struct RotaryTable {
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(const CpuOptions& options);
+  CpuBackend(int threads, Isa gemm) : threads_(threads), gemm_(gemm) {}
 
   std::string describe() const override;
   MemoryKind memory_kind() const override { return MemoryKind::kHost; }
@@ -99,8 +99,8 @@ class CpuBackend final : public Backend {
   void reduce(Queue q, View out, ConstView a, ConstView b, ReduceOp op) override;
 
  private:
-  int threads_ = 1;
-  Isa isa_ = Isa::kBaseline;  ///< what oneDNN may use
+  const int threads_;
+  const Isa gemm_;  ///< what oneDNN may use
   ScratchBuffer attention_scratch_;
   RotaryTable rotary_table_;
   std::size_t gemm_packing_ = 0;  ///< most that oneDNN packed operands into during one call

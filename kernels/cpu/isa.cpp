@@ -1,6 +1,8 @@
 #include "kernels/cpu/isa.hpp"
 
+#if defined(__x86_64__)
 #include <cpuid.h>
+#endif
 #include <sched.h>
 
 #include <algorithm>
@@ -13,12 +15,14 @@
 namespace banyan::kernels::cpu {
 namespace {
 
+#if defined(__x86_64__)
 /// AMX has no name in this compiler's __builtin_cpu_supports: CPUID leaf 7, EDX bits 22 (bf16) and 24 (tiles).
 bool has_amx() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
   return (d >> 22 & 1) && (d >> 24 & 1);
 }
+#endif
 
 /// Cores of "QUOTA PERIOD" in a cpu.max file; 0 when there is no limit.
 int quota_in(const std::string& path) {
@@ -36,13 +40,17 @@ int quota_in(const std::string& path) {
 }  // namespace
 
 Isa processor_isa() {
+#if defined(__x86_64__)
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return Isa::kBaseline;
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
-      !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq"))
+      !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512cd"))
     return Isa::kAvx2;
   if (!__builtin_cpu_supports("avx512bf16")) return Isa::kAvx512;
   return has_amx() ? Isa::kAmx : Isa::kAvx512Bf16;
+#else
+  return Isa::kBaseline;
+#endif
 }
 
 const char* name_of(Isa isa) {
@@ -62,9 +70,9 @@ const char* name_of(Isa isa) {
 }
 
 Isa isa_named(const std::string& name) {
-  for (const Isa isa : {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx})
+  for (const Isa isa : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx})
     if (name == name_of(isa)) return isa;
-  throw ConfigError("\"{}\" is no instruction set; use avx2, avx512, avx512_bf16 or amx", name);
+  throw ConfigError("\"{}\" is no instruction set; use baseline, avx2, avx512, avx512_bf16 or amx", name);
 }
 
 int available_cores() {

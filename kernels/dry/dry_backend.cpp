@@ -26,7 +26,8 @@ double flop_of(const Attention& a) {
 
 }  // namespace
 
-DryBackend::DryBackend(DryOptions options) : options_(std::move(options)), host_({.threads = 1, .max_isa = ""}) {
+DryBackend::DryBackend(DryOptions options)
+    : options_(std::move(options)), host_(make_cpu_backend({.threads = 1, .max_isa = ""})) {
   if (!(options_.flops > 0) || !(options_.attention_flops > 0) || !(options_.memory_rate > 0))
     throw ConfigError("a device of {} FLOP/s, {} in attention, and {} bytes/s never ends; give positive rates",
                       options_.flops, options_.attention_flops, options_.memory_rate);
@@ -81,12 +82,12 @@ void DryBackend::compute(double flop, double rate, double bytes) const {
 
 void DryBackend::copy(Queue q, View out, ConstView in) {
   stream(out, in);
-  if (!is_dry(out.data) && !is_dry(in.data)) host_.copy(q, out, in);
+  if (!is_dry(out.data) && !is_dry(in.data)) host_->copy(q, out, in);
 }
 
 void DryBackend::fill_zero(Queue q, View out) {
   stream(out);
-  if (!is_dry(out.data)) host_.fill_zero(q, out);
+  if (!is_dry(out.data)) host_->fill_zero(q, out);
 }
 
 void DryBackend::embedding_forward(Queue, View out, ConstView tokens, ConstView, std::int64_t) {
@@ -196,7 +197,7 @@ void DryBackend::scale(Queue, View x, float) { stream(x, x); }
 
 void DryBackend::reduce(Queue q, View out, ConstView a, ConstView b, ReduceOp op) {
   stream(out, a, b);
-  if (!is_dry(out.data) && !is_dry(a.data) && !is_dry(b.data)) host_.reduce(q, out, a, b, op);
+  if (!is_dry(out.data) && !is_dry(a.data) && !is_dry(b.data)) host_->reduce(q, out, a, b, op);
 }
 
 }  // namespace dry

@@ -10,7 +10,6 @@
 #include <map>
 #include <string>
 
-#include "kernels/cpu/cpu_backend.hpp"
 #include "kernels/dry/dry.hpp"
 
 namespace banyan::kernels::dry {
@@ -93,7 +92,7 @@ class DryBackend final : public Backend {
   void compute(double flop, double rate, double bytes) const;
 
   const DryOptions options_;
-  cpu::CpuBackend host_;                              // for arrays that are not dry
+  const std::unique_ptr<Backend> host_;               // for arrays that are not dry
   std::map<const std::byte*, std::size_t> reserved_;  // begin and bytes of what is dry
 };
 

@@ -54,7 +54,7 @@ int default_threads(const comm::World& world) {
 }
 
 /// Instruction sets from the poorest to the richest, as kernels::cpu_isa names them.
-constexpr std::array<std::string_view, 4> kIsas{"avx2", "avx512", "avx512_bf16", "amx"};
+constexpr std::array<std::string_view, 5> kIsas{"baseline", "avx2", "avx512", "avx512_bf16", "amx"};
 
 std::string lowest_common_isa(comm::Communicator& everyone) {
   std::size_t lowest = kIsas.size() - 1;

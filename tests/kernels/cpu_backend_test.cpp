@@ -9,6 +9,7 @@
 #include <limits>
 #include <thread>
 
+#include "kernels/cpu/dispatch.hpp"
 #include "kernels/cpu/isa.hpp"
 #include "kernels/cpu/simd_math.hpp"
 #include "src/base/error.hpp"
@@ -76,6 +77,22 @@ TEST(CpuBackend, InstructionSetsAreOrderedAndChecked) {
     EXPECT_THROW(make_cpu_backend({.threads = 1, .max_isa = "amx"}), ConfigError);
   }
   EXPECT_GE(cpu::available_cores(), 1);
+}
+
+TEST(CpuBackend, TakesTheRichestKernelsThatTheJobMayUse) {
+  if (cpu::processor_isa() < cpu::Isa::kAvx2) GTEST_SKIP() << "this processor has kernels of one kind only";
+  const auto text = make_cpu_backend({.threads = 1, .max_isa = "avx2"})->describe();
+  EXPECT_NE(text.find("kernels avx2, GEMM avx2"), std::string::npos) << text;
+  EXPECT_THROW(make_cpu_backend({.threads = 1, .max_isa = "baseline"}), ConfigError);
+  if (cpu::processor_isa() < cpu::Isa::kAvx512) GTEST_SKIP() << "this processor has no AVX-512";
+  EXPECT_NE(one_thread()->describe().find("kernels avx512"), std::string::npos);
+}
+
+TEST(CpuBackend, VersionsAreOrdered) {
+  const std::vector<cpu::Isa> isas = cpu::compiled_isas();
+  ASSERT_FALSE(isas.empty());
+  EXPECT_TRUE(std::is_sorted(isas.begin(), isas.end()));
+  EXPECT_THROW(cpu::make_backend(cpu::Isa::kAmx, cpu::Isa::kAmx, 1), BugError);
 }
 
 TEST(CpuBackend, WrongShapesAreBugsThatNameTheArgument) {

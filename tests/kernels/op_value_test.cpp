@@ -1,10 +1,12 @@
 // Every case of the list: the backend's results against the double-precision reference, and the same to the bit when
-// run again, elsewhere in memory, and with another number of threads.
+// run again, elsewhere in memory, and with another number of threads.  All of it for every instruction set that kernels
+// were compiled for and this processor has.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstdlib>
 
+#include "kernels/cpu/dispatch.hpp"
 #include "tests/kernels/op_cases.hpp"
 
 namespace banyan::kernels::test {
@@ -17,10 +19,23 @@ constexpr int kThreads = 1;
 constexpr int kThreads = 2;
 #endif
 
-Backend& backend(int threads) {
-  static const auto one = make_cpu_backend({.threads = 1, .max_isa = ""});
-  static const auto many = make_cpu_backend({.threads = kThreads, .max_isa = ""});
-  return threads == 1 ? *one : *many;
+/// The same operations as compiled for one instruction set.
+struct Version {
+  std::string name;
+  std::unique_ptr<Backend> one, many;  ///< with one thread, with kThreads
+};
+
+/// All versions that this processor can run.
+const std::vector<Version>& versions() {
+  static const std::vector<Version> all = [] {
+    std::vector<Version> made;
+    for (const cpu::Isa isa : cpu::compiled_isas())
+      if (isa <= cpu::processor_isa())
+        made.push_back({cpu::name_of(isa), cpu::make_backend(isa, cpu::processor_isa(), 1),
+                        cpu::make_backend(isa, cpu::processor_isa(), kThreads)});
+    return made;
+  }();
+  return all;
 }
 
 /// Largest difference over the largest value (but no less than 0.01: some true results are zero, and inputs are near
@@ -43,19 +58,23 @@ TEST_P(OpValue, EqualsReferenceAndRepeats) {
   const Values before = c.initial();
   Values want = before;
   c.reference(want);
-  Bound first(c.tensors, before), again(c.tensors, before, 3), alone(c.tensors, before);
-  c.run(backend(kThreads), first);
-  c.run(backend(kThreads), again);
-  c.run(backend(1), alone);
-  for (const TensorSpec& t : c.tensors) {
-    if (t.role == Role::kIn) {
-      EXPECT_EQ(first.bytes(t.name), Bound(c.tensors, before).bytes(t.name)) << t.name << " is an input";
-      continue;
-    }
-    EXPECT_LE(error_of(first.read(t.name), want[t.name]), c.tolerance) << t.name;
-    EXPECT_EQ(first.bytes(t.name), again.bytes(t.name)) << t.name << " differs when computed again, at other addresses";
-    if (c.op != "gemm") {  // oneDNN divides the inner extent among threads
-      EXPECT_EQ(first.bytes(t.name), alone.bytes(t.name)) << t.name << " depends on the threads";
+  for (const Version& version : versions()) {
+    SCOPED_TRACE(version.name);
+    Bound first(c.tensors, before), again(c.tensors, before, 3), alone(c.tensors, before);
+    c.run(*version.many, first);
+    c.run(*version.many, again);
+    c.run(*version.one, alone);
+    for (const TensorSpec& t : c.tensors) {
+      if (t.role == Role::kIn) {
+        EXPECT_EQ(first.bytes(t.name), Bound(c.tensors, before).bytes(t.name)) << t.name << " is an input";
+        continue;
+      }
+      EXPECT_LE(error_of(first.read(t.name), want[t.name]), c.tolerance) << t.name;
+      EXPECT_EQ(first.bytes(t.name), again.bytes(t.name))
+          << t.name << " differs when computed again, at other addresses";
+      if (c.op != "gemm") {  // oneDNN divides the inner extent among threads
+        EXPECT_EQ(first.bytes(t.name), alone.bytes(t.name)) << t.name << " depends on the threads";
+      }
     }
   }
 }
