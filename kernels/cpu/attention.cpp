@@ -12,6 +12,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/cpu/attention_problem.hpp"
 #include "kernels/cpu/attention_scratch.hpp"
 #include "kernels/cpu/check.hpp"
 #include "kernels/cpu/cpu_backend.hpp"
@@ -23,92 +24,9 @@
 namespace banyan::kernels::cpu {
 namespace {
 
-using std::int64_t;
+using namespace attention;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t Q = kQueryTile;
-
-/// What one call works on, checked.
-struct Problem {
-  const Attention& a;
-  Matrix<const float> query, key, value;
-  int64_t sequences, head_size, group;
-
-  int64_t q_begin(int64_t s) const { return a.q_offsets[static_cast<std::size_t>(s)]; }
-  int64_t q_count(int64_t s) const { return a.q_offsets[static_cast<std::size_t>(s) + 1] - q_begin(s); }
-  int64_t position(int64_t s) const { return a.q_position[static_cast<std::size_t>(s)]; }
-  int64_t k_count(int64_t s) const {
-    return a.kv_offsets[static_cast<std::size_t>(s) + 1] - a.kv_offsets[static_cast<std::size_t>(s)];
-  }
-  /// Keys that the queries before `end` of the sequence may see.
-  int64_t keys_seen(int64_t s, int64_t end) const { return std::min(k_count(s), position(s) + end); }
-  bool blocked() const { return !a.blocks.table.empty(); }
-  /// Row of key j in `key` and `value`.
-  int64_t k_row(int64_t s, int64_t j) const {
-    if (!blocked()) return a.kv_offsets[static_cast<std::size_t>(s)] + j;
-    const int64_t size = a.blocks.block_size;
-    return a.blocks.table[static_cast<std::size_t>(s * a.blocks.blocks_per_sequence + j / size)] * size + j % size;
-  }
-  /// Keys from j on, below `end`, that lie one behind the other and fit in a tile.
-  int64_t run(int64_t j, int64_t end) const {
-    const int64_t n = std::min(kKeyTile, end - j);
-    return blocked() ? std::min<int64_t>(n, a.blocks.block_size - j % a.blocks.block_size) : n;
-  }
-};
-
-/// The queries [first, first + n) of head h of sequence s.
-struct QueryTile {
-  int64_t s, h, first, n;
-  int64_t padded() const { return (n + 7) / 8 * 8; }  ///< columns that are computed
-};
-
-void check_offsets(const Check& check, std::span<const std::int32_t> offsets, std::size_t sequences, const char* name) {
-  check.that(offsets.size() == sequences + 1, name, "has not one more entry than there are sequences");
-  check.that(offsets[0] >= 0, name, "starts below zero");
-  for (std::size_t s = 0; s < sequences; ++s) check.that(offsets[s] <= offsets[s + 1], name, "decreases");
-}
-
-Problem checked(const Check& check, ConstView query, ConstView key, ConstView value, const Attention& a, int64_t rows) {
-  check.that(a.heads > 0 && a.kv_heads > 0 && a.heads % a.kv_heads == 0, "heads", "is no multiple of kv_heads");
-  check.that(a.head_size > 0, "head_size", "must be positive");
-  const int64_t D = a.head_size;
-  check.that(!a.q_offsets.empty(), "q_offsets", "is empty");
-  const std::size_t sequences = a.q_offsets.size() - 1;
-  check_offsets(check, a.q_offsets, sequences, "q_offsets");
-  check_offsets(check, a.kv_offsets, sequences, "kv_offsets");
-  check.that(a.q_position.size() == sequences, "q_position", "has not one entry per sequence");
-  check.that(a.q_offsets.back() <= rows, "q_offsets", "goes past the last query row");
-  for (const std::int32_t p : a.q_position) check.that(p >= 0, "q_position", "holds a negative position");
-  const Problem p{a,
-                  check.strided("query", query, rows, a.heads * D),
-                  check.strided("key", key, key.shape[0], a.kv_heads * D),
-                  check.strided("value", value, key.shape[0], a.kv_heads * D),
-                  static_cast<int64_t>(sequences),
-                  D,
-                  a.heads / a.kv_heads};
-  if (p.blocked()) {
-    check.that(a.blocks.block_size > 0, "block_size", "must be positive");
-    check.that(a.blocks.table.size() >= sequences * static_cast<std::size_t>(a.blocks.blocks_per_sequence),
-               "blocks.table", "has too few entries");
-    for (int64_t s = 0; s < p.sequences; ++s) {
-      const int64_t used = (p.k_count(s) + a.blocks.block_size - 1) / a.blocks.block_size;
-      check.that(used <= a.blocks.blocks_per_sequence, "kv_offsets", "has more keys than a sequence has blocks for");
-      for (int64_t b = 0; b < used; ++b) {
-        const int64_t block = a.blocks.table[static_cast<std::size_t>(s * a.blocks.blocks_per_sequence + b)];
-        check.that(block >= 0 && (block + 1) * a.blocks.block_size <= p.key.rows, "blocks.table",
-                   "names a block outside key");
-      }
-    }
-  } else {
-    check.that(a.kv_offsets.back() <= p.key.rows, "kv_offsets", "goes past the last key row");
-  }
-  if (a.dropout.p != 0) {
-    check.that(a.dropout.p > 0 && a.dropout.p < 1, "dropout.p", "must be in [0, 1)");
-    const auto n = static_cast<std::size_t>(rows);
-    check.that(a.dropout.sample.size() == n && a.dropout.position.size() == n, "dropout",
-               "has not one sample and position per query row");
-  }
-  return p;
-}
 
 /// out[d][i] = factor * rows[i][d] for the tile's queries, zero for its padding.
 void transpose(const QueryTile& t, int64_t D, const float* rows, int64_t stride, float factor, float* out) {
@@ -121,31 +39,19 @@ void transpose(const QueryTile& t, int64_t D, const float* rows, int64_t stride,
   }
 }
 
-/// Which of the keys [j, j + n) the queries of a tile see: a rectangle, or one with a corner cut off by causality.
-struct Sight {
-  int64_t j, n, position;  ///< position of the tile's first query
-
-  /// Keys that any of the queries before i_end sees.
-  int64_t keys(int64_t i_end) const { return std::clamp<int64_t>(position + i_end - j, 0, n); }
-  /// The first query that sees key j + k.
-  int64_t first_query(int64_t k) const { return std::max<int64_t>(0, j + k - position); }
-
-  // What the blocks of the products need.
-  auto for_scores(int64_t D) const {  // [keys, queries], over channels
-    return [*this, D](int64_t k, int64_t, int64_t, int64_t i_end) { return Range{0, k < keys(i_end) ? D : 0}; };
-  }
-  auto over_keys() const {  // [queries, channels], over keys
-    return [*this](int64_t, int64_t i_end, int64_t, int64_t) { return Range{0, keys(i_end)}; };
-  }
-  auto over_queries(int64_t queries) const {  // [keys, channels], over queries
-    return [*this, queries](int64_t k, int64_t, int64_t, int64_t) { return Range{first_query(k), queries}; };
-  }
-};
+/// scores_KQ = rows_KD channels_DQ.  Narrow blocks where there is much to leave out.
+void score_product(const Sight& sight, int64_t padded, int64_t D, const float* rows_KD, const float* channels_DQ,
+                   float* scores_KQ) {
+  if (sight.whole())
+    tile_product<false>(sight.n, padded, {rows_KD, D, 1}, channels_DQ, Q, scores_KQ, Q, sight.for_scores(D));
+  else
+    tile_product<false, 2>(sight.n, padded, {rows_KD, D, 1}, channels_DQ, Q, scores_KQ, Q, sight.for_scores(D));
+}
 
 /// Prepares row k of the scores for a loop over whole vectors that starts at the returned query: what lies before that
 /// becomes zero, unseen scores behind it become -infinity.
 int64_t mask_row(const Sight& sight, int64_t k, int64_t padded, float* row_Q) {
-  const int64_t first = std::min(padded, sight.first_query(k)), begin = first / 8 * 8;
+  const int64_t first = std::min(padded, sight.first_query(k)), begin = first / kLanes * kLanes;
   std::fill(row_Q, row_Q + begin, 0.0f);
   std::fill(row_Q + begin, row_Q + first, -kInfinity);
   return begin;
@@ -196,7 +102,7 @@ void forward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m,
     gather(n, D, p.key.row(k_row) + kh * D, p.key.stride, m.k_KD);
     gather(n, D, p.value.row(k_row) + kh * D, p.value.stride, m.v_KD);
     prefetch_next(p, t, j + n, end);
-    tile_product<false>(n, padded, {m.k_KD, D, 1}, m.q_DQ, Q, m.p_KQ, Q, sight.for_scores(D));
+    score_product(sight, padded, D, m.k_KD, m.q_DQ, m.p_KQ);
     // New maxima; what was summed under the old ones shrinks by `factor`.
     float* const factor = m.factor_Q;
     std::copy(m.max_Q, m.max_Q + padded, factor);
@@ -214,7 +120,7 @@ void forward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m,
     for (int64_t k = 0; k < n; ++k) {
       float* const prob = m.p_KQ + k * Q;
 #pragma omp simd
-      for (int64_t i = std::min(padded, sight.first_query(k)) / 8 * 8; i < padded; ++i) {
+      for (int64_t i = std::min(padded, sight.first_query(k)) / kLanes * kLanes; i < padded; ++i) {
         const float e = exp_simd(prob[i] - m.max_Q[i]);
         m.total_Q[i] += e;
         prob[i] = e;
@@ -287,8 +193,8 @@ void backward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m
     prefetch_next(p, t, j + n, end);
     prefetch(n, D, d.key.row(k_row) + kh * D, d.key.stride);
     prefetch(n, D, d.value.row(k_row) + kh * D, d.value.stride);
-    tile_product<false>(n, padded, {m.k_KD, D, 1}, m.q_DQ, Q, m.p_KQ, Q, sight.for_scores(D));
-    tile_product<false>(n, padded, {m.v_KD, D, 1}, m.d_out_DQ, Q, m.d_p_KQ, Q, sight.for_scores(D));
+    score_product(sight, padded, D, m.k_KD, m.q_DQ, m.p_KQ);
+    score_product(sight, padded, D, m.v_KD, m.d_out_DQ, m.d_p_KQ);
     const bool drops = p.a.dropout.p > 0;
     if (drops) make_dropout(p, mask, t, j, n, m.mask_KQ);
     const float scale = p.a.scale;

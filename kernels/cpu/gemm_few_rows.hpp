@@ -44,8 +44,12 @@ inline void dots(std::int64_t K, const float* a, std::int64_t a_stride, const fl
   for (int i = 0; i < A; ++i)
 #pragma GCC unroll 6
     for (int j = 0; j < B; ++j) {
-      const tile::Vector s = sum[i][j];
-      float total = ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
+      float s[tile::kLanes];
+      tile::store(s, sum[i][j]);
+#pragma GCC unroll 4
+      for (int half = tile::kLanes / 2; half > 0; half /= 2)
+        for (int lane = 0; lane < half; ++lane) s[lane] += s[lane + half];
+      float total = s[0];
       for (std::int64_t r = k; r < K; ++r) total += a[i * a_stride + r] * b[j * b_stride + r];
       out[i][j] = total;
     }

@@ -1,5 +1,6 @@
-// Small matrix products of tiles that lie in the cache, for attention.  Six rows by two vectors of sums stay in
-// registers; nothing is packed, because one operand is read by broadcast and may have any two strides.
+// Small matrix products of tiles that lie in the cache, for attention.  Six rows by two vectors of sums (four where
+// there are 32 registers) stay in registers; nothing is packed, because one operand is read by broadcast and may have
+// any two strides.
 #pragma once
 
 #include <cstdint>
@@ -20,21 +21,37 @@ struct Range {
 
 namespace tile {
 
-inline constexpr int kLanes = 8;
-using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
+/// Of the widest vectors: lanes, and how many of them a block of sums is wide.
+#if defined(__AVX512F__)
+inline constexpr int kLanes = 16, kWidest = 4;
+#else
+inline constexpr int kLanes = 8, kWidest = 2;
+#endif
 
-inline Vector load(const float* p) {
-  Vector v;
+template <int Lanes>
+struct VectorOf {
+  using Type __attribute__((vector_size(Lanes * sizeof(float)))) = float;
+};
+template <int Lanes>
+using VectorN = typename VectorOf<Lanes>::Type;
+using Vector = VectorN<kLanes>;
+
+template <int Lanes = kLanes>
+inline VectorN<Lanes> load(const float* p) {
+  VectorN<Lanes> v;
   std::memcpy(&v, p, sizeof v);
   return v;
 }
-inline void store(float* p, const Vector& v) { std::memcpy(p, &v, sizeof v); }
+template <class V>
+inline void store(float* p, const V& v) {
+  std::memcpy(p, &v, sizeof v);
+}
 
 /// out[d][i] = factor * rows[i][d] for eight by eight elements, in three rounds that swap ever larger blocks.
 inline void transpose8(const float* rows, std::int64_t stride, float factor, float* out, std::int64_t out_stride) {
-  Vector a[8], b[8];
+  VectorN<8> a[8], b[8];
 #pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) a[i] = load(rows + i * stride) * factor;
+  for (int i = 0; i < 8; ++i) a[i] = load<8>(rows + i * stride) * factor;
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i)
     b[i] = i % 2 == 0 ? __builtin_shufflevector(a[i], a[i + 1], 0, 8, 2, 10, 4, 12, 6, 14)
@@ -49,37 +66,37 @@ inline void transpose8(const float* rows, std::int64_t stride, float factor, flo
                                       : __builtin_shufflevector(a[i - 4], a[i], 4, 5, 6, 7, 12, 13, 14, 15));
 }
 
-/// c[Rows, Vectors*8] (=|+=) a[Rows, depth] * b[depth, Vectors*8].
-template <int Rows, int Vectors, bool Add>
+/// c[Rows, Vectors*Lanes] (=|+=) a[Rows, depth] * b[depth, Vectors*Lanes].
+template <int Rows, int Vectors, int Lanes, bool Add>
 inline void block(std::int64_t depth, Operand a, const float* b, std::int64_t b_row, float* c, std::int64_t c_row) {
-  Vector sum[Rows][Vectors];
+  VectorN<Lanes> sum[Rows][Vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) sum[r][v] = Vector{};
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) sum[r][v] = VectorN<Lanes>{};
   for (std::int64_t k = 0; k < depth; ++k) {
-    Vector right[Vectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) right[v] = load(b + k * b_row + v * kLanes);
+    VectorN<Lanes> right[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) right[v] = load<Lanes>(b + k * b_row + v * Lanes);
     const float* left = a.data + k * a.column;
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
       const float x = left[r * a.row];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v) sum[r][v] += x * right[v];
     }
   }
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
-      float* to = c + r * c_row + v * kLanes;
-      store(to, Add ? load(to) + sum[r][v] : sum[r][v]);
+      float* to = c + r * c_row + v * Lanes;
+      store(to, Add ? load<Lanes>(to) + sum[r][v] : sum[r][v]);
     }
 }
 
 /// The block of up to six rows at row r; `range` says which part of the depth counts there.
-template <int Vectors, bool Add>
+template <int Vectors, int Lanes, bool Add>
 inline void rows_of(int rows, Range range, Operand a, const float* b, std::int64_t b_row, float* c,
                     std::int64_t c_row) {
   a.data += range.begin * a.column;
@@ -88,17 +105,17 @@ inline void rows_of(int rows, Range range, Operand a, const float* b, std::int64
   if (Add && depth == 0) return;
   switch (rows) {
     case 6:
-      return block<6, Vectors, Add>(depth, a, b, b_row, c, c_row);
+      return block<6, Vectors, Lanes, Add>(depth, a, b, b_row, c, c_row);
     case 5:
-      return block<5, Vectors, Add>(depth, a, b, b_row, c, c_row);
+      return block<5, Vectors, Lanes, Add>(depth, a, b, b_row, c, c_row);
     case 4:
-      return block<4, Vectors, Add>(depth, a, b, b_row, c, c_row);
+      return block<4, Vectors, Lanes, Add>(depth, a, b, b_row, c, c_row);
     case 3:
-      return block<3, Vectors, Add>(depth, a, b, b_row, c, c_row);
+      return block<3, Vectors, Lanes, Add>(depth, a, b, b_row, c, c_row);
     case 2:
-      return block<2, Vectors, Add>(depth, a, b, b_row, c, c_row);
+      return block<2, Vectors, Lanes, Add>(depth, a, b, b_row, c, c_row);
     case 1:
-      return block<1, Vectors, Add>(depth, a, b, b_row, c, c_row);
+      return block<1, Vectors, Lanes, Add>(depth, a, b, b_row, c, c_row);
     default:
       return;
   }
@@ -108,20 +125,24 @@ inline void rows_of(int rows, Range range, Operand a, const float* b, std::int64
 
 /// c[rows, columns] (=|+=) a[rows, depth] * b[depth, columns]; the rows of b and c are contiguous.
 /// used(r, r_end, n, n_end) is the Range of the depth that the block [r, r_end) x [n, n_end) needs: the rest is known
-/// to be zero (a triangle that the causal mask cuts off).
-template <bool Add, class Used>
+/// to be zero (a triangle that the causal mask cuts off).  Blocks are at most Widest vectors wide.
+template <bool Add, int Widest = tile::kWidest, class Used>
 void tile_product(std::int64_t rows, std::int64_t columns, Operand a, const float* b, std::int64_t b_row, float* c,
                   std::int64_t c_row, const Used& used) {
   std::int64_t n = 0;
-  const auto panel = [&]<int Vectors>() {
-    for (std::int64_t r = 0; r < rows; r += 6) {
-      const auto height = static_cast<int>(rows - r < 6 ? rows - r : 6);
-      tile::rows_of<Vectors, Add>(height, used(r, r + height, n, n + Vectors * tile::kLanes),
-                                  {a.data + r * a.row, a.row, a.column}, b + n, b_row, c + r * c_row + n, c_row);
-    }
+  const auto panels = [&]<int Vectors, int Lanes>() {
+    for (; n + Vectors * Lanes <= columns; n += Vectors * Lanes)
+      for (std::int64_t r = 0; r < rows; r += 6) {
+        const auto height = static_cast<int>(rows - r < 6 ? rows - r : 6);
+        tile::rows_of<Vectors, Lanes, Add>(height, used(r, r + height, n, n + Vectors * Lanes),
+                                           {a.data + r * a.row, a.row, a.column}, b + n, b_row, c + r * c_row + n,
+                                           c_row);
+      }
   };
-  for (; n + 2 * tile::kLanes <= columns; n += 2 * tile::kLanes) panel.template operator()<2>();
-  for (; n + tile::kLanes <= columns; n += tile::kLanes) panel.template operator()<1>();
+  if constexpr (Widest > 2) panels.template operator()<4, tile::kLanes>();
+  panels.template operator()<2, tile::kLanes>();
+  panels.template operator()<1, tile::kLanes>();
+  if constexpr (tile::kLanes > 8) panels.template operator()<1, 8>();
   for (; n < columns; ++n)
     for (std::int64_t r = 0; r < rows; ++r) {
       const Range range = used(r, r + 1, n, n + 1);
