@@ -10,24 +10,25 @@
 namespace banyan::kernels::cpu {
 namespace {
 
-/// Sum of term(i) over [0, count) in double: at most 512 pieces whose bounds depend only on count, eight interleaved
-/// sums in each, pieces added in order.
+/// Sum of term(i) over [0, count) in double: at most 512 pieces whose bounds depend only on count, 32 interleaved sums
+/// in each (as many as keep the adders busy), pieces added in order.
 template <class Term>
 double ordered_sum(int threads, std::int64_t count, const Term& term) {
-  constexpr std::int64_t max_pieces = 512, lanes = 8;
+  constexpr std::int64_t max_pieces = 512, lanes = 32;
   const std::int64_t piece = std::max<std::int64_t>(4096, (count + max_pieces - 1) / max_pieces);
   const std::int64_t pieces = (count + piece - 1) / piece;
   std::array<double, max_pieces> parts;
   parallel_for(threads, pieces, count, [&](std::int64_t p) {
     const std::int64_t begin = p * piece, end = std::min(count, begin + piece);
-    std::array<double, lanes> sum{};
+    double sum[lanes] = {};
     std::int64_t i = begin;
     for (; i + lanes <= end; i += lanes)
 #pragma omp simd
-      for (std::int64_t k = 0; k < lanes; ++k) sum[static_cast<std::size_t>(k)] += term(i + k);
-    for (; i < end; ++i) sum[static_cast<std::size_t>((i - begin) % lanes)] += term(i);
-    parts[static_cast<std::size_t>(p)] =
-        ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+      for (std::int64_t k = 0; k < lanes; ++k) sum[k] += term(i + k);
+    for (; i < end; ++i) sum[(i - begin) % lanes] += term(i);
+    for (std::int64_t half = lanes / 2; half > 0; half /= 2)
+      for (std::int64_t k = 0; k < half; ++k) sum[k] += sum[k + half];
+    parts[static_cast<std::size_t>(p)] = sum[0];
   });
   double total = 0;
   for (std::int64_t p = 0; p < pieces; ++p) total += parts[static_cast<std::size_t>(p)];
