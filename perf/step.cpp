@@ -272,6 +272,7 @@ int bench_step(const std::vector<std::string>& words) {
     j["median_ms"] = ms;
     j["min_ms"] = *std::min_element(f.usual.step_ms.begin(), f.usual.step_ms.end());
     j["max_ms"] = *std::max_element(f.usual.step_ms.begin(), f.usual.step_ms.end());
+    j["steps_ms"] = f.usual.step_ms;
     j["update_ms"] = median(f.usual.update_ms);
     j["tokens_per_s"] = static_cast<double>(f.tokens_per_step) / ms * 1e3;
     j["gemm_peak_flops"] = f.gemm_peak;
