@@ -32,6 +32,8 @@ Case::Case(Traffic traffic, std::int64_t bytes, int rank, int ranks, int peer)
       data_(static_cast<std::size_t>(elements_of(traffic, bytes, ranks))) {
   if (point_to_point(traffic) || traffic == Traffic::kAllToAll) room_.resize(data_.size());
   if (traffic == Traffic::kReduceScatter) room_.resize(static_cast<std::size_t>(part()));
+  data_view_ = View(data_.data(), {static_cast<std::int64_t>(data_.size())});
+  room_view_ = View(room_.data(), {static_cast<std::int64_t>(room_.size())});
 }
 
 int Case::window() const {

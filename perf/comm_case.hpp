@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "src/base/view.hpp"
+
 namespace banyan::perf {
 
 enum class Traffic : std::uint8_t {
@@ -35,6 +37,8 @@ class Case {
   /// About `bytes`, rounded up so that every rank has as many elements as every other.  `peer` is the other side of
   /// point-to-point traffic.
   Case(Traffic traffic, std::int64_t bytes, int rank, int ranks, int peer);
+  Case(const Case&) = delete;
+  Case& operator=(const Case&) = delete;
 
   Traffic traffic() const { return traffic_; }
   int rank() const { return rank_; }
@@ -52,6 +56,9 @@ class Case {
   std::vector<float>& data() { return data_; }
   /// What is received otherwise.
   std::vector<float>& room() { return room_; }
+  /// The same as views: a ping-pong is not to wait for their making.
+  const View& data_view() const { return data_view_; }
+  const View& room_view() const { return room_view_; }
 
   /// Inputs that tell ranks and positions apart; results that are none yet.
   void fill();
@@ -77,6 +84,7 @@ class Case {
   const Traffic traffic_;
   const int rank_, ranks_, peer_;
   std::vector<float> data_, room_;
+  View data_view_, room_view_;
 };
 
 }  // namespace banyan::perf

@@ -12,8 +12,6 @@
 namespace banyan::perf {
 namespace {
 
-View view(std::vector<float>& v) { return View(v.data(), {static_cast<std::int64_t>(v.size())}); }
-
 constexpr int kAnswer = 1;  // the channel of a window's answer
 
 void stream(comm::Communicator& c, Case& k) {
@@ -21,25 +19,26 @@ void stream(comm::Communicator& c, Case& k) {
   std::vector<Event> window;
   window.reserve(static_cast<std::size_t>(k.window()));
   for (int i = 0; i < k.window(); ++i)
-    window.push_back(k.rank() == 0 ? c.send({}, view(k.data()), k.peer(), 0, "a window")
-                                   : c.receive({}, view(k.room()), 0, 0, "a window"));
+    window.push_back(k.rank() == 0 ? c.send({}, k.data_view(), k.peer(), 0, "a window")
+                                   : c.receive({}, k.room_view(), 0, 0, "a window"));
   for (Event& e : window) e.wait();
-  std::vector<float> answer(1);
+  float answer = 0;
+  const View whole(&answer, {1});
   if (k.rank() == 0)
-    c.receive({}, view(answer), k.peer(), kAnswer, "the answer").wait();
+    c.receive({}, whole, k.peer(), kAnswer, "the answer").wait();
   else
-    c.send({}, view(answer), 0, kAnswer, "the answer").wait();
+    c.send({}, whole, 0, kAnswer, "the answer").wait();
 }
 
 void exchange(comm::Communicator& c, Case& k) {
   if (!k.speaks()) return;
   const int other = k.rank() == 0 ? k.peer() : 0;
   if (k.rank() == 0) {
-    c.send({}, view(k.data()), other, 0, "a ping").wait();
-    c.receive({}, view(k.room()), other, 0, "a pong").wait();
+    c.send({}, k.data_view(), other, 0, "a ping").wait();
+    c.receive({}, k.room_view(), other, 0, "a pong").wait();
   } else {
-    c.receive({}, view(k.room()), other, 0, "a ping").wait();
-    c.send({}, view(k.data()), other, 0, "a pong").wait();
+    c.receive({}, k.room_view(), other, 0, "a ping").wait();
+    c.send({}, k.data_view(), other, 0, "a pong").wait();
   }
 }
 
@@ -56,18 +55,18 @@ void call_banyan(comm::Communicator& c, Case& k) {
     case Traffic::kBarrier:
       return c.barrier("bench");
     case Traffic::kBroadcast:
-      return c.broadcast({}, view(k.data()), 0, "bench").wait();
+      return c.broadcast({}, k.data_view(), 0, "bench").wait();
     case Traffic::kAllReduce:
-      return c.all_reduce({}, view(k.data()), comm::ReduceOp::kSum, "bench").wait();
+      return c.all_reduce({}, k.data_view(), comm::ReduceOp::kSum, "bench").wait();
     case Traffic::kReduceScatter:
-      return c.reduce_scatter({}, view(k.room()), view(k.data()), parts(), comm::ReduceOp::kSum, "bench").wait();
+      return c.reduce_scatter({}, k.room_view(), k.data_view(), parts(), comm::ReduceOp::kSum, "bench").wait();
     case Traffic::kAllGather: {
-      const View own = view(k.data()).rows(k.rank() * k.part(), (k.rank() + 1) * k.part());
-      return c.all_gather({}, view(k.data()), own, parts(), "bench").wait();
+      const View own = k.data_view().rows(k.rank() * k.part(), (k.rank() + 1) * k.part());
+      return c.all_gather({}, k.data_view(), own, parts(), "bench").wait();
     }
     case Traffic::kAllToAll: {
       const std::vector<std::int64_t> all = parts();
-      return c.all_to_all_v({}, view(k.room()), all, view(k.data()), all, "bench").wait();
+      return c.all_to_all_v({}, k.room_view(), all, k.data_view(), all, "bench").wait();
     }
   }
 }
