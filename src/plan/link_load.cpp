@@ -78,7 +78,7 @@ PlacementQuestion::PlacementQuestion(const Layout& layout, const parallel::Fabri
       ways(f, l) {}
 
 PlacementPrice PlacementQuestion::price(std::vector<int> process_of, std::string name) const {
-  const StepMessages seconds = step_messages(demand, computing, loads(process_of), ways.rates(), links);
+  const StepMessages seconds = step_messages(mesh, demand, computing, loads(process_of), ways.rates(), links);
   int moved = 0;
   for (std::size_t i = 0; i < before.size(); ++i) moved += ways.place(0, process_of[i]) != before[i];
   return {.name = std::move(name),

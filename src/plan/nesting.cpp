@@ -95,7 +95,7 @@ class Regular {
     if (q.mesh.pipeline > 1 && q.demand.tied > 0) stream(MeshAxis::kData, 0, 0, q.mesh.pipeline - 1, q.demand.tied);
   }
   double seconds() const {
-    const StepMessages m = step_messages(q_.demand, q_.computing, loads_, rates_, q_.links);
+    const StepMessages m = step_messages(q_.mesh, q_.demand, q_.computing, loads_, rates_, q_.links);
     return m.tensor + m.pipeline + m.data;
   }
 

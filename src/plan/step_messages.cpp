@@ -1,6 +1,7 @@
 #include "src/plan/step_messages.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 namespace banyan::plan {
 namespace {
@@ -11,40 +12,96 @@ constexpr int kRounds = 12;
 /// 256 KiB.
 constexpr double kSegment = 512 << 10;
 
+std::size_t at(MeshAxis axis) { return static_cast<std::size_t>(axis); }
+std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
 /// Seconds of calls of so many bytes each: phases that follow each other, or overlap until the busiest way counts
 /// alone.
 double follow(double phases, double busiest, double bytes) {
   return busiest + std::max(0.0, phases - busiest) / std::max(1.0, bytes / kSegment);
 }
 
-/// Seconds of a step that each stage adds up over its tensor groups.
-std::vector<double> tensor_seconds(const Demand& demand, const AxisLoad& load, const std::vector<double>& rates,
-                                   const comm::Links& links, const std::vector<double>& speaks) {
+/// Seconds of a step that each stage adds up over its tensor groups, beyond those that it computes.
+std::vector<double> tensor_seconds(const parallel::MeshShape& mesh, const Demand& demand,
+                                   const std::vector<Pass>& computing, const AxisLoad& load,
+                                   const std::vector<double>& rates, const comm::Links& links,
+                                   const std::vector<double>& speaks) {
   const std::size_t stages = demand.tensor.size();
-  std::vector<double> busiest(stages, 0.0), others(stages, 0.0), seconds(stages, 0.0);
+  std::vector<double> busiest(stages, 0.0), others(stages, 0.0), hidden(stages, 0.0), seconds(stages, 0.0);
   for (std::size_t s = 0; s < stages; ++s) busiest[s] = load.inside[s] / links.node.rate;
   for (std::size_t w = 0; w < rates.size(); ++w) {
     double all = 0;
     for (std::size_t s = 0; s < stages; ++s) all += speaks[s] * load.bytes[w * stages + s];
     for (std::size_t s = 0; s < stages; ++s)
       if (const double own = load.bytes[w * stages + s]; own > 0) {
-        busiest[s] = std::max(busiest[s], own / rates[w]);
         others[s] = std::max(others[s], (all - speaks[s] * own) / rates[w]);
+        if (own / rates[w] <= busiest[s]) continue;
+        busiest[s] = own / rates[w];
+        // No group has more to send from one place, so that there are so many of them or more.
+        const double most = sent_by_part(demand.tensor[s], mesh.tensor);
+        hidden[s] = own > most && most > 0 ? busiest[s] * (1 - most / own) : 0;
       }
   }
   for (std::size_t s = 0; s < stages; ++s)
     if (const double calls = demand.tensor_calls[s].total(); calls > 0)
-      seconds[s] = follow(load.phases[s], busiest[s], demand.tensor[s] / calls) + others[s] + calls * load.latency[s];
+      seconds[s] = follow(load.phases[s], busiest[s], demand.tensor[s] / calls) + others[s] + calls * load.latency[s] -
+                   std::min(hidden[s], demand.microbatches * computing[s].total());
   return seconds;
 }
 
-/// How long the data groups go on after the last backward pass.
-double data_seconds(const Demand& demand, const AxisLoad& load, const std::vector<double>& rates,
-                    const comm::Links& links, const std::vector<Pass>& passes) {
+/// Seconds of a message between stage `s` and the next, whose backward pass takes so long.  `carried`: by way, of all
+/// stages.
+double message_seconds(const AxisLoad& stream, const std::vector<double>& carried, std::size_t s, double microbatches,
+                       double backward, const std::vector<double>& rates, const comm::Links& links) {
+  double seconds = stream.inside[s] / links.node.rate / microbatches;
+  for (std::size_t w = 0; w < rates.size(); ++w)
+    if (const double bytes = stream.bytes[w * at(stream.stages) + s]; bytes > 0) {
+      const double own = bytes / rates[w] / microbatches, neighbours = carried[w] / rates[w] / microbatches - own;
+      seconds = std::max(seconds, own + std::clamp(own - backward, 0.0, std::max(0.0, neighbours)));
+    }
+  return seconds + stream.latency[s];
+}
+
+/// By stage: how much longer its last backward pass and the message before it take because later stages already add
+/// gradients.  Flows of a way share it: a rank has one to each of its partners, which carries 1/p of a call among p
+/// there and back, one direction after the other; of gradients both are under way at one time.
+std::vector<double> held_up(const parallel::MeshShape& mesh, const Demand& demand, const Loads& loads,
+                            const std::vector<double>& rates, const std::vector<Pass>& passes) {
+  const AxisLoad &tensor = loads[at(MeshAxis::kTensor)], &stream = loads[at(MeshAxis::kPipeline)],
+                 &data = loads[at(MeshAxis::kData)];
   const std::size_t stages = demand.data.size();
-  // When each stage begins to add, the end of the first stage's backward pass being 0.
-  std::vector<double> begin(stages, 0.0);
-  for (std::size_t s = 1; s < stages; ++s) begin[s] = begin[s - 1] - passes[s - 1].backward;
+  const double m = std::max(1.0, demand.microbatches);
+  std::vector<double> longer(stages, 0.0), flows(rates.size(), 0.0), left(rates.size(), 0.0);  // of gradients, by way
+  double since = 0;  // that the last stage began to add
+  for (std::size_t s = stages; s-- > 1;) {
+    double pass = 0, message = 0;
+    const Calls& calls = demand.tensor_calls[s - 1];
+    for (std::size_t w = 0; w < rates.size(); ++w) {
+      const double bytes = data.bytes[w * stages + s];
+      if (demand.data[s] > 0) flows[w] += bytes / (demand.data[s] / mesh.data);
+      left[w] += bytes / rates[w];
+      if (left[w] <= since) continue;
+      // While one of its own flows moves a byte, so does each of those.
+      const auto meets = [&](double of_a_flow) { return std::min(left[w] - since, flows[w] * of_a_flow / rates[w]); };
+      if (tensor.bytes[w * stages + s - 1] > 0 && calls.total() > 0)
+        pass = std::max(pass, meets(2 * demand.tensor[s - 1] / mesh.tensor / m * calls.backward / calls.total()));
+      if (stream.bytes[w * stages + s - 1] > 0) message = std::max(message, meets(demand.pipeline / m));
+    }
+    longer[s - 1] = pass + message;
+    since += passes[s - 1].backward + longer[s - 1];
+  }
+  return longer;
+}
+
+/// How long the data groups go on after the last backward pass, did they not hold it up.
+double data_seconds(const parallel::MeshShape& mesh, const Demand& demand, const Loads& loads,
+                    const std::vector<double>& rates, const comm::Links& links, const std::vector<Pass>& passes) {
+  const AxisLoad& load = loads[at(MeshAxis::kData)];
+  const std::size_t stages = demand.data.size();
+  // When each stage begins to add, 0 being when the first stage's backward pass would end.
+  const std::vector<double> longer = held_up(mesh, demand, loads, rates, passes);
+  std::vector<double> begin(stages, std::accumulate(longer.begin(), longer.end(), 0.0));
+  for (std::size_t s = 1; s < stages; ++s) begin[s] = begin[s - 1] - passes[s - 1].backward - longer[s - 1];
   std::vector<double> longest(stages, 0.0), busiest(stages, 0.0);  // with those that begin later, and alone
   for (std::size_t s = 0; s < stages; ++s) longest[s] = busiest[s] = load.inside[s] / links.node.rate;
   for (std::size_t w = 0; w < rates.size(); ++w) {
@@ -92,8 +149,8 @@ double pipeline_seconds(const std::vector<Pass>& passes, double microbatches, bo
   return longest;
 }
 
-StepMessages step_messages(const Demand& demand, const std::vector<Pass>& computing, const Loads& loads,
-                           const std::vector<double>& rates, const comm::Links& links) {
+StepMessages step_messages(const parallel::MeshShape& mesh, const Demand& demand, const std::vector<Pass>& computing,
+                           const Loads& loads, const std::vector<double>& rates, const comm::Links& links) {
   const std::size_t stages = demand.data.size();
   const double m = std::max(1.0, demand.microbatches);
   const bool gpipe = demand.gpipe || !demand.trains;
@@ -101,19 +158,13 @@ StepMessages step_messages(const Demand& demand, const std::vector<Pass>& comput
   silent.resize(stages);
   const double idle = pipeline_seconds(silent, m, gpipe);
 
-  const AxisLoad& stream = loads[static_cast<std::size_t>(MeshAxis::kPipeline)];
-  std::vector<double> message(stages, 0.0);  // between a stage and the next
-  for (std::size_t s = 0; s + 1 < stages; ++s) {
-    double seconds = stream.inside[s] / links.node.rate;
-    // What the neighbours on both sides send takes turns where it meets.
-    for (std::size_t w = 0; w < rates.size(); ++w)
-      if (stream.bytes[w * stages + s] > 0) seconds = std::max(seconds, stream.carried(w) / rates[w]);
-    message[s] = seconds / m + stream.latency[s];
-  }
+  const AxisLoad& stream = loads[at(MeshAxis::kPipeline)];
+  std::vector<double> carried(rates.size(), 0.0);
+  for (std::size_t w = 0; w < rates.size(); ++w) carried[w] = stream.carried(w);
   std::vector<double> speaks(stages, 0.0);
   for (int round = 0; round < kRounds; ++round) {
     const std::vector<double> tensor =
-        tensor_seconds(demand, loads[static_cast<std::size_t>(MeshAxis::kTensor)], rates, links, speaks);
+        tensor_seconds(mesh, demand, silent, loads[at(MeshAxis::kTensor)], rates, links, speaks);
     passes = silent;
     for (std::size_t s = 0; s < stages; ++s) {
       const Calls& calls = demand.tensor_calls[s];
@@ -123,8 +174,9 @@ StepMessages step_messages(const Demand& demand, const std::vector<Pass>& comput
     }
     all = passes;
     for (std::size_t s = 0; s + 1 < stages; ++s) {
-      all[s + 1].forward += message[s];
-      if (demand.trains) all[s].backward += message[s];
+      const double message = message_seconds(stream, carried, s, m, passes[s].backward, rates, links);
+      all[s + 1].forward += message;
+      if (demand.trains) all[s].backward += message;
     }
     const double step = pipeline_seconds(all, m, gpipe);
     for (std::size_t s = 0; s < stages && step > 0; ++s)
@@ -132,7 +184,7 @@ StepMessages step_messages(const Demand& demand, const std::vector<Pass>& comput
   }
   const double tensor_only = pipeline_seconds(passes, m, gpipe);
   return {tensor_only - idle, pipeline_seconds(all, m, gpipe) - tensor_only,
-          data_seconds(demand, loads[static_cast<std::size_t>(MeshAxis::kData)], rates, links, all)};
+          data_seconds(mesh, demand, loads, rates, links, all)};
 }
 
 }  // namespace banyan::plan

@@ -13,9 +13,19 @@
 //
 // with q(t) = R(t) / step the share of its time that t speaks.
 //
+// Groups of one stage that share a way fairly do not stay in step: of n who start a call of S seconds at one time, one
+// that is ahead by d is done (n - 1) d before the others.  So they drift apart until their way is never idle, and what
+// one computes is hidden behind what the others send, as far as that goes: a pass takes max(n S, computing + S) (the
+// asymptotic bounds of such a network, Lazowska et al., chapter 5).
+//
 // A message between stages moves when its receiver has come to it, as long ones do, so that it lengthens the receiver's
-// pass.  The stages' times then follow each other as the schedule has it, in closed form.  At the end gradients are
-// added, stage by stage as each is done: the last one is first, and the others' way back hides what it adds.
+// pass.  A stage that has got a gradient lets the next message to its successor go, since that has a place for it now,
+// and has one for its predecessor a backward pass later; what then is left of the former shares its way with the
+// latter. The stages' times follow each other as the schedule has it, in closed form.
+//
+// At the end gradients are added, stage by stage as each is done: the last one is first, and the others' way back hides
+// what it adds.  But its many long flows also share the ways with the last calls and messages of the others, flow by
+// flow, and hold them up, the longer the more of them there are, until there is nothing left to add.
 #pragma once
 
 #include <vector>
@@ -33,7 +43,7 @@ struct StepMessages {
   double tensor = 0, pipeline = 0, data = 0;  ///< what a step takes longer for each of them
 };
 /// `computing` as PlacementQuestion has it; `rates` by way.
-StepMessages step_messages(const Demand& demand, const std::vector<Pass>& computing, const Loads& loads,
-                           const std::vector<double>& rates, const comm::Links& links);
+StepMessages step_messages(const parallel::MeshShape& mesh, const Demand& demand, const std::vector<Pass>& computing,
+                           const Loads& loads, const std::vector<double>& rates, const comm::Links& links);
 
 }  // namespace banyan::plan

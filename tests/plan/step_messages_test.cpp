@@ -62,6 +62,7 @@ TEST(PipelineSeconds, AreCloseToThePlayedOnes) {
 
 /// Two stages; way 0 carries what the test says, at 1 byte a second.
 struct Case {
+  parallel::MeshShape mesh{.tensor = 1, .pipeline = 2};
   Demand demand{
       .tensor = {10, 10}, .tensor_calls = {{5, 5}, {5, 5}}, .data = {0, 0}, .microbatches = 10, .trains = true};
   Loads loads;
@@ -72,7 +73,7 @@ struct Case {
     load.phases[stage] = std::max(load.phases[stage], bytes);
   }
   StepMessages price(const std::vector<Pass>& computing) const {
-    return step_messages(demand, computing, loads, {1, 1}, {});
+    return step_messages(mesh, demand, computing, loads, {1, 1}, {});
   }
 };
 
@@ -121,6 +122,37 @@ TEST(StepMessages, OfGradientsHideBehindTheBackwardPassOfOtherStages) {
   c.put(MeshAxis::kData, 1, 0, 0);
   c.put(MeshAxis::kData, 0, 0, 4);
   EXPECT_DOUBLE_EQ(c.price(computing).data, 5) << "on one way after each other";
+}
+
+// What one group of a stage computes others use to send.
+TEST(StepMessages, OfGroupsThatShareAWayHideWhatIsComputed) {
+  Case c;
+  c.mesh.tensor = 2;
+  c.put(MeshAxis::kTensor, 0, 0, 10);  // one group: sent_by_part(10, 2)
+  EXPECT_DOUBLE_EQ(c.price({{0.5, 0.5}, {0, 0}}).tensor, 10) << "nobody else is there";
+  c.put(MeshAxis::kTensor, 0, 0, 40);
+  EXPECT_DOUBLE_EQ(c.price({}).tensor, 40);
+  EXPECT_NEAR(c.price({{0.5, 0.5}, {0, 0}}).tensor, 40 - 10, 1e-9) << "as much as is computed";
+  EXPECT_NEAR(c.price({{500, 500}, {0, 0}}).tensor, 10, 1e-9) << "what one sends is left";
+}
+
+// The sums of the last stage's many long gradients have the way of the first one's last pass.
+TEST(StepMessages, OfGradientsHoldUpTheLastPassOfOtherStages) {
+  Case c;
+  c.mesh = {.tensor = 2, .data = 2, .pipeline = 2};
+  c.demand.data = {0, 4};
+  c.put(MeshAxis::kTensor, 0, 0, 10);
+  c.put(MeshAxis::kData, 1, 1, 1);
+  EXPECT_NEAR(c.price({}).data, 0.5, 1e-9) << "half of it is hidden, and it is in nobody's way";
+  c.put(MeshAxis::kData, 1, 1, 0);
+  c.put(MeshAxis::kData, 0, 1, 8);  // four flows beside that of a pass, which alone takes half a second
+  EXPECT_NEAR(c.price({}).data, 8 - 0.5, 1e-9);
+  c.put(MeshAxis::kData, 1, 0, 10);
+  EXPECT_NEAR(c.price({}).data, 4 * 0.5 + 10, 1e-9) << "the first stage begins as much later";
+  c.put(MeshAxis::kData, 0, 1, 1);
+  EXPECT_NEAR(c.price({}).data, 0.25 + 10, 1e-9) << "half a flow";
+  c.demand.tensor[0] = 1000;
+  EXPECT_NEAR(c.price({}).data, 1 + 10, 1e-9) << "until there is nothing left to add";
 }
 
 TEST(StepMessages, BetweenStagesCountOnTheWayThereAndBack) {
