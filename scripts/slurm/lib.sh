@@ -251,7 +251,9 @@ requeue() {
   # No `timeout` from here on: it would answer TERM, whatever it inherits.
   scontrol requeue "$SLURM_JOB_ID" ||
     { say "Slurm does not requeue this job; sbatch it again, next time as a chain (--array=1-20%1)"; return; }
-  # Slurm would wait two minutes.
+  # Slurm would wait two minutes. The 5 s make the shortest wait after a lost node longer than Slurm knocks there (11 s) to
+  # have it end this start: who comes back meanwhile would end the next one, which has the same number.
+  if [ "$delay" -gt 0 ]; then delay=$((delay + 3)); fi
   scontrol update JobId="$SLURM_JOB_ID" StartTime="now+$((delay + 2))" || say "Slurm keeps its own delay"
   if [ -n "${run_dir:-}" ]; then lost_twice=$(failed_twice "$chain" <"$run_dir/ends.txt"); fi
   [ -n "$lost_twice" ] || return

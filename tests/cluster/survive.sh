@@ -83,7 +83,7 @@ past() { [ "$(done_steps)" -ge "$1" ]; }
 until_step() { until_true 100 "step $1" past "$1"; }
 waiting() { [ "$(slurm_on squeue -h -j "$job" -o %T 2>/dev/null)" = PENDING ]; }
 unknown() { [ -z "$(slurm_on squeue -h -j "$job" 2>/dev/null)" ]; }
-until_gone() { until_true 60 "end of the job" unknown; }
+until_gone() { until_true 150 "end of the job" unknown; }  # on a busy machine two crashes in MPI_Init cost a minute
 # ends CODE:REASON:ACTION...: the starts so far.
 ends() {
   local had
@@ -126,11 +126,11 @@ case $3 in
     box_crash "$head"
     until_true 120 "requeue" waiting
     slurm_node "$head"
-    slurm_on scontrol update JobId="$job" StartTime=now  # Slurm would wait two minutes
+    # Slurm would wait two minutes. Not none at all: it knocks for 11 s at a node that is down, to have it end the first
+    # start, and does not wait for the answer before the second one, whose job has the same number.
+    slurm_on scontrol update JobId="$job" StartTime=now+15
     until_gone
-    # Slurm has been seen to cancel a step of the second start, too, shortly after the node was back.
-    ended 1 done && [ -z "$(true_ends | grep -v -e ' code=69 .* action=wait$' -e ' code=0 .* action=done$')" ] ||
-      broken "the job has not come back by itself"
+    ends 0::done
     ;;
   limit | minute)
     mesh+=(--train.steps=100000)
@@ -175,7 +175,7 @@ case $3 in
     until_step 8
     box_crash n4
     until_true 40 "end of the first start" ended 1 wait
-    until_true 150 "end of the job" unknown
+    until_gone
     ends 69::wait 0::done
     [ "$(sed 's/.*"ranks": \([0-9]*\),.*/\1/' "$run/attempts.jsonl" | paste -sd ' ')" = '4 3' ] || broken "not four ranks, then three"
     must 0 4 train "$config" "${mesh[@]}" --run.dir="$scratch/undisturbed"
@@ -203,7 +203,7 @@ case $3 in
       grep -q 'rank 2 on n3' "$run/causes/1.$rank.json" || broken "rank $rank does not say whom it missed"
     done
     box_link n3 up
-    until_true 150 "end of the job" unknown
+    until_gone
     ends 69::wait 0::done
     ;;
   two)
