@@ -100,7 +100,7 @@ void WorldBase::beat(std::string_view where) noexcept {
 
 void WorldBase::announce_failure(int exit_code, const std::string& message) noexcept {
   const std::lock_guard lock(engine_->mutex());
-  announce(engine_->verdict() ? *engine_->verdict() : PeerFailure{rank(), exit_code, message});
+  announce(verdict().value_or(PeerFailure{rank(), exit_code, message}));
 }
 
 void WorldBase::announce(const PeerFailure& failure) {
@@ -142,7 +142,7 @@ bool WorldBase::leave_stuck(int exit_code, const std::string& message, Seconds d
 
 int WorldBase::blamed() const {
   const std::lock_guard lock(engine_->mutex());
-  return engine_->verdict() ? engine_->verdict()->rank : -1;
+  return verdict() ? verdict()->rank : -1;
 }
 
 std::optional<PeerFailure> WorldBase::peer_failure() {

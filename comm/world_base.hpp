@@ -72,6 +72,8 @@ class WorldBase : public World {
   const WorldOptions& options() const { return options_; }
   /// Before what carries messages is taken down.
   void end_background() { mover_.reset(); }
+  /// What an engine of the start found out counts as found out by this world.
+  void learn(const Engine& of_start) { found_at_start_ = of_start.verdict(); }
   /// Nothing failed; MPI may be entered once more.
   bool healthy() const { return !engine_->failed() && met_; }
 
@@ -79,6 +81,9 @@ class WorldBase : public World {
   void meet_over_transport(Seconds deadline);
   /// Tells the others why this rank leaves, unless somebody else failed before; under the lock.
   void announce(const PeerFailure& failure);
+  const std::optional<PeerFailure>& verdict() const {
+    return engine_->verdict() ? engine_->verdict() : found_at_start_;
+  }
 
   const std::unique_ptr<Transport> transport_;
   std::unique_ptr<CheckedTransport> checked_;  ///< over the chosen one, with comm.checksum = on
@@ -92,6 +97,7 @@ class WorldBase : public World {
   WorldOptions options_;
   ReduceFunction reduce_;
   CopyFunction copy_;
+  std::optional<PeerFailure> found_at_start_;
   bool announced_ = false;
   bool met_ = true;
   std::unique_ptr<Mover> mover_;  ///< with options.background; it uses all of the above

@@ -177,7 +177,12 @@ class MpiWorld final : public WorldBase {
     Engine plain(transport_, lifeline(), peer_names());
     Group world(plain, {.peer_timeout = options.peer_timeout, .reduce = {}, .copy = copy_host_bytes},
                 std::move(everyone), kLeavingGroup, "all ranks");
-    return all_gather_strings(world, mine, what);
+    try {
+      return all_gather_strings(world, mine, what);
+    } catch (const std::exception&) {
+      learn(plain);
+      throw;
+    }
   }
 
   // Whether all answers are "+...".  The first that is not says why after its "-": in the log, where it is a loss only.

@@ -20,6 +20,8 @@ namespace fs = std::filesystem;
 
 constexpr const char* kPlansFile = "plans.json";
 constexpr std::uintmax_t kLargestFile = 64 << 20;
+// While rank 0 reads and chooses, nobody hears of it.
+constexpr Seconds kRootPatience{300};
 
 plan::BookRequest request_of(const Job& job) {
   return {.axes = job.axes,
@@ -117,8 +119,11 @@ void use_default_plans(Job& job, const parallel::Mesh& mesh, bool tied, Team* te
 void settle_plans(Job& job, Team* team, const std::string& recorded) {
   std::optional<comm::PlanBook> found;
   if (job.root()) found = find_recorded(job, recorded);
-  const bool measure = comm::all_reduce_value(*job.everyone, std::int64_t{job.root() && !found}, comm::ReduceOp::kMax,
-                                              "rank 0 to look for recorded plans") > 0;
+  const bool measure = [&] {
+    const comm::PatienceScope patience(kRootPatience);
+    return comm::all_reduce_value(*job.everyone, std::int64_t{job.root() && !found}, comm::ReduceOp::kMax,
+                                  "rank 0 to look for recorded plans") > 0;
+  }();
   comm::Links links;
   if (measure) {
     kernels::Backend& b = *job.backend;
@@ -127,6 +132,7 @@ void settle_plans(Job& job, Team* team, const std::string& recorded) {
         [&](View out, ConstView x, ConstView y) { b.reduce(job.queue, out, x, y, kernels::ReduceOp::kSum); },
         [&](View out, ConstView in) { b.copy(job.queue, out, in); });
   }
+  const comm::PatienceScope patience(kRootPatience);
   comm::PlanBook book;
   if (job.root()) {
     plan::BookRequest request = request_of(job);

@@ -106,8 +106,8 @@ void fail(comm::World& world, const Job* job, Ending& ending) {
   }
   if (job && job->attempt > 0) record(*job, ending);
   const bool met = world.last_barrier(kLastBarrier);
-  // Rank 0 speaks for the job unless it is the one that is gone.
-  if (world.rank() != 0 && !peer && !met && !world.peer_failure()) log::error("{}", ending.message);
+  // Rank 0 speaks for the job unless it is the one that is gone, which nobody knows who lost no one.
+  if (world.rank() != 0 && !peer && !met && ending.peer <= 0 && !world.peer_failure()) log::error("{}", ending.message);
 }
 
 }  // namespace

@@ -137,6 +137,7 @@ Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
   }
   setting_up.emplace(kLongPatience);
   learn_bad_steps(from, back);
+  setting_up.reset();  // all have read what they need from storage
   if (!back) job::require_progress(job_, step_);
   job::settle_plans(job_, team_.get(), from.plans);
   if (job_.root()) prediction_.settle(job_, *team_);

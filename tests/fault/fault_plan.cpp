@@ -45,10 +45,10 @@ FaultPlan& FaultPlan::get() {
 }
 
 FaultPlan::FaultPlan() {
-  const char* under = getenv("FAULT_UNDER");
-  if (!under) return;
-  watching_ = true;
-  under_ = under;
+  if (const char* under = getenv("FAULT_UNDER")) {
+    watching_ = true;
+    under_ = under;
+  }
   if (const char* trace = getenv("FAULT_TRACE")) {
     const int fd = open_plain(trace, O_WRONLY | O_CREAT | O_APPEND);
     if (fd < 0) abort();
@@ -65,6 +65,7 @@ FaultPlan::FaultPlan() {
   call_ = text.substr(0, a);
   n_ = atol(text.substr(a + 1, b - a - 1).c_str());
   action_ = text.substr(b + 1);
+  if (const char* when = getenv("FAULT_WHEN")) when_ = when;
   armed_ = true;
 }
 
@@ -99,6 +100,7 @@ void FaultPlan::kill_all() {
 bool FaultPlan::strikes(const char* call, bool ours, bool* shorten, int fd) {
   if (!armed_ || !ours || (call_ != "any" && call_ != call)) return false;
   std::unique_lock<std::mutex> lock(mutex_);
+  if (!when_.empty() && syscall(SYS_faccessat, AT_FDCWD, when_.c_str(), F_OK) != 0) return false;
   if (++count_ != n_) return false;
   if (const char* reached = getenv("FAULT_REACHED")) syscall(SYS_close, open_plain(reached, O_CREAT | O_WRONLY));
   if (action_ == "killall") kill_all();
@@ -116,6 +118,10 @@ bool FaultPlan::strikes(const char* call, bool ours, bool* shorten, int fd) {
     lock.unlock();
     sleep(8);
     return false;
+  }
+  if (action_ == "hang") {
+    lock.unlock();
+    for (;;) pause();
   }
   if (action_ == "short") {
     if (shorten) *shorten = true;

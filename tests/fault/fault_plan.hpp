@@ -1,5 +1,5 @@
-// What libfaultio.so knows of the program it is loaded into: which descriptors are files below the watched directory,
-// which call shall go wrong, and where calls are written down.
+// What libfaultio.so and libfaultmpi.so know of the program they are loaded into: which call shall go wrong; and the
+// former, which descriptors are files below the watched directory, and where calls are written down.
 #pragma once
 
 #include <sys/types.h>
@@ -40,7 +40,7 @@ class FaultPlan {
   void kill_all();
 
   bool watching_ = false, armed_ = false;
-  std::string call_, action_, under_;
+  std::string call_, action_, under_, when_;
   long n_ = 0, count_ = 0;
   int late_fd_ = -1, trace_ = -1;
   std::mutex mutex_;

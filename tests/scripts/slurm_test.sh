@@ -264,11 +264,11 @@ batch 75 "time limit" "${train[@]}"
 same "requeued" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+2'
 fresh "10 $lost"
 batch 69 "a node lost" "${train[@]}"
-same "requeued later" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+12'
+same "requeued later" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+15'
 printf '%s\n' "20 $lost" >"$PLAN"
 : >"$dir/asked"
 batch 69 "a node lost again" EXCLUDED=n9 "${train[@]}"
-same "excluded" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+12;update JobId=5 ExcNodeList=n2,n9'
+same "excluded" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+15;update JobId=5 ExcNodeList=n2,n9'
 fresh "10 $(stopped halt-file)"
 batch 75 "a person's stop in Slurm" "${train[@]}"
 same "not requeued" "$(asked)" ''
@@ -299,7 +299,7 @@ refused() {
   shift 3
   fresh "10 $well"
   batch "$wanted" "$what" "$@" "${train[@]}"
-  case $wanted in 78) same "requeued after $what" "$(asked)" '' ;; *) same "requeued after $what" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+12' ;; esac
+  case $wanted in 78) same "requeued after $what" "$(asked)" '' ;; *) same "requeued after $what" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+15' ;; esac
   grep -q "preflight: .*$words" "$dir/out" || { bad "$what: it does not say '$words'"; cat "$dir/out"; }
   same "starts in spite of $what" "$(starts)" 0
   [ -z "$(ls -A "$RUN" | grep '^\.preflight')" ] || bad "$what: left behind $(ls -A "$RUN")"
@@ -362,7 +362,7 @@ for pair in 0=0 69=69 70=70; do
   printf '#!/bin/bash\necho "$*" >>"$TMPDIR/starts"\nexit %s\n' "${pair#*=}" >"$dir/bin/srun"
   fresh
   batch "${pair%=*}" "generate, $pair" SLURM_RESTART_COUNT=1 "${write[@]}"
-  case $pair in 69=*) wanted='requeue 5;update JobId=5 StartTime=now+62' ;; *) wanted='' ;; esac
+  case $pair in 69=*) wanted='requeue 5;update JobId=5 StartTime=now+65' ;; *) wanted='' ;; esac
   same "after generate, $pair" "$(asked)" "$wanted"
 done
 grep -q -e '--out out --force' "$dir/starts" || bad "the second start does not replace what the first left"
