@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -76,12 +77,18 @@ File checked(int fd, const std::filesystem::path& path) {
 
 }  // namespace
 
-File::File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+File::File(File&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)),
+      bypasses_(other.bypasses_),
+      direct_(other.direct_),
+      path_(std::move(other.path_)) {}
 
 File& File::operator=(File&& other) noexcept {
   if (this != &other) {
     if (fd_ >= 0) ::close(fd_);
     fd_ = std::exchange(other.fd_, -1);
+    bypasses_ = other.bypasses_;
+    direct_ = other.direct_;
     path_ = std::move(other.path_);
   }
   return *this;
@@ -138,7 +145,9 @@ void File::write(std::string_view bytes) {
 void File::write_at(std::int64_t offset, const void* data, std::size_t bytes) {
   const char* at = static_cast<const char*>(data);
   while (bytes > 0) {
+    choose_way(offset, at, bytes);
     const ssize_t n = persist([&] { return ::pwrite(fd_, at, bytes, offset); });
+    if (n < 0 && errno == EINVAL && std::exchange(bypasses_, false)) continue;  // wants other multiples
     if (n < 0) fail("write", path_, errno);
     if (n == 0) throw IoError("cannot write {}: the system takes no more bytes", path_.string());
     at += n;
@@ -151,7 +160,9 @@ void File::read_at(std::int64_t offset, void* data, std::size_t bytes) const {
   char* at = static_cast<char*>(data);
   bool tried_again = false;
   while (bytes > 0) {
+    choose_way(offset, at, bytes);
     const ssize_t n = persist([&] { return ::pread(fd_, at, bytes, offset); });
+    if (n < 0 && errno == EINVAL && std::exchange(bypasses_, false)) continue;
     if (n < 0 && errno == EIO && !tried_again) {  // a disk may succeed at the second attempt
       tried_again = true;
       continue;
@@ -162,6 +173,28 @@ void File::read_at(std::int64_t offset, void* data, std::size_t bytes) const {
     offset += n;
     bytes -= static_cast<std::size_t>(n);
   }
+}
+
+void File::bypass_cache(bool on) {
+  bypasses_ = on;
+  if (!on && direct_) set_direct(false);
+}
+
+void File::choose_way(std::int64_t offset, const void* data, std::size_t bytes) const {
+  const std::uint64_t places = static_cast<std::uint64_t>(offset) | bytes | reinterpret_cast<std::uintptr_t>(data);
+  const bool direct = bypasses_ && places % static_cast<std::uint64_t>(kDirectUnit) == 0;
+  if (direct != direct_ && !set_direct(direct)) bypasses_ = false;
+}
+
+/// False where the file system cannot.
+bool File::set_direct(bool on) const {
+  const int flags = ::fcntl(fd_, F_GETFL);
+  if (flags < 0 || ::fcntl(fd_, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT) != 0) {
+    if (!on) fail("go through the system's cache to", path_, errno);
+    return false;
+  }
+  direct_ = on;
+  return true;
 }
 
 void File::resize(std::int64_t bytes) {
@@ -191,6 +224,14 @@ void File::forget_cached() const {
 void File::close() {
   const int fd = std::exchange(fd_, -1);
   if (fd >= 0 && ::close(fd) != 0 && errno != EINTR) fail("close", path_, errno);
+}
+
+void FreeDirectMemory::operator()(std::byte* memory) const {
+  ::operator delete[](memory, std::align_val_t{File::kDirectUnit});
+}
+
+DirectMemory direct_memory(std::size_t bytes) {
+  return DirectMemory(static_cast<std::byte*>(::operator new[](bytes, std::align_val_t{File::kDirectUnit})));
 }
 
 void write_atomic(const std::filesystem::path& path, std::string_view bytes) {

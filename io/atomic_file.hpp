@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -42,6 +43,11 @@ class File {
   void write_at(std::int64_t offset, const void* data, std::size_t bytes);
   /// Reads exactly `bytes` bytes; a file that ends before is a DataError.
   void read_at(std::int64_t offset, void* data, std::size_t bytes) const;
+  /// Has write_at and read_at move bytes that begin, end and lie in memory at multiples of kDirectUnit between memory
+  /// and storage without a copy in the system's cache, where the file system can do that; false ends it.  Other bytes
+  /// go their usual way.
+  void bypass_cache(bool on);
+  static constexpr std::int64_t kDirectUnit = 4096;
   /// Sets the length.
   void resize(std::int64_t bytes);
   /// Asks for room for the first `bytes` bytes now, so that a full disk is noticed before the work is done.
@@ -52,9 +58,20 @@ class File {
   void close();
 
  private:
+  void choose_way(std::int64_t offset, const void* data, std::size_t bytes) const;
+  bool set_direct(bool on) const;
+
   int fd_ = -1;
+  mutable bool bypasses_ = false, direct_ = false;  ///< wanted, and possible so far; what the descriptor is set to
   std::filesystem::path path_;
 };
+
+/// Memory at a multiple of File::kDirectUnit.
+struct FreeDirectMemory {
+  void operator()(std::byte* memory) const;
+};
+using DirectMemory = std::unique_ptr<std::byte[], FreeDirectMemory>;
+DirectMemory direct_memory(std::size_t bytes);
 
 /// Replaces (or creates) the file in one step: PATH.tmp, fsync, rename, fsync of the directory.
 void write_atomic(const std::filesystem::path& path, std::string_view bytes);

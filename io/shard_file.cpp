@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "io/atomic_file.hpp"
+#include "io/block_writer.hpp"
 #include "io/hdf5_handle.hpp"
 #include "io/hdf5_image.hpp"
 #include "src/base/error.hpp"
@@ -12,7 +13,10 @@
 namespace banyan::io {
 namespace {
 
-constexpr std::int64_t kChunk = std::int64_t{4} << 20;
+/// Read back at a time.
+constexpr std::int64_t kChunk = std::int64_t{8} << 20;
+/// Summed up and passed on at a time, so that the sums and the copy find it in the processor's cache.
+constexpr std::int64_t kPiece = 256 << 10;
 
 /// Adds one contiguous dataset for each slab.  Returns their places.
 std::vector<std::int64_t> lay_out(hid_t file, const Manifest& m, std::span<const ShardData> shards) {
@@ -42,32 +46,31 @@ void check_cancel(const std::atomic<bool>* cancel) {
     throw IoError("writing was given up because another rank failed");
 }
 
-/// Writes a slab end to end at `place`; returns its checksum, taken from the caller's memory.  `whole`: the digest of
-/// the file, which has come to this place.
-std::uint64_t write_values(File& file, std::int64_t place, const ShardData& s, std::uint64_t seed, Checksum128& whole,
-                           const std::atomic<bool>* cancel) {
+/// Appends a slab end to end; returns its checksum, taken from the caller's memory.  `whole`: the digest of the file,
+/// which has come to this place.
+std::uint64_t append_values(BlockWriter& out, const ShardData& s, std::uint64_t seed, Checksum128& whole,
+                            const std::atomic<bool>* cancel) {
   Checksum64 sum(seed);
   const std::int64_t width = static_cast<std::int64_t>(size_of(s.data.dtype));
-  std::vector<std::byte> packed;  // short runs are gathered so that every write is a long one
+  std::vector<std::byte> packed;  // short runs are gathered
   auto put = [&](const std::byte* data, std::int64_t bytes) {
-    for (std::int64_t at = 0; at < bytes; at += kChunk) {
+    for (std::int64_t at = 0; at < bytes; at += kPiece) {
       check_cancel(cancel);
-      const auto n = static_cast<std::size_t>(std::min(kChunk, bytes - at));
+      const auto n = static_cast<std::size_t>(std::min(kPiece, bytes - at));
       sum.update(data + at, n);
       whole.update(data + at, n);
-      file.write_at(place + at, data + at, n);
+      out.append(data + at, n);
     }
-    place += bytes;
   };
   if (s.data.contiguous()) {
     put(s.data.data, static_cast<std::int64_t>(s.data.bytes()));
     return sum.value();
   }
-  packed.reserve(static_cast<std::size_t>(kChunk));
+  packed.reserve(static_cast<std::size_t>(kPiece));
   for_each_run(s.data.shape, s.data.shape, s.data.row_stride,
                [&](const Shape&, std::int64_t element, std::int64_t run) {
                  const std::byte* data = s.data.data + element * width;
-                 if (std::ssize(packed) + run * width > kChunk) {
+                 if (std::ssize(packed) + run * width > kPiece) {
                    put(packed.data(), std::ssize(packed));
                    packed.clear();
                  }
@@ -87,16 +90,18 @@ std::vector<std::size_t> by_place(const std::vector<std::int64_t>& places) {
 
 /// Digest of the file as it lies on storage now.
 HexDigest read_back(const std::string& path, const std::atomic<bool>* cancel) {
-  const File file = File::open_for_reading(path);
+  File file = File::open_for_reading(path);
   file.forget_cached();
+  file.bypass_cache(true);
   Checksum128 whole;
-  std::vector<char> buffer(static_cast<std::size_t>(kChunk));
-  const std::int64_t size = file.size();
-  for (std::int64_t at = 0; at < size; at += kChunk) {
+  const DirectMemory buffer = direct_memory(static_cast<std::size_t>(kChunk));
+  const std::int64_t size = file.size(), end = size / File::kDirectUnit * File::kDirectUnit;
+  for (std::int64_t at = 0; at < size;) {
     check_cancel(cancel);
-    const auto n = static_cast<std::size_t>(std::min(kChunk, size - at));
-    file.read_at(at, buffer.data(), n);
-    whole.update(buffer.data(), n);
+    const std::int64_t n = at < end ? std::min(kChunk, end - at) : size - at;
+    file.read_at(at, buffer.get(), static_cast<std::size_t>(n));
+    whole.update(buffer.get(), static_cast<std::size_t>(n));
+    at += n;
   }
   return whole.hex();
 }
@@ -127,6 +132,10 @@ WrittenFile write_shard_file(const std::filesystem::path& directory, const std::
 
   WrittenFile written;
   written.shards.resize(shards.size());
+  File file = File::create(path);
+  file.resize(image.size());
+  file.reserve(image.size());
+  BlockWriter out(file);
   Checksum128 whole;
   std::int64_t at = 0;
   std::vector<std::byte> gap;
@@ -134,16 +143,14 @@ WrittenFile write_shard_file(const std::filesystem::path& directory, const std::
     gap.resize(static_cast<std::size_t>(end - at));
     image.read(at, gap.data(), gap.size());
     whole.update(gap.data(), gap.size());
+    out.append(gap.data(), gap.size());
     at = end;
   };
-  File file = File::create(path);
-  file.resize(image.size());
-  file.reserve(image.size());
   for (const std::size_t i : by_place(places)) {
     const ShardData& s = shards[i];
     pass_metadata(places[i]);
     const std::uint64_t seed = shard_seed(manifest, std::string(name_of(s.kind)) + "/" + s.name, s.slab());
-    const std::uint64_t sum = write_values(file, at, s, seed, whole, options.cancel);
+    const std::uint64_t sum = append_values(out, s, seed, whole, options.cancel);
     if (!options.checksums.empty() && sum != options.checksums[i])
       throw IoError("the copy of {} in memory changed before it was written to {}; the memory of this host is damaged",
                     s.name, path);
@@ -151,7 +158,7 @@ WrittenFile write_shard_file(const std::filesystem::path& directory, const std::
     at += static_cast<std::int64_t>(s.data.bytes());
   }
   pass_metadata(image.size());
-  image.write_to(file);
+  out.finish();
   file.sync();
   written.file = {name, file.size(), whole.hex()};
   file.close();

@@ -1,7 +1,7 @@
 // One HDF5 file of a checkpoint, written by one rank.  HDF5 lays the file out in memory (contiguous datasets of fixed
-// types, one for each slab); the values are written at the offsets it gave, in the order of the file, with checksums
-// taken from the caller's memory on the way, HDF5's own bytes last; then the file is synced and, if wanted, read back.
-// Reading for restore never opens HDF5: see checkpoint_reader.hpp.
+// types, one for each slab); it is written from its second block to its end, values at the offsets HDF5 gave, with
+// checksums taken from the caller's memory on the way, its first block last; then it is synced and, if wanted, read
+// back. Reading for restore never opens HDF5: see checkpoint_reader.hpp.
 #pragma once
 
 #include <atomic>
@@ -37,8 +37,8 @@ struct WriteOptions {
   /// Of every slab, as it was when somebody copied it (io::Snapshot): memory that has changed since is an IoError.
   /// Empty: nobody knows.
   std::span<const std::uint64_t> checksums{};
-  /// The file is dropped from the page cache, where the system can do that, and read from storage again; what does not
-  /// match is an IoError.
+  /// The file is read again, from storage and not from the page cache where the system can do that; what does not match
+  /// is an IoError.
   bool verify = true;
 };
 

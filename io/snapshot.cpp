@@ -14,9 +14,11 @@
 namespace banyan::io {
 namespace {
 
-/// Copied and summed up at a time, so that the sum finds the copy in the cache.
-constexpr std::int64_t kPiece = 256 << 10;
+/// Summed up and copied at a time, so that the copying finds it in the nearest cache.
+constexpr std::int64_t kPiece = 64 << 10;
 constexpr std::size_t kAlignment = 64;
+/// No page of any system is smaller.
+constexpr std::size_t kPage = 4096;
 
 std::size_t aligned(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -24,17 +26,14 @@ std::size_t aligned(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlig
 std::uint64_t copy(const ShardData& s, std::uint64_t seed, std::byte* to) {
   Checksum64 sum(seed);
   const auto width = static_cast<std::int64_t>(size_of(s.data.dtype));
-  const std::byte* summed = to;
   const auto put = [&](const std::byte* from, std::int64_t bytes) {
     while (bytes > 0) {
-      const std::int64_t n = std::min(bytes, kPiece);
-      std::memcpy(to, from, static_cast<std::size_t>(n));
+      const auto n = static_cast<std::size_t>(std::min(bytes, kPiece));
+      sum.update(from, n);  // of the original: what goes wrong in copying is noticed, too
+      std::memcpy(to, from, n);
       to += n;
       from += n;
-      bytes -= n;
-      if (to - summed < kPiece) continue;
-      sum.update(summed, static_cast<std::size_t>(to - summed));
-      summed = to;
+      bytes -= static_cast<std::int64_t>(n);
     }
   };
   if (s.data.contiguous())
@@ -43,7 +42,6 @@ std::uint64_t copy(const ShardData& s, std::uint64_t seed, std::byte* to) {
     for_each_run(
         s.data.shape, s.data.shape, s.data.row_stride,
         [&](const Shape&, std::int64_t element, std::int64_t run) { put(s.data.data + element * width, run * width); });
-  sum.update(summed, static_cast<std::size_t>(to - summed));
   return sum.value();
 }
 
@@ -67,15 +65,24 @@ void Snapshot::hold(std::size_t bytes) {
   capacity_ = bytes;
 }
 
+std::size_t Snapshot::room_for(std::span<const ShardData> slabs) {
+  std::size_t bytes = 0;
+  for (const ShardData& s : slabs) bytes += aligned(s.data.bytes());
+  return bytes;
+}
+
+void Snapshot::make_room(std::size_t bytes, const std::atomic<bool>& cancel) {
+  hold(bytes);
+  for (std::size_t at = 0; at < bytes && !cancel; at += kPage)
+    *static_cast<volatile std::byte*>(memory_ + at) = std::byte{0};
+}
+
 void Snapshot::take(const Manifest& manifest, std::span<const ShardData> slabs) {
   slabs_.clear();
   checksums_.clear();
-  std::size_t bytes = 0;
-  for (const ShardData& s : slabs) {
+  for (const ShardData& s : slabs)
     if (s.data.kind == MemoryKind::kDevice) throw BugError("the slab of {} to be copied is not in host memory", s.name);
-    bytes += aligned(s.data.bytes());
-  }
-  hold(bytes);
+  hold(room_for(slabs));
   std::byte* to = memory_;
   for (const ShardData& s : slabs) {
     const std::string key = std::string(name_of(s.kind)) + "/" + s.name;

@@ -2,6 +2,7 @@
 // change.  Checksums are taken while copying: what a copy is written from can be compared with what it was.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -19,6 +20,11 @@ class Snapshot {
   Snapshot(const Snapshot&) = delete;
   Snapshot& operator=(const Snapshot&) = delete;
 
+  /// Bytes of memory that copies of the slabs take.
+  static std::size_t room_for(std::span<const ShardData> slabs);
+  /// Takes memory for take() beforehand, with pages behind it, which may take the system ten times as long as the
+  /// copying; ends early when `cancel` is set.  IoError as take().
+  void make_room(std::size_t bytes, const std::atomic<bool>& cancel);
   /// Copies the slabs; `manifest` supplies run, step and epoch for the checksums.  Memory is taken at the first call
   /// and again only for a larger set.  IoError when the system gives none; what was copied before is gone then.
   void take(const Manifest& manifest, std::span<const ShardData> slabs);

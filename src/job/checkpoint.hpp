@@ -97,6 +97,9 @@ class Checkpoints {
   /// peer is lost) and RunHeldError (another job took the run over).
   SaveResult save(const SaveState& state, std::span<const SaveTensor> tensors);
 
+  /// Has a thread take the memory that begin() will need for the slabs, so that the first copy is as fast as all
+  /// others. Of this rank alone; not while one is on its way.
+  void prepare(std::span<const SaveTensor> tensors);
   /// Copies the slabs to memory of its own, kept for the next time, and has the copy written by a thread while the
   /// caller goes on and changes them.  `ok`: on its way, or committed already.  A failure is one of save().
   SaveResult begin(const SaveState& state, std::span<const SaveTensor> tensors);
@@ -133,9 +136,10 @@ class Checkpoints {
   int misses_ = 0;
   std::int64_t committed_step_ = -1;  ///< of this attempt
   std::shared_ptr<io::Snapshot> copy_;
-  std::shared_ptr<Save> pending_;  ///< on its way
-  std::shared_ptr<Task> writer_;   ///< of pending_
-  std::unique_ptr<Task> tidying_;  ///< rank 0: removes old checkpoints
+  std::shared_ptr<Task> making_room_;  ///< for copy_, if anybody asked for it
+  std::shared_ptr<Save> pending_;      ///< on its way
+  std::shared_ptr<Task> writer_;       ///< of pending_
+  std::unique_ptr<Task> tidying_;      ///< rank 0: removes old checkpoints
 };
 
 /// For commands that only read (eval, generate, export over ranks): no lease, no marks.  PATH is a checkpoint directory

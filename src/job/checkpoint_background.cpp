@@ -15,20 +15,35 @@ namespace {
 /// Has the calling thread stand back where training wants the processor.
 void yield_to_others() {
   constexpr int kNice = 5;
-  ::setpriority(PRIO_PROCESS, 0, kNice);  // of this thread alone, on Linux; without it writing merely disturbs more
+  // Of this thread alone, on Linux; without it writing merely disturbs more.
+  ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + kNice);
 }
 
 }  // namespace
+
+void Checkpoints::prepare(std::span<const SaveTensor> tensors) {
+  if (in_flight()) throw BugError("memory is taken for a checkpoint while one is on its way");
+  // Without the memory begin() says so.
+  making_room_ =
+      std::make_shared<Task>([copy = copy_, bytes = io::Snapshot::room_for(tensors)](const std::atomic<bool>& cancel) {
+        yield_to_others();
+        copy->make_room(bytes, cancel);
+      });
+}
 
 SaveResult Checkpoints::begin(const SaveState& state, std::span<const SaveTensor> tensors) {
   std::shared_ptr<Save> s = describe(state, tensors);
   if (s->result.ok) return s->result;
   if (const Verdict v = reserve(*s); !v.ok()) return missed(*s, v);
   s->copy = copy_;
-  const Verdict copied = run_together(ranks_, "copying a checkpoint", options_.io_limit, [s](const std::atomic<bool>&) {
-    s->copy->take(s->head, s->mine);
-    s->mine.assign(s->copy->slabs().begin(), s->copy->slabs().end());
-  });
+  const Verdict copied = run_together(
+      ranks_, "copying a checkpoint", options_.io_limit,
+      [s, room = std::exchange(making_room_, nullptr), limit = options_.io_limit](const std::atomic<bool>&) {
+        if (room) room->cancel();  // what it has not come to is taken faster here
+        if (room && !room->wait(limit)) throw IoError("the system does not give memory for the copy of a checkpoint");
+        s->copy->take(s->head, s->mine);
+        s->mine.assign(s->copy->slabs().begin(), s->copy->slabs().end());
+      });
   if (!copied.ok()) return missed(*s, copied);
   s->result.ok = true;
   s->waited = Clock::now() - s->start;

@@ -30,6 +30,9 @@ std::int64_t bytes_per_rank(const job::Team& team) {
 Saver::Saver(job::Job& job, const job::Team* team, Trainer* trainer, job::Checkpoints* checkpoints, BadSteps& bad,
              Seconds patience)
     : job_(job), team_(team), trainer_(trainer), checkpoints_(checkpoints), bad_(bad), patience_(patience) {
+  const auto& keys = job_.config.checkpoint;
+  if (trainer_ && keys.async == "on" && (keys.every_steps > 0 || keys.interval == "auto"))
+    checkpoints_->prepare(slabs_to_save(*trainer_));
   if (!job_.root()) return;
   save_times_.emplace(job_.run_dir);
   if (job_.config.checkpoint.interval == "auto") learn_failures();

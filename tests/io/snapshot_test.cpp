@@ -76,5 +76,23 @@ TEST(Snapshot, MemoryIsTakenOnce) {
   EXPECT_TRUE(copy.slabs().empty());
 }
 
+TEST(Snapshot, RoomMadeBeforehandIsTheRoomThatIsUsed) {
+  const Slabs slabs;
+  const Manifest m = test::blank_manifest();
+  Snapshot copy;
+  const std::atomic<bool> cancel = false;
+  copy.make_room(Snapshot::room_for(slabs.list), cancel);
+  const std::size_t held = copy.capacity();
+  EXPECT_EQ(held, Snapshot::room_for(slabs.list));
+  copy.take(m, slabs.list);
+  EXPECT_EQ(copy.capacity(), held);
+  Snapshot fresh;
+  fresh.take(m, slabs.list);
+  EXPECT_TRUE(std::equal(copy.checksums().begin(), copy.checksums().end(), fresh.checksums().begin()));
+  const std::atomic<bool> given_up = true;
+  copy.make_room(2 * held, given_up);
+  EXPECT_EQ(copy.capacity(), 2 * held);
+}
+
 }  // namespace
 }  // namespace banyan::io
