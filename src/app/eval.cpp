@@ -86,6 +86,7 @@ ExitCode evaluate(job::Job& job, const std::optional<std::string>& text, const s
       : data ? open_data(*data, saved)
              : train::samples_of(train::open_dataset(job.config), io::Split::kValidation);
   const std::unique_ptr<job::Team> team = job.assemble(saved.config.model.vocab, job::Purpose::kEvaluate);
+  std::int64_t stopped = 0;
   if (team) {
     const std::string from = infer::load_model(*team, job);
     if (job.root()) log::info("evaluating {}", from);
@@ -93,14 +94,19 @@ ExitCode evaluate(job::Job& job, const std::optional<std::string>& text, const s
     reading.reset();
     const comm::PatienceScope computing(kComputing);
     const job::InPhase phase(job.watchdog, job::Phase::kEvaluate);
-    const train::Evaluation e = train::evaluate(job, *team, *samples, std::numeric_limits<std::int64_t>::max());
-    if (e.tokens == 0) throw DataError("there is no text to evaluate; raise data.validation_fraction or give --text");
-    if (!std::isfinite(e.loss)) throw NumericsError("the loss is {}; the model's parameters are not usable", e.loss);
-    if (job.root()) fmt::print("loss {:.6f}  perplexity {:.3f}  tokens {}\n", e.loss, std::exp(e.loss), e.tokens);
+    const auto e = train::evaluate(job, *team, *samples, std::numeric_limits<std::int64_t>::max(), 1);
+    stopped = e ? 0 : 1;
+    if (e && e->tokens == 0)
+      throw DataError("there is no text to evaluate; raise data.validation_fraction or give --text");
+    if (e && !std::isfinite(e->loss))
+      throw NumericsError("the loss is {}; the model's parameters are not usable", e->loss);
+    if (e && job.root())
+      fmt::print("loss {:.6f}  perplexity {:.3f}  tokens {}\n", e->loss, std::exp(e->loss), e->tokens);
+    if (!e && job.root()) log::info("stopped by a signal; start the same command again to evaluate from the beginning");
   }
   std::fflush(stdout);
-  job.everyone->barrier("the end of the evaluation");
-  return ExitCode::kFinished;
+  stopped = comm::all_reduce_value(*job.everyone, stopped, comm::ReduceOp::kMax, "the end of the evaluation");
+  return stopped != 0 ? ExitCode::kStopped : ExitCode::kFinished;
 }
 
 ExitCode run(Args& args) {

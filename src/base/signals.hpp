@@ -24,6 +24,8 @@ void install();
 
 /// How many stop signals have arrived so far.
 int stop_requests();
+/// So many, and what is optional is left out.
+inline constexpr int kHurry = 2;
 /// Number of the last stop signal; 0 when none came.
 int last_signal();
 /// "SIGTERM" for 15; "a signal" for those the program has no dealings with.

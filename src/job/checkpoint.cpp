@@ -8,6 +8,7 @@
 #include "io/view_file.hpp"
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
+#include "src/base/signals.hpp"
 #include "src/job/manifest_parts.hpp"
 #include "src/job/save.hpp"
 #include "src/job/shared_dir.hpp"
@@ -179,7 +180,7 @@ Verdict Checkpoints::commit(const Save& s) {
     } catch (const DataError& e) {
       throw BugError("the slabs that the ranks gave do not make a checkpoint: {}", e.what());
     }
-    if (options_.view) add_view(s.tmp, manifest);
+    if (options_.view && signals::stop_requests() < signals::kHurry) add_view(s.tmp, manifest);
     io::write_atomic(s.tmp / io::kManifestName, text);
     require_lease();
     store_.commit(s.result.name);

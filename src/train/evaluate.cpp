@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "src/base/signals.hpp"
 #include "src/parallel/schedule.hpp"
 #include "src/train/batch.hpp"
 #include "src/train/stage_link.hpp"
@@ -36,7 +37,7 @@ class FirstSamples : public Samples {
 using parallel::Action;
 using parallel::ActionKind;
 
-Evaluation evaluate(job::Job& job, job::Team& team, Samples& samples, std::int64_t batches) {
+std::optional<Evaluation> evaluate(job::Job& job, job::Team& team, Samples& samples, std::int64_t batches, int enough) {
   const int microbatches = static_cast<int>(team.layout.microbatches_of(team.at.data).count);
   const std::vector<Action> schedule = parallel::make_forward_schedule(team.mesh.shape().pipeline, team.at.pipeline,
                                                                        microbatches, team.stage->spec().slots);
@@ -46,7 +47,15 @@ Evaluation evaluate(job::Job& job, job::Team& team, Samples& samples, std::int64
   BatchReader reader(team, once, false);
   std::array<double, 2> sums{};  // loss, tokens
   batches = std::min(batches, (samples.count() + team.layout.batch() - 1) / team.layout.batch());
+  // What all have voted when they began a batch is known when they begin the next one, so that stages which are ahead
+  // wait for nobody.
+  double leave = 0;
+  Event voted;
   for (std::int64_t batch = 0; batch < batches; ++batch) {
+    voted.wait();
+    if (leave > 0) break;
+    leave = signals::stop_requests() >= enough ? 1 : 0;
+    voted = team.all->all_reduce(job.queue, View(&leave, {1}), comm::ReduceOp::kMax, "whether the evaluation goes on");
     reader.begin(batch);
     job.watchdog.enter(job::Phase::kEvaluate);  // again: what a batch takes is what the next one may take
     for (const Action& a : schedule) {
@@ -74,8 +83,10 @@ Evaluation evaluate(job::Job& job, job::Team& team, Samples& samples, std::int64
     if (speaks) sums[1] += static_cast<double>(reader.tokens());
   }
   link.finish();
+  voted.wait();
+  if (leave > 0) return std::nullopt;
   team.all->all_reduce(job.queue, View(sums.data(), {2}), comm::ReduceOp::kSum, "losses of the evaluation").wait();
-  return {.loss = sums[1] > 0 ? sums[0] / sums[1] : 0, .tokens = static_cast<std::int64_t>(sums[1])};
+  return Evaluation{.loss = sums[1] > 0 ? sums[0] / sums[1] : 0, .tokens = static_cast<std::int64_t>(sums[1])};
 }
 
 }  // namespace banyan::train

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "src/job/setup.hpp"
 #include "src/train/samples.hpp"
@@ -13,8 +14,8 @@ struct Evaluation {
   std::int64_t tokens = 0;
 };
 
-/// Over global batches [0, batches), as far as there are samples; the same on every working rank.  Called by all
-/// working ranks.
-Evaluation evaluate(job::Job& job, job::Team& team, Samples& samples, std::int64_t batches);
+/// Over global batches [0, batches), as far as there are samples; the same on every working rank.  Nothing when a rank
+/// gets its `enough`th stop signal (signals.hpp): all leave after the same batch.  Called by all working ranks.
+std::optional<Evaluation> evaluate(job::Job& job, job::Team& team, Samples& samples, std::int64_t batches, int enough);
 
 }  // namespace banyan::train

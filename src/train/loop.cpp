@@ -9,6 +9,7 @@
 #include "io/dataset.hpp"
 #include "src/base/log.hpp"
 #include "src/base/process_memory.hpp"
+#include "src/base/signals.hpp"
 #include "src/base/units.hpp"
 #include "src/job/checkpoint.hpp"
 #include "src/job/deadline.hpp"
@@ -207,8 +208,12 @@ std::optional<ExitCode> Loop::run() {
     if (evaluates_after(step_) && trainer_) {
       const Clock::time_point start = Clock::now();
       const job::InPhase phase(job_.watchdog, job::Phase::kEvaluate);
-      validation_loss = evaluate(job_, *team_, *validation_, config.train.eval_batches).loss;
-      late_evaluations_.add(Clock::now() - start);
+      if (const auto e = evaluate(job_, *team_, *validation_, config.train.eval_batches, signals::kHurry)) {
+        validation_loss = e->loss;
+        late_evaluations_.add(Clock::now() - start);
+      } else if (job_.root()) {
+        log::info("the evaluation after step {} is left out: asked to stop for the second time", step_);
+      }
     }
     report(r, seconds, validation_loss);
     saver_->settle(r.totals);

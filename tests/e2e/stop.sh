@@ -1,6 +1,6 @@
 #!/bin/sh
-# stop.sh BANYAN: `banyan stop` now, at a step, changed while the job runs and taken back; and a job that leaves by itself
-# before the batch system ends it.
+# stop.sh BANYAN: `banyan stop` now, at a step, changed while the job runs and taken back; a second signal, which an
+# evaluation does not outlast; and a job that leaves by itself before the batch system ends it.
 . "$(dirname "$0")/lib.sh"
 dataset "$scratch/tokens.h5"
 config "$scratch/c.ini" gpt2 "$scratch/run"
@@ -60,6 +60,45 @@ wait $job || code=$?
 [ $code = 75 ] || { cat "$scratch/run.log" >&2; fail "exit code $code instead of 75"; }
 stopped halt-file
 [ ! -e "$run/stop" ] || fail "the request is still there"
+
+# ---- two signals to one rank: all leave the evaluation that they are in; eval itself does so at the first
+rm -r "$run"
+# begin COMMAND ARG...: on 2 ranks, in the background
+begin() {
+  command=$1
+  shift
+  "$repo/tests/mpirun.sh" 2 "$banyan" "$command" "$scratch/c.ini" --data.validation_fraction=0.5 "$@" > "$scratch/run.log" 2>&1 &
+  job=$!
+}
+# until_said TEXT: waits for the running job to say so
+until_said() {
+  for _ in $(seq 1200); do
+    grep -q "$1" "$scratch/run.log" && return
+    kill -0 $job 2>/dev/null || break
+    sleep 0.05
+  done
+  cat "$scratch/run.log" >&2
+  fail "the job does not say: $1"
+}
+# ended COMMAND SIGNAL...: it leaves with 75 when one rank gets the signals
+ended() {
+  rank=$(pgrep -f "^$banyan $1 $scratch/c.ini" | tail -n 1)
+  shift
+  for signal in "$@"; do kill -s "$signal" "$rank"; done
+  code=0
+  wait $job || code=$?
+  [ $code = 75 ] || { cat "$scratch/run.log" >&2; fail "exit code $code instead of 75"; }
+}
+begin train --train.steps=1000000 --train.eval_every=1 --train.eval_batches=1M
+until_said 'the first step was done'
+ended train USR1 TERM
+grep -q "the evaluation after step $(steps_done) is left out" "$scratch/run.log" || fail "no evaluation was left out"
+tail -n 1 "$run/metrics.jsonl" | grep -q validation_loss && fail "the last step was evaluated"
+text "$scratch/long.txt" 400000 3
+begin eval --text="$scratch/long.txt"
+until_said 'evaluating step'
+ended eval USR1
+grep -q '^loss' "$scratch/run.log" && fail "half an evaluation has a result"
 
 # ---- a time limit: long before it while no save is known, shortly before it afterwards; Slurm's own word counts too
 rm -r "$run"
