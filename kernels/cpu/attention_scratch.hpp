@@ -6,7 +6,7 @@
 
 namespace banyan::kernels::cpu {
 
-inline constexpr std::int64_t kQueryTile = 64;  ///< queries of one head that are computed together
+inline constexpr std::int64_t kQueryTile = 128;  ///< queries of one head that are computed together
 inline constexpr std::int64_t kKeyTile = 96;    ///< keys that they meet at a time
 
 /// Tiles of one thread.  Operands are copied into them, because rows that lie kilobytes apart (one head of a fused
