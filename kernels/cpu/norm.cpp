@@ -1,4 +1,7 @@
 // LayerNorm and RMSNorm.  A row is read from memory once and then found in the cache by the later passes over it.
+//
+// Where a sum over a row reads the weights, the body has a pointer of its own to them: one that it would fetch through
+// the closure in every round keeps the compiler from using vectors.
 #include <cmath>
 
 #include "kernels/cpu/check.hpp"
@@ -46,19 +49,19 @@ void CpuBackend::layernorm_backward(Queue, View d_x_RC, View d_weight_C, View d_
   const std::int64_t C = x.columns;
   // n = (x - mean) * rstd, w = d_out * weight:   d_x += rstd * (w - mean(w) - n * mean(w * n))
   parallel_for(threads_, x.rows, 4 * x.count(), [&](std::int64_t r) {
-    const float *in = x.row(r), *g = d_out.row(r);
+    const float *in = x.row(r), *g = d_out.row(r), *factor = weight;
     float* to = d_x.row(r);
     const float m = mean[r], s = rstd[r];
     float sum_w = 0, sum_wn = 0;
 #pragma omp simd reduction(+ : sum_w, sum_wn)
     for (std::int64_t c = 0; c < C; ++c) {
-      const float w = g[c] * weight[c];
+      const float w = g[c] * factor[c];
       sum_w += w;
       sum_wn += w * ((in[c] - m) * s);
     }
     const float mean_w = sum_w / static_cast<float>(C), mean_wn = sum_wn / static_cast<float>(C);
 #pragma omp simd
-    for (std::int64_t c = 0; c < C; ++c) to[c] += s * (g[c] * weight[c] - mean_w - (in[c] - m) * s * mean_wn);
+    for (std::int64_t c = 0; c < C; ++c) to[c] += s * (g[c] * factor[c] - mean_w - (in[c] - m) * s * mean_wn);
   });
   column_sums<2>(
       threads_, x.rows, C,
@@ -107,15 +110,15 @@ void CpuBackend::rmsnorm_backward(Queue, View d_x_RC, View d_weight_C, ConstView
   const std::int64_t C = x.columns;
   // n = x * rstd, w = d_out * weight:   d_x += rstd * (w - n * mean(w * n))
   parallel_for(threads_, x.rows, 4 * x.count(), [&](std::int64_t r) {
-    const float *in = x.row(r), *g = d_out.row(r);
+    const float *in = x.row(r), *g = d_out.row(r), *factor = weight;
     float* to = d_x.row(r);
     const float s = rstd[r];
     float sum_wn = 0;
 #pragma omp simd reduction(+ : sum_wn)
-    for (std::int64_t c = 0; c < C; ++c) sum_wn += g[c] * weight[c] * (in[c] * s);
+    for (std::int64_t c = 0; c < C; ++c) sum_wn += g[c] * factor[c] * (in[c] * s);
     const float mean_wn = sum_wn / static_cast<float>(C);
 #pragma omp simd
-    for (std::int64_t c = 0; c < C; ++c) to[c] += s * (g[c] * weight[c] - in[c] * s * mean_wn);
+    for (std::int64_t c = 0; c < C; ++c) to[c] += s * (g[c] * factor[c] - in[c] * s * mean_wn);
   });
   column_sums<1>(
       threads_, x.rows, C,
