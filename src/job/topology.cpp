@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "comm/topology/contact.hpp"
+#include "comm/topology/host_list.hpp"
 #include "comm/topology/probe.hpp"
 #include "comm/topology/read_fabric.hpp"
 #include "comm/topology/slurm_topology.hpp"
@@ -21,6 +24,8 @@ namespace {
 
 constexpr Seconds kProgramDeadline{60};
 constexpr std::size_t kLargestOutput = 64 << 20;
+/// Of differences that are told, in each direction.
+constexpr std::size_t kLines = 4;
 
 class Finder {
  public:
@@ -30,37 +35,29 @@ class Finder {
   comm::Fabric named(const std::string& source) {
     if (source == "slurm") return comm::fabric_of_addresses(addresses());
     if (source == "scontrol") return from_program({"scontrol", "show", "topology"}, "slurm");
-    if (source == "ib") return from_program({"ibnetdiscover"}, "ib");
+    if (source == "ib") return from_infiniband();
     if (source == "probe") return from_probing();
     return comm::read_fabric(read_for_all(everyone_, source, "topology.source"), source);
   }
 
   std::optional<comm::Fabric> best() {
     const std::vector<comm::SlurmAddress> told = addresses();
-    bool any = false, silent = true;
-    for (const auto& a : told) {
-      any = any || !comm::switches_of_address(a.address, a.pattern).empty();
-      silent = silent && a.address.empty();
-    }
-    // A host alone ("n7") is Slurm's word for that it knows of no switches.
-    if (!any && !silent) return std::nullopt;
-    const auto env =
-        any ? usable("SLURM_TOPOLOGY_ADDR", [&] { return comm::fabric_of_addresses(told); }) : std::nullopt;
-    // Without Slurm there is nobody to ask; where tasks are told nothing, the controller may know more.
-    const std::string in_slurm = comm::broadcast_string(everyone_, std::getenv("SLURM_JOB_ID") ? "y" : "", 0, kWhat);
-    if (in_slurm.empty()) return env;
-    const auto asked = usable("scontrol show topology", [&] {
-      return from_program({"scontrol", "show", "topology"}, "slurm");
-    });
+    if (knows_no_switches(told)) return std::nullopt;
+    const auto env = from_tasks(told, true);
+    // Where tasks are told nothing, the controller may know more.
+    const auto asked = from_controller(true);
     if (!env || !asked) return env ? env : asked;
-    const std::vector<std::string> unlike = comm::differences(*env, *asked);
-    if (!unlike.empty()) {
-      warn(fmt::format(
-          "SLURM_TOPOLOGY_ADDR and `scontrol show topology` disagree; the former is believed, but one of them "
-          "is out of date: topology.source = probe measures who is right"));
-      for (const std::string& line : unlike) warn("  " + line);
-    }
+    compare(*env, *asked);
     return env;
+  }
+
+  /// Holds what `source` told against what Slurm says, if it says anything: its tasks, or else its controller.
+  void cross_check(const comm::Fabric& fabric, const std::string& source) {
+    const std::vector<comm::SlurmAddress> told = addresses();
+    std::optional<comm::Fabric> other;
+    if (source != "slurm") other = from_tasks(told, false);
+    if (!other && source != "scontrol" && !knows_no_switches(told)) other = from_controller(false);
+    if (other) compare(fabric, *other);
   }
 
   comm::GroupTree tree(const comm::Fabric& fabric) const { return comm::tree_of(fabric, hosts_); }
@@ -72,9 +69,66 @@ class Finder {
     if (world_.rank() == 0) log::warning("{}", text);
   }
 
+  static bool names_a_switch(const std::vector<comm::SlurmAddress>& told) {
+    return std::any_of(told.begin(), told.end(),
+                       [](const auto& a) { return !comm::switches_of_address(a.address, a.pattern).empty(); });
+  }
+  /// A host alone ("n7") is Slurm's word for that; tasks that are told nothing at all are no word.
+  static bool knows_no_switches(const std::vector<comm::SlurmAddress>& told) {
+    return !names_a_switch(told) &&
+           std::any_of(told.begin(), told.end(), [](const auto& a) { return !a.address.empty(); });
+  }
+
+  std::optional<comm::Fabric> from_tasks(const std::vector<comm::SlurmAddress>& told, bool warns) const {
+    if (!names_a_switch(told)) return std::nullopt;
+    return usable("SLURM_TOPOLOGY_ADDR", warns, [&] { return comm::fabric_of_addresses(told); });
+  }
+  /// Without Slurm there is nobody to ask.
+  std::optional<comm::Fabric> from_controller(bool warns) {
+    const std::string in_slurm = comm::broadcast_string(everyone_, std::getenv("SLURM_JOB_ID") ? "y" : "", 0, kWhat);
+    if (in_slurm.empty()) return std::nullopt;
+    return usable("scontrol show topology", warns, [&] {
+      return from_program({"scontrol", "show", "topology"}, "slurm");
+    });
+  }
+
+  /// The hosts of the job that hang from one switch, for every switch.
+  std::set<std::vector<std::string>> neighbours(const comm::Fabric& fabric) const {
+    std::set<std::vector<std::string>> all;
+    const comm::GroupTree places = tree(fabric);
+    for (std::size_t level = 1; level < places.levels.size(); ++level) {
+      std::map<int, std::set<std::string>> below;
+      for (std::size_t r = 0; r < hosts_.size(); ++r) below[places.levels[level][r]].insert(hosts_[r]);
+      for (const auto& [place, names] : below) all.emplace(names.begin(), names.end());
+    }
+    return all;
+  }
+
+  /// What either knows of hosts that are not of the job is no contradiction.
+  void compare(const comm::Fabric& believed, const comm::Fabric& other) const {
+    const auto here = neighbours(believed), there = neighbours(other);
+    if (here == there) return;
+    const auto name = [](const comm::Fabric& f) {
+      return f.source == "SLURM_TOPOLOGY_ADDR" ? f.source : "`" + f.source + "`";
+    };
+    warn(fmt::format(
+        "{} and {} disagree; the former is believed, but one of them is out of date: topology.source = probe measures "
+        "who is right",
+        name(believed), name(other)));
+    const auto only = [&](const auto& these, const auto& those, const comm::Fabric& from, const comm::Fabric& in) {
+      std::size_t lines = 0;
+      for (const std::vector<std::string>& names : these)
+        if (!those.count(names) && lines++ < kLines)
+          warn(fmt::format("  {} has {} below one switch, {} has not", from.source, comm::fold_host_list(names),
+                           in.source));
+    };
+    only(here, there, believed, other);
+    only(there, here, other, believed);
+  }
+
   /// All ranks come to the same answer, an error too: what it is made from is the same everywhere.
   template <class Make>
-  std::optional<comm::Fabric> usable(const char* name, Make&& make) const {
+  std::optional<comm::Fabric> usable(const char* name, bool warns, Make&& make) const {
     try {
       comm::Fabric fabric = make();
       tree(fabric);
@@ -82,7 +136,7 @@ class Finder {
     } catch (const CommError&) {
       throw;
     } catch (const Error& e) {
-      warn(fmt::format("{} is of no use here: {}", name, e.what()));
+      if (warns) warn(fmt::format("{} is of no use here: {}", name, e.what()));
       return std::nullopt;
     }
   }
@@ -101,7 +155,7 @@ class Finder {
   }
 
   /// Rank 0 runs it and tells all: "+" and the text, or "-" and what is wrong.
-  comm::Fabric from_program(const std::vector<std::string>& words, const std::string& format) {
+  std::string told_by(const std::vector<std::string>& words) {
     std::string said;
     if (world_.rank() == 0) {
       std::string why;
@@ -110,11 +164,33 @@ class Finder {
     }
     // The others wait while rank 0 waits for the program.
     const comm::PatienceScope patience(kProgramDeadline + Seconds{5});
-    said = comm::broadcast_string(everyone_, said, 0, kWhat);
+    return comm::broadcast_string(everyone_, said, 0, kWhat);
+  }
+  comm::Fabric from_program(const std::vector<std::string>& words, const std::string& format) {
+    const std::string said = told_by(words);
     if (said[0] == '-') throw ConfigError("{}; topology.source may name another source", said.substr(1));
     std::string command = words[0];
     for (std::size_t i = 1; i < words.size(); ++i) command += " " + words[i];
     return comm::read_fabric(std::string_view(said).substr(1), command, format);
+  }
+
+  /// With the routes, where the program that prints them has something to say; without them cables are taken to share
+  /// evenly.
+  comm::Fabric from_infiniband() {
+    const std::string found = told_by({"ibnetdiscover"});
+    if (found[0] == '-') throw ConfigError("{}; topology.source may name another source", found.substr(1));
+    const auto text = std::string_view(found).substr(1);
+    const std::string routes = told_by({"dump_fts"});
+    std::string why = routes.substr(1);
+    if (routes[0] == '+') try {
+        return comm::read_fabric(text, "ibnetdiscover", "ib",
+                                 {.routes = std::string_view(routes).substr(1), .routes_file = "dump_fts"});
+      } catch (const DataError& e) {
+        why = e.what();
+      }
+    comm::Fabric fabric = comm::read_fabric(text, "ibnetdiscover", "ib");
+    fabric.notes.push_back(fmt::format("routes are not known and taken to be even: {}", why));
+    return fabric;
   }
 
   comm::Fabric from_probing() {
@@ -144,6 +220,7 @@ std::optional<comm::Fabric> learn_topology(comm::World& world, comm::Communicato
       fabric = finder.named(source);
     if (fabric) {
       const comm::GroupTree tree = finder.tree(*fabric);
+      if (source != "auto") finder.cross_check(*fabric, source);
       if (tree.levels.size() > 1) leaves = tree.levels[1];
       if (world.rank() == 0)
         for (const std::string& note : fabric->notes) log::warning("{}: {}", fabric->source, note);

@@ -15,9 +15,12 @@ namespace banyan::job {
 /// the answer is the same on all.
 ///
 ///   slurm     SLURM_TOPOLOGY_ADDR of all ranks           probe  messages between the hosts (comm/topology/probe.hpp)
-///   scontrol  what `scontrol show topology` prints       ib     what `ibnetdiscover` prints
+///   scontrol  what `scontrol show topology` prints       ib     what `ibnetdiscover` and `dump_fts` print
 ///   PATH      a file of a format that comm/topology/read_fabric.hpp knows
-///   auto      slurm, and scontrol where that one is silent; warnings say where the two disagree
+///   auto      slurm, and scontrol where that one is silent
+///
+/// Whatever is believed is held against what Slurm tells of the job's hosts, by the next of these two; warnings say
+/// where they disagree.
 ///
 /// ConfigError for a file or a program that is not there, DataError for what it says when it is wrong or lacks a host
 /// of the job; auto goes on with the next source then, and says so.

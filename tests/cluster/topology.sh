@@ -69,6 +69,12 @@ wrapper=("$BOX/elsewhere")
 job auto 4 || fail "auto"
 grep -q 'warning: SLURM_TOPOLOGY_ADDR and .scontrol show topology. disagree' "$BOX/auto.out" || fail "no warning"
 grep -q '^n2: leaf 0' "$BOX/auto.out" || fail "not what the tasks say"
+# So is it when another source is asked, which then counts.
+for source in scontrol probe; do
+  job $source 4 --topology.source=$source || fail "$source beside tasks that say something else"
+  grep -q 'warning: .* and SLURM_TOPOLOGY_ADDR disagree' "$BOX/$source.out" || fail "$source: no warning"
+  grep -q '^n2: leaf 1' "$BOX/$source.out" || fail "not what $source says"
+done
 
 # Tasks that say nothing: the controller is asked.
 printf '#!/bin/bash\nunset SLURM_TOPOLOGY_ADDR\nexec "$@"\n' >"$BOX/elsewhere"
