@@ -24,6 +24,8 @@ again() {  # again RECORD CORRELATION ERROR OPTION...: at least the one, at most
 for record in 16-ranks 16-ranks-unseen; do
   again $record 0.87 0.12 --ranks 16 --node 2 --leaf 4 --ups 2 --parallel.tensor=2 --parallel.pipeline=2 --train.batch=16
 done
+again 64-ranks-unseen 0.9 0.1 --ranks 64 --node 4 --leaf 4 --ups 2 --parallel.tensor=4 --parallel.pipeline=4 \
+  --model.layers=4 --train.batch=32
 again 256-ranks 0.9 0.15 --model.layers=4 --train.batch=32
 
 code=0
