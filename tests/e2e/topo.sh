@@ -24,6 +24,21 @@ says "a[1-4]  4 hosts  (12.5 GB/s each)"
 topo 0 "$scratch/network" --json
 python3 -c 'import json, sys; assert len(json.load(open(sys.argv[1]))["hosts"]) == 12' "$scratch/out.log"
 
+# 100,000 hosts: two seconds of a processor and 500 MB are more than enough.
+awk 'BEGIN {
+  print "SwitchName=top Switches=pod[0-49]"
+  for (p = 0; p < 50; ++p) printf "SwitchName=pod%d Switches=leaf[%d-%d]\n", p, 50 * p, 50 * p + 49
+  for (l = 0; l < 2500; ++l) printf "SwitchName=leaf%d Nodes=n[%d-%d]\n", l, 40 * l, 40 * l + 39
+}' > "$scratch/large"
+python3 - "$banyan" "$scratch/large" <<'END' || fail "100,000 hosts take too much"
+import resource, subprocess, sys
+done = subprocess.run([sys.argv[1], "topo", sys.argv[2]], capture_output=True, text=True, check=True)
+assert "100000 hosts, 2551 switches" in done.stdout, done.stdout[:200]
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(f"100,000 hosts: {used.ru_utime + used.ru_stime:.2f} s of a processor, {used.ru_maxrss // 1024} MB")
+assert used.ru_utime + used.ru_stime < 2 and used.ru_maxrss < 500 * 1024
+END
+
 topo 64 "$scratch/network" --routes "$scratch/network"
 says "faults and routes of cables can be told for what ibnetdiscover prints only"
 
