@@ -97,7 +97,7 @@ void FaultPlan::kill_all() {
   }
 }
 
-bool FaultPlan::strikes(const char* call, bool ours, bool* shorten, int fd) {
+bool FaultPlan::strikes(const char* call, bool ours, Twist* twist, int fd) {
   if (!armed_ || !ours || (call_ != "any" && call_ != call)) return false;
   std::unique_lock<std::mutex> lock(mutex_);
   if (!when_.empty() && syscall(SYS_faccessat, AT_FDCWD, when_.c_str(), F_OK) != 0) return false;
@@ -123,8 +123,8 @@ bool FaultPlan::strikes(const char* call, bool ours, bool* shorten, int fd) {
     lock.unlock();
     for (;;) pause();
   }
-  if (action_ == "short") {
-    if (shorten) *shorten = true;
+  if (action_ == "short" || action_ == "flip") {
+    if (twist) *twist = action_ == "short" ? Twist::kShort : Twist::kFlip;
     return false;
   }
   if (action_ == "late") {

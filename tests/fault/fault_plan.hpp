@@ -12,6 +12,9 @@
 
 namespace banyan::fault {
 
+/// What is different in a call that is made all the same.
+enum class Twist { kNone, kShort, kFlip };
+
 class FaultPlan {
  public:
   static FaultPlan& get();
@@ -20,9 +23,9 @@ class FaultPlan {
   bool ours(int fd);
   std::string path_of(int fd);
 
-  /// Counts a call.  True when the real one must not be made: errno is set.  `shorten` is told to do less.  A fault
-  /// that ends or stops the process does so in here.
-  bool strikes(const char* call, bool ours, bool* shorten = nullptr, int fd = -1);
+  /// Counts a call.  True when the real one must not be made: errno is set.  `twist` is told to do it in another way.
+  /// A fault that ends or stops the process does so in here.
+  bool strikes(const char* call, bool ours, Twist* twist = nullptr, int fd = -1);
   /// True when an earlier write of this file fails only now.
   bool fails_late(int fd);
 

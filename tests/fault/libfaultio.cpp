@@ -5,7 +5,7 @@
 //     CALL    open write pwrite pwritev read pread mmap fsync rename link mkdir close fallocate ftruncate unlink, or
 //             any
 //     ACTION  an errno name (ENOSPC, EIO, EDQUOT, EFBIG, EACCES, EROFS, ESTALE, EINTR, EAGAIN, ENOENT, ENOMEM),
-//             short (half of the bytes),
+//             short (half of the bytes), flip (write: another bit reaches the file than the program gave),
 //             kill (SIGKILL to itself instead of the call), killall (the same to every process of the job, itself
 //             last), stop (SIGSTOP to itself before the call), pause (8 s in the call, on its thread alone),
 //             late (write: reports success; the next fsync of that file fails with EIO)
@@ -36,6 +36,7 @@ namespace {
 
 using banyan::fault::FaultPlan;
 using banyan::fault::TraceKind;
+using banyan::fault::Twist;
 
 FaultPlan& plan() { return FaultPlan::get(); }
 
@@ -61,9 +62,15 @@ mode_t mode_of(int flags, va_list list) { return flags & O_CREAT ? va_arg(list, 
 
 ssize_t write_some(const char* call, int fd, const void* data, size_t n, bool at_offset, off_t offset) {
   const bool ours = plan().ours(fd);
-  bool shorten = false;
-  if (plan().strikes(call, ours, &shorten, fd)) return -1;
-  if (shorten && n > 1) n /= 2;
+  Twist twist = Twist::kNone;
+  if (plan().strikes(call, ours, &twist, fd)) return -1;
+  if (twist == Twist::kShort && n > 1) n /= 2;
+  std::string flipped;
+  if (twist == Twist::kFlip && n > 0) {
+    flipped.assign(static_cast<const char*>(data), n);
+    flipped[n / 2] ^= 1;
+    data = flipped.data();
+  }
   const ssize_t done = at_offset ? syscall(SYS_pwrite64, fd, data, n, offset) : syscall(SYS_write, fd, data, n);
   if (done > 0 && ours) {
     if (!at_offset) offset = lseek(fd, 0, SEEK_CUR) - done;
@@ -73,9 +80,9 @@ ssize_t write_some(const char* call, int fd, const void* data, size_t n, bool at
 }
 
 ssize_t read_some(const char* call, int fd, void* data, size_t n, bool at_offset, off_t offset) {
-  bool shorten = false;
-  if (plan().strikes(call, plan().ours(fd), &shorten)) return -1;
-  if (shorten && n > 1) n /= 2;
+  Twist twist = Twist::kNone;
+  if (plan().strikes(call, plan().ours(fd), &twist)) return -1;
+  if (twist == Twist::kShort && n > 1) n /= 2;
   return at_offset ? syscall(SYS_pread64, fd, data, n, offset) : syscall(SYS_read, fd, data, n);
 }
 

@@ -30,12 +30,14 @@ verdict() {
 
 # one CALL ACTION N RANK: a fault and the start after it; false when it was not reached.
 one() {
-  fault=$1:$3:$2 run=$scratch/lane$lane/run
+  fault=$1:$3:$2 run=$scratch/lane$lane/run under=$scratch/lane$lane/run
+  # What is written beside the checkpoints is not read back.
+  if [ "$2" = flip ]; then under=$run/ckpt; fi
   rm -rf "$scratch/lane$lane"
   mkdir -p "$scratch/lane$lane/pids"
   cp -r "$scratch/template/run" "$run"
   code=0
-  job "$run" "$ranks" $last "$run.log" LD_PRELOAD="$library" FAULT_UNDER="$run" FAULT="$fault" FAULT_RANK="$4" \
+  job "$run" "$ranks" $last "$run.log" LD_PRELOAD="$library" FAULT_UNDER="$under" FAULT="$fault" FAULT_RANK="$4" \
     FAULT_PIDS="$scratch/lane$lane/pids" FAULT_REACHED="$run.reached" || code=$?
   if [ ! -e "$run.reached" ]; then
     [ $code = 0 ] || echo "BROKEN $ranks ranks, $fault, not reached: ended with $code" >> "$scratch/results.$lane"
