@@ -122,12 +122,19 @@ no_room() {
 }
 
 # ranks_meet ARGUMENT...: one rank on every node starts and finds the others. MPI libraries crash while they connect, now and
-# then: one more try.
+# then: one more try. What is wrong with the command line or the configuration is not about nodes, and the code of this start.
 ranks_meet() {
-  local said
-  said=$(each_node ranks "$banyan" topo --job "$@" --topology.source=flat 2>&1 </dev/null) ||
-    said=$(each_node ranks "$banyan" topo --job "$@" --topology.source=flat 2>&1 </dev/null) ||
-    { tail -n 5 <<<"$said" >&2; return 1; }
+  local said problem try
+  for try in 1 2; do
+    said=$(each_node ranks "$banyan" topo --job "$@" --topology.source=flat 2>&1 </dev/null)
+    problem=$?
+    if [ $problem = 0 ]; then return; fi
+  done
+  grep 'error: ' <<<"$said" >&2 || tail -n 5 <<<"$said" >&2
+  case $problem in
+    64 | 78) fails $problem "the job is refused" ;;
+    *) fails 69 "ranks do not start on these nodes" ;;
+  esac
 }
 
 # preflight ARGUMENT...: what would waste the allocation. False with code (and lost) set otherwise.
@@ -149,7 +156,7 @@ preflight() {
     judge_nodes "$nodes" "$before" "$(date +%s)")
   rm -f "$run_dir/$nonce"
   if [ -z "$problems" ]; then
-    ranks_meet "$@" || fails 69 "ranks do not start on these nodes"
+    ranks_meet "$@"
     return
   fi
   while read -r file; do say "preflight: $file"; done <<<"$problems"
