@@ -6,13 +6,15 @@
 #include <map>
 #include <numeric>
 #include <optional>
+#include <set>
+#include <utility>
 
 #include "src/base/error.hpp"
 
 namespace banyan::parallel {
 namespace {
 
-/// Messages of one direction between two neighbours, in order.
+/// Messages of one direction between two neighbouring places, in order.
 struct Channel {
   struct Sent {
     int microbatch;
@@ -22,11 +24,19 @@ struct Channel {
   std::vector<double> received;  ///< when the receiver came to each receive
 };
 
-/// What a stage knows about a microbatch.
+/// What a stage knows about a microbatch in one of its chunks.
 struct Progress {
   bool loaded = false, received = false, forward = false, sent = false;
   bool gradient_received = false, gradient_sent = false;
   int parts = 0;
+};
+
+/// A model chunk of a stage.
+struct Chunk {
+  int place = 0;
+  int first_part = 0, end_part = 0;    ///< of the backward pass; none in schedules of forward passes only
+  std::map<int, Progress> progress{};  ///< by microbatch
+  int parts() const { return end_part - first_part; }
 };
 
 /// A send that may still be under way out of a slot.
@@ -41,11 +51,20 @@ class Player {
       : schedules_(schedules), cost_(cost), message_cost_(message_cost), stages_(schedules.size()) {
     for (std::size_t s = 0; s < schedules.size(); ++s)
       for (const Action& a : schedules[s]) {
-        if (a.kind == ActionKind::kBackward) stages_[s].parts = std::max(stages_[s].parts, a.part + 1);
+        std::map<int, Chunk>& chunks = stages_[s].chunks;
+        Chunk& chunk = chunks.try_emplace(a.chunk, Chunk{.place = a.place}).first->second;
+        require(chunk.place == a.place, s, a, "its chunk is at another place, too");
         microbatches_ = std::max(microbatches_, a.microbatch + 1);
+        if (const auto [owner, is_new] = owner_.try_emplace(a.place, s); !is_new)
+          require(owner->second == s, s, a, "another stage has its place, too");
+        if (a.kind != ActionKind::kBackward) continue;
+        if (chunk.parts() == 0) chunk.first_part = a.part;
+        chunk.first_part = std::min(chunk.first_part, a.part);
+        chunk.end_part = std::max(chunk.end_part, a.part + 1);
       }
-    activations_.resize(schedules.size());
-    gradients_.resize(schedules.size());
+    places_ = static_cast<int>(owner_.size());
+    activations_.resize(owner_.size());
+    gradients_.resize(owner_.size());
     timeline_.busy.assign(schedules.size(), 0.0);
     timeline_.played.resize(schedules.size());
   }
@@ -65,15 +84,14 @@ class Player {
   struct StageState {
     std::size_t next = 0;
     double now = 0;
-    int parts = 0;                                ///< 0: forward passes only
-    std::map<int, int> holder;                    ///< slot -> microbatch
-    std::map<int, std::vector<Pending>> pending;  ///< slot -> sends out of it
-    std::map<int, Progress> progress;             ///< by microbatch
-    std::map<int, int> reduced;                   ///< bucket -> times
+    std::map<int, Chunk> chunks;                          ///< by number
+    std::map<int, std::pair<int, int>> holder;            ///< slot -> chunk, microbatch
+    std::map<int, Pending> activation_out, gradient_out;  ///< slot -> send out of it
+    std::map<int, int> reduced;                           ///< bucket -> times
   };
 
-  bool first(std::size_t s) const { return s == 0; }
-  bool last(std::size_t s) const { return s + 1 == stages_.size(); }
+  bool first(int place) const { return place == 0; }
+  bool last(int place) const { return place + 1 == places_; }
 
   [[noreturn]] void wrong(std::size_t s, const Action& a, const std::string& why) const {
     throw BugError("schedule of stage {}: {}: {}", s, describe(a), why);
@@ -83,41 +101,49 @@ class Player {
     if (!condition) wrong(s, a, why);
   }
 
-  bool finished(std::size_t s, const Progress& p) const {
-    const StageState& stage = stages_[s];
-    if (!p.forward || (!last(s) && !p.sent)) return false;
-    if (stage.parts == 0) return true;
-    return p.parts == stage.parts && (first(s) || p.gradient_sent);
+  void require_peer(std::size_t s, const Action& a, int place, const char* why) const {
+    const auto owner = owner_.find(place);
+    require(owner != owner_.end(), s, a, why);
+    require(a.peer == static_cast<int>(owner->second), s, a, "its message is with another stage than it says");
+  }
+
+  bool finished(const Chunk& chunk, int microbatch) const {
+    const auto found = chunk.progress.find(microbatch);
+    if (found == chunk.progress.end()) return false;
+    const Progress& p = found->second;
+    if (!p.forward || (!last(chunk.place) && !p.sent)) return false;
+    if (chunk.parts() == 0) return true;
+    return p.parts == chunk.parts() && (first(chunk.place) || p.gradient_sent);
   }
 
   /// Executes the next action of a stage, or returns false when it has to wait for another stage.
   bool step(std::size_t s) {
     StageState& stage = stages_[s];
     const Action& a = schedules_[s][stage.next];
-    Progress& p = stage.progress[a.microbatch];
+    Chunk& chunk = stage.chunks.at(a.chunk);
+    Progress& p = chunk.progress[a.microbatch];
     double begin = stage.now;
     if (a.kind != ActionKind::kLoad && a.kind != ActionKind::kReduceBucket) {
       const auto holder = stage.holder.find(a.slot);
-      require(holder != stage.holder.end() && holder->second == a.microbatch, s, a, "the slot holds something else");
+      require(holder != stage.holder.end() && holder->second == std::pair(a.chunk, a.microbatch), s, a,
+              "the slot holds something else");
     }
     switch (a.kind) {
       case ActionKind::kLoad: {
         require(!p.loaded, s, a, "it was loaded before");
-        if (const auto holder = stage.holder.find(a.slot); holder != stage.holder.end())
-          require(finished(s, stage.progress[holder->second]), s, a, "the slot is busy");
-        for (const Pending& send : stage.pending[a.slot]) {
-          if (send.channel->received.size() <= send.index) return false;
-          begin = std::max(begin, send.channel->received[send.index]);
+        if (const auto holder = stage.holder.find(a.slot); holder != stage.holder.end()) {
+          const auto [held, microbatch] = holder->second;
+          require(finished(stage.chunks.at(held), microbatch), s, a, "the slot is busy");
         }
-        stage.pending[a.slot].clear();
-        stage.holder[a.slot] = a.microbatch;
+        if (!sent(stage.activation_out, a.slot, begin)) return false;
+        stage.holder[a.slot] = {a.chunk, a.microbatch};
         p.loaded = true;
         break;
       }
       case ActionKind::kReceiveActivation:
-        require(!first(s), s, a, "there is no stage before this one");
+        require_peer(s, a, a.place - 1, "there is no place before this one");
         require(p.loaded && !p.received, s, a, "it was not loaded, or was received before");
-        if (const auto at = receive(s, a, activations_[s - 1]))
+        if (const auto at = receive(s, a, activations_[static_cast<std::size_t>(a.place - 1)]))
           begin = std::max(begin, *at);
         else
           return false;
@@ -125,19 +151,20 @@ class Player {
         break;
       case ActionKind::kForward:
         require(p.loaded && !p.forward, s, a, "it was not loaded, or ran before");
-        require(first(s) || p.received, s, a, "its input was not received");
+        require(first(a.place) || p.received, s, a, "its input was not received");
         p.forward = true;
         break;
       case ActionKind::kSendActivation:
-        require(!last(s), s, a, "there is no stage behind this one");
+        require_peer(s, a, a.place + 1, "there is no place behind this one");
         require(p.forward && !p.sent, s, a, "it was not computed, or was sent before");
-        send(stage, a, activations_[s]);
+        send(stage, stage.activation_out, a, activations_[static_cast<std::size_t>(a.place)]);
         p.sent = true;
         break;
       case ActionKind::kReceiveGradient:
-        require(!last(s), s, a, "there is no stage behind this one");
+        require_peer(s, a, a.place + 1, "there is no place behind this one");
         require(p.sent && !p.gradient_received, s, a, "the activation was not sent, or the gradient came before");
-        if (const auto at = receive(s, a, gradients_[s + 1]))
+        if (!sent(stage.gradient_out, a.slot, begin)) return false;
+        if (const auto at = receive(s, a, gradients_[static_cast<std::size_t>(a.place + 1)]))
           begin = std::max(begin, *at);
         else
           return false;
@@ -145,19 +172,21 @@ class Player {
         break;
       case ActionKind::kBackward:
         require(p.forward, s, a, "the forward pass has not run");
-        require(last(s) || p.gradient_received, s, a, "the gradient was not received");
-        require(a.part == p.parts, s, a, "the parts of a backward pass run in order");
+        require(last(a.place) || p.gradient_received, s, a, "the gradient was not received");
+        require(a.part == chunk.first_part + p.parts, s, a, "the parts of a backward pass run in order");
+        if (!sent(stage.gradient_out, a.slot, begin)) return false;
         ++p.parts;
         break;
       case ActionKind::kSendGradient:
-        require(!first(s), s, a, "there is no stage before this one");
-        require(p.parts == stage.parts && !p.gradient_sent, s, a, "the backward pass is not complete");
-        send(stage, a, gradients_[s]);
+        require_peer(s, a, a.place - 1, "there is no place before this one");
+        require(p.parts == chunk.parts() && !p.gradient_sent, s, a, "the backward pass is not complete");
+        send(stage, stage.gradient_out, a, gradients_[static_cast<std::size_t>(a.place)]);
         p.gradient_sent = true;
         break;
       case ActionKind::kReduceBucket:
         for (int m = 0; m < microbatches_; ++m)
-          require(stage.progress[m].parts > a.part, s, a, "a microbatch has not added to this bucket yet");
+          require(chunk.progress[m].parts > a.part - chunk.first_part, s, a,
+                  "a microbatch has not added to this bucket yet");
         require(++stage.reduced[a.part] == 1, s, a, "the bucket was reduced before");
         break;
     }
@@ -169,8 +198,18 @@ class Player {
     return true;
   }
 
-  void send(StageState& stage, const Action& a, Channel& channel) {
-    stage.pending[a.slot].push_back({&channel, channel.sent.size()});
+  /// True when the last send out of the slot is over; `begin` then is no earlier.
+  static bool sent(const std::map<int, Pending>& out, int slot, double& begin) {
+    const auto found = out.find(slot);
+    if (found == out.end()) return true;
+    const auto& [channel, index] = found->second;
+    if (channel->received.size() <= index) return false;
+    begin = std::max(begin, channel->received[index]);
+    return true;
+  }
+
+  void send(const StageState& stage, std::map<int, Pending>& out, const Action& a, Channel& channel) {
+    out.insert_or_assign(a.slot, Pending{&channel, channel.sent.size()});
     channel.sent.push_back({a.microbatch, stage.now + message_cost_});
   }
 
@@ -193,22 +232,25 @@ class Player {
     if (!stuck.empty()) throw BugError("the schedules deadlock{}", stuck);
     for (std::size_t s = 0; s < stages_.size(); ++s) {
       const StageState& stage = stages_[s];
-      for (int m = 0; m < microbatches_; ++m) {
-        const auto p = stage.progress.find(m);
-        if (p == stage.progress.end() || !finished(s, p->second))
-          throw BugError("schedule of stage {} leaves microbatch {} unfinished", s, m);
+      int parts = 0;
+      for (const auto& [number, chunk] : stage.chunks) {
+        for (int m = 0; m < microbatches_; ++m)
+          if (!finished(chunk, m))
+            throw BugError("schedule of stage {} leaves microbatch {} of chunk {} unfinished", s, m, number);
+        parts += chunk.parts();
       }
-      if (static_cast<int>(stage.reduced.size()) != stage.parts)
-        throw BugError("schedule of stage {} reduces {} of {} buckets", s, stage.reduced.size(), stage.parts);
+      if (static_cast<int>(stage.reduced.size()) != parts)
+        throw BugError("schedule of stage {} reduces {} of {} buckets", s, stage.reduced.size(), parts);
     }
   }
 
   const std::vector<std::vector<Action>>& schedules_;
   const ActionCost& cost_;
   double message_cost_;
-  int microbatches_ = 0;
+  int microbatches_ = 0, places_ = 0;
+  std::map<int, std::size_t> owner_;  ///< stage of every place
   std::vector<StageState> stages_;
-  std::vector<Channel> activations_, gradients_;  ///< by sending stage
+  std::vector<Channel> activations_, gradients_;  ///< by sending place
   Timeline timeline_;
 };
 
@@ -232,30 +274,38 @@ Timeline play(const std::vector<std::vector<Action>>& schedules, const ActionCos
 }
 
 std::string draw(const std::vector<std::vector<Action>>& schedules, std::size_t width) {
-  std::vector<int> parts(schedules.size(), 1);
+  std::map<std::pair<int, int>, std::set<int>> parts;  // stage and chunk -> of its backward pass
+  int chunks = 1;
   for (std::size_t s = 0; s < schedules.size(); ++s)
-    for (const Action& a : schedules[s]) parts[s] = std::max(parts[s], a.part + 1);
+    for (const Action& a : schedules[s]) {
+      chunks = std::max(chunks, a.chunk + 1);
+      if (a.kind == ActionKind::kBackward) parts[{static_cast<int>(s), a.chunk}].insert(a.part);
+    }
   const ActionCost cost = [&](int stage, const Action& a) {
-    return uniform_cost(1, 2, parts[static_cast<std::size_t>(stage)])(stage, a);
+    const auto found = parts.find({stage, a.chunk});
+    return uniform_cost(1, 2, found == parts.end() ? 1 : static_cast<int>(found->second.size()))(stage, a);
   };
   const Timeline timeline = play(schedules, cost, 0);
 
+  const auto columns = static_cast<std::size_t>(std::llround(timeline.makespan));
+  const std::size_t digits = std::to_string(schedules.size() - 1).size();
   std::string text;
-  for (std::size_t s = 0; s < schedules.size(); ++s) {
-    const std::size_t columns = static_cast<std::size_t>(std::llround(timeline.makespan));
-    std::string line(columns, '.');
-    for (const Played& played : timeline.played[s]) {
-      const bool forward = played.action.kind == ActionKind::kForward;
-      if (!forward && played.action.kind != ActionKind::kBackward) continue;
-      const int m = played.action.microbatch;
-      const char letter = static_cast<char>(forward ? '0' + m % 10 : 'a' + m % 26);
-      const auto begin = static_cast<std::size_t>(std::floor(played.begin + 1e-6));
-      const auto end = static_cast<std::size_t>(std::ceil(played.end - 1e-6));
-      for (std::size_t i = begin; i < std::min(end, columns); ++i) line[i] = letter;
+  for (std::size_t s = 0; s < schedules.size(); ++s)
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      std::string line(columns, '.');
+      for (const Played& played : timeline.played[s]) {
+        const bool forward = played.action.kind == ActionKind::kForward;
+        if ((!forward && played.action.kind != ActionKind::kBackward) || played.action.chunk != chunk) continue;
+        const int m = played.action.microbatch;
+        const char letter = static_cast<char>(forward ? '0' + m % 10 : 'a' + m % 26);
+        const auto begin = static_cast<std::size_t>(std::floor(played.begin + 1e-6));
+        const auto end = static_cast<std::size_t>(std::ceil(played.end - 1e-6));
+        for (std::size_t i = begin; i < std::min(end, columns); ++i) line[i] = letter;
+      }
+      if (line.size() > width) line = line.substr(0, width) + "…";
+      const std::string of = chunks > 1 ? fmt::format(" chunk {}", chunk) : "";
+      text += fmt::format("stage {:>{}}{} {}\n", s, digits, of, line);
     }
-    if (line.size() > width) line = line.substr(0, width) + "…";
-    text += fmt::format("stage {:>{}} {}\n", s, std::to_string(schedules.size() - 1).size(), line);
-  }
   return text;
 }
 

@@ -1,6 +1,8 @@
 #include "src/parallel/schedule.hpp"
 
 #include <algorithm>
+#include <deque>
+#include <numeric>
 
 #include "src/base/error.hpp"
 
@@ -8,75 +10,175 @@ namespace banyan::parallel {
 namespace {
 
 void check(const ScheduleArgs& a) {
-  if (a.stages < 1 || a.stage < 0 || a.stage >= a.stages || a.microbatches < 1 || a.parts < 1)
-    throw BugError("a schedule of stage {} of {}, {} microbatches, {} backward parts", a.stage, a.stages,
-                   a.microbatches, a.parts);
+  const bool parts = !a.parts.empty() && std::all_of(a.parts.begin(), a.parts.end(), [](int n) { return n >= 1; });
+  if (a.stages < 1 || a.stage < 0 || a.stage >= a.stages || a.microbatches < 1 || !parts)
+    throw BugError("a schedule of stage {} of {}, {} microbatches, {} backward parts in {} chunks", a.stage, a.stages,
+                   a.microbatches, std::accumulate(a.parts.begin(), a.parts.end(), 0), a.chunks());
+  if (a.kind == ScheduleKind::kInterleaved ? a.chunks() < 2 || a.stages < 2 : a.chunks() > 1)
+    throw BugError(
+        "{} stages of {} model chunks: several chunks are for the interleaved schedule, which needs them and "
+        "several stages",
+        a.stages, a.chunks());
+}
+
+/// A forward or backward pass of a microbatch through a chunk.
+struct Pass {
+  bool forward;
+  int microbatch, chunk;
+};
+
+/// Forward pass number k of every stage, and backward pass number k: microbatches go through the chunks in groups of as
+/// many as there are stages, so that a group has come round when its next chunk is due.
+Pass nth_forward(const ScheduleArgs& a, int k) {
+  if (a.chunks() == 1) return {true, k, 0};
+  const int group = k / (a.stages * a.chunks()), inside = k % (a.stages * a.chunks());
+  return {true, group * a.stages + inside % a.stages, inside / a.stages};
+}
+Pass nth_backward(const ScheduleArgs& a, int k) {
+  const Pass p = nth_forward(a, k);
+  return {false, p.microbatch, a.chunks() - 1 - p.chunk};
+}
+/// Passes in each direction.  The last group is taken as whole, and what is beyond the microbatches left out later:
+/// taking passes out of an order that can be executed leaves one that can.
+int passes(const ScheduleArgs& a) {
+  if (a.chunks() == 1) return a.microbatches;
+  return (a.microbatches + a.stages - 1) / a.stages * a.stages * a.chunks();
+}
+
+/// Forward passes that a stage does before it begins to take turns: all (GPipe), one for each stage behind it (1F1B),
+/// two for each stage behind it and one for each place until the last chunk (interleaved).
+int warm_up(const ScheduleArgs& a) {
+  const int behind = a.stages - 1 - a.stage;
+  switch (a.kind) {
+    case ScheduleKind::kGpipe:
+      return passes(a);
+    case ScheduleKind::k1F1B:
+      return std::min(passes(a), behind);
+    case ScheduleKind::kInterleaved:
+      return std::min(passes(a), 2 * behind + (a.chunks() - 1) * a.stages);
+  }
+  throw BugError("a schedule of kind {}", static_cast<int>(a.kind));
+}
+
+std::vector<Pass> order(const ScheduleArgs& a) {
+  std::vector<Pass> list;
+  const int all = passes(a), ahead = warm_up(a);
+  for (int k = 0; k < all + ahead; ++k) {
+    if (k < all) list.push_back(nth_forward(a, k));
+    if (k >= ahead) list.push_back(nth_backward(a, k - ahead));
+  }
+  std::erase_if(list, [&](const Pass& p) { return p.microbatch >= a.microbatches; });
+  return list;
+}
+
+std::vector<Pass> forward_order(const ScheduleArgs& a) {
+  std::vector<Pass> list;
+  for (int k = 0; k < passes(a); ++k)
+    if (const Pass p = nth_forward(a, k); p.microbatch < a.microbatches) list.push_back(p);
+  return list;
+}
+
+/// The slot of every pass: for a forward pass the one that has been free for the longest, or a new one.
+struct Slots {
+  std::vector<int> of_pass;
+  int count = 0;
+};
+Slots hand_out_slots(const ScheduleArgs& a, const std::vector<Pass>& list) {
+  Slots slots;
+  std::deque<int> free;
+  std::vector<int> held(static_cast<std::size_t>(a.chunks()) * static_cast<std::size_t>(a.microbatches));
+  for (const Pass& p : list) {
+    int& slot = held[static_cast<std::size_t>(p.microbatch) * static_cast<std::size_t>(a.chunks()) +
+                     static_cast<std::size_t>(p.chunk)];
+    if (!p.forward) {
+      free.push_back(slot);
+    } else if (free.empty()) {
+      slot = slots.count++;
+    } else {
+      slot = free.front();
+      free.pop_front();
+    }
+    slots.of_pass.push_back(slot);
+  }
+  return slots;
 }
 
 /// Writes the actions of one stage, pass by pass.
 class Writer {
  public:
-  Writer(int stages, int stage, int slots) : stages_(stages), stage_(stage), slots_(slots) {}
-
-  void forward(int microbatch) {
-    add(ActionKind::kLoad, microbatch);
-    if (stage_ > 0) add(ActionKind::kReceiveActivation, microbatch);
-    add(ActionKind::kForward, microbatch);
-    if (stage_ + 1 < stages_) add(ActionKind::kSendActivation, microbatch);
+  explicit Writer(const ScheduleArgs& args) : a_(args) {
+    for (int chunk = 0; chunk < a_.chunks(); ++chunk)
+      first_part_.push_back(std::accumulate(a_.parts.begin() + chunk + 1, a_.parts.end(), 0));
   }
 
-  void backward(int microbatch, int parts, bool reduce) {
-    if (stage_ + 1 < stages_) add(ActionKind::kReceiveGradient, microbatch);
-    for (int part = 0; part < parts; ++part) {
-      add(ActionKind::kBackward, microbatch, part);
-      // The stage before waits for this gradient, so it leaves before the last bucket is started.
-      if (part + 1 == parts && stage_ > 0) add(ActionKind::kSendGradient, microbatch);
-      if (reduce) add(ActionKind::kReduceBucket, microbatch, part);
+  void write(const Pass& p, int slot) {
+    const int place = place_of(a_, a_.stage, p.chunk), last = a_.stages * a_.chunks() - 1;
+    const auto chunk = static_cast<std::size_t>(p.chunk);
+    const auto add = [&](ActionKind kind, int part = 0, int to = -1) {
+      actions_.push_back({.kind = kind,
+                          .microbatch = p.microbatch,
+                          .slot = slot,
+                          .chunk = p.chunk,
+                          .part = part,
+                          .place = place,
+                          .peer = to < 0 ? -1 : stage_of(a_, to)});
+    };
+    if (p.forward) {
+      add(ActionKind::kLoad);
+      if (place > 0) add(ActionKind::kReceiveActivation, 0, place - 1);
+      add(ActionKind::kForward);
+      if (place < last) add(ActionKind::kSendActivation, 0, place + 1);
+      return;
+    }
+    if (place < last) add(ActionKind::kReceiveGradient, 0, place + 1);
+    const int begin = first_part_[chunk], end = begin + a_.parts[chunk];
+    for (int part = begin; part < end; ++part) {
+      add(ActionKind::kBackward, part);
+      // The place before waits for this gradient, so it leaves before the last bucket is started.
+      if (part + 1 == end && place > 0) add(ActionKind::kSendGradient, 0, place - 1);
+      if (p.microbatch + 1 == a_.microbatches) add(ActionKind::kReduceBucket, part);
     }
   }
 
   std::vector<Action> take() { return std::move(actions_); }
 
  private:
-  void add(ActionKind kind, int microbatch, int part = 0) {
-    actions_.push_back({.kind = kind, .microbatch = microbatch, .slot = microbatch % slots_, .chunk = 0, .part = part});
-  }
-
-  int stages_, stage_, slots_;
+  const ScheduleArgs& a_;
+  std::vector<int> first_part_;  ///< by chunk
   std::vector<Action> actions_;
 };
 
 }  // namespace
 
+int place_of(const ScheduleArgs& a, int stage, int chunk) { return chunk * a.stages + stage; }
+int stage_of(const ScheduleArgs& a, int place) { return place % a.stages; }
+
 int slots_needed(const ScheduleArgs& a) {
   check(a);
-  return a.kind == ScheduleKind::kGpipe ? a.microbatches : std::min(a.microbatches, a.stages - a.stage);
+  return hand_out_slots(a, order(a)).count;
 }
 
 std::vector<Action> make_schedule(const ScheduleArgs& a) {
-  const int slots = slots_needed(a);
-  Writer w(a.stages, a.stage, slots);
-  // A stage runs as many forward passes ahead of its backward passes as it has slots: all of them in GPipe, one for
-  // itself and each stage behind it in 1F1B.  From then on every further forward follows a backward.
-  int forward = 0;
-  for (; forward < slots; ++forward) w.forward(forward);
-  for (int backward = 0; backward < a.microbatches; ++backward) {
-    w.backward(backward, a.parts, backward + 1 == a.microbatches);
-    if (forward < a.microbatches) w.forward(forward++);
-  }
+  check(a);
+  const std::vector<Pass> list = order(a);
+  const Slots slots = hand_out_slots(a, list);
+  Writer w(a);
+  for (std::size_t i = 0; i < list.size(); ++i) w.write(list[i], slots.of_pass[i]);
   return w.take();
 }
 
-std::vector<Action> make_forward_schedule(int stages, int stage, int microbatches, int slots) {
-  check({.kind = ScheduleKind::kGpipe, .stages = stages, .stage = stage, .microbatches = microbatches, .parts = 1});
+std::vector<Action> make_forward_schedule(const ScheduleArgs& a, int slots) {
+  check(a);
   if (slots < 1) throw BugError("a forward schedule with {} slots", slots);
-  Writer w(stages, stage, slots);
-  for (int microbatch = 0; microbatch < microbatches; ++microbatch) w.forward(microbatch);
+  Writer w(a);
+  int next = 0;
+  for (const Pass& p : forward_order(a)) w.write(p, next++ % slots);
   return w.take();
 }
 
 std::string describe(const Action& a) {
-  const std::string where = fmt::format("microbatch {} in slot {}", a.microbatch, a.slot);
+  const std::string where = fmt::format("microbatch {}{} in slot {}", a.microbatch,
+                                        a.chunk > 0 ? fmt::format(" of chunk {}", a.chunk) : "", a.slot);
   switch (a.kind) {
     case ActionKind::kLoad:
       return "load of " + where;

@@ -1,6 +1,9 @@
 // Pipeline schedules as data.  A schedule is the list of actions of one stage for one optimizer step;
-// src/train/step.cpp interprets it and decides nothing.  GPipe: Huang et al., NeurIPS'19, section 2.2.  1F1B
-// (non-interleaved, with flush): Narayanan et al., SC'21, section 2.2.
+// src/train/step.cpp interprets it and decides nothing.  GPipe: Huang et al., NeurIPS'19, section 2.2.  1F1B with
+// flush, plain and interleaved: Narayanan et al., SC'21, section 2.2.
+//
+// A stage may hold several chunks of the model.  All chunks of the pipeline, in the order of the model, are its places
+// (virtual stages): chunk c of stage s of S is place c S + s, so that microbatches go round the stages once per chunk.
 #pragma once
 
 #include <cstdint>
@@ -10,11 +13,11 @@
 namespace banyan::parallel {
 
 enum class ActionKind : std::uint8_t {
-  kLoad,  ///< tokens and targets of the microbatch into its slot; first waits for sends out of that slot
+  kLoad,  ///< tokens and targets of the microbatch into its slot; first waits for the activation sent out of that slot
   kReceiveActivation,
   kForward,
-  kSendActivation,  ///< sends are posted, not waited for
-  kReceiveGradient,
+  kSendActivation,   ///< sends are posted, not waited for
+  kReceiveGradient,  ///< first waits for the gradient sent out of that slot, as kBackward does
   kBackward,
   kSendGradient,
   kReduceBucket,  ///< gradients of backward part `part` are complete: start reducing them over the data ranks
@@ -23,30 +26,41 @@ enum class ActionKind : std::uint8_t {
 struct Action {
   ActionKind kind;
   int microbatch = 0;  ///< 0 .. microbatches-1 of this data rank
-  int slot = 0;        ///< which activation arena it lives in
-  int chunk = 0;       ///< model chunk of this stage (virtual stages; 0 until they exist)
-  int part = 0;        ///< part of the backward pass, or the bucket
+  int slot = 0;   ///< which activation arena it lives in; the slots of chunk 0 come first, then those of chunk 1 ...
+  int chunk = 0;  ///< model chunk of this stage
+  int part = 0;   ///< part of the stage's backward pass, or the bucket; the parts of its last chunk come first
+  int place = 0;  ///< of the chunk in the pipeline
+  int peer = -1;  ///< the stage that a message goes to or comes from
   bool operator==(const Action&) const = default;
 };
 
-enum class ScheduleKind : std::uint8_t { kGpipe, k1F1B };
+enum class ScheduleKind : std::uint8_t { kGpipe, k1F1B, kInterleaved };
 
 struct ScheduleArgs {
   ScheduleKind kind = ScheduleKind::k1F1B;
   int stages = 1, stage = 0;
   int microbatches = 1;
-  int parts = 1;  ///< backward parts of this stage; the last microbatch reduces bucket p right after part p
+  /// Backward parts of each model chunk of this stage, so as many numbers as chunks; the last microbatch reduces bucket
+  /// p right after part p.  Every stage has as many chunks: one, or two and more for kInterleaved.
+  std::vector<int> parts{1};
+
+  int chunks() const { return static_cast<int>(parts.size()); }
 };
 
-/// The actions of one stage.  Both kinds run the backward passes in the order of the microbatches, so gradients are
-/// accumulated in the same order and the two give the same bits.
+/// The actions of one stage.  All kinds run the backward passes of a chunk in the order of the microbatches, so
+/// gradients are accumulated in the same order and all give the same bits.
 std::vector<Action> make_schedule(const ScheduleArgs& args);
-/// Activation slots the schedule of this stage uses: microbatches (GPipe), min(microbatches, stages - stage) (1F1B).
+/// Activation slots that the schedule of this stage uses, each for a microbatch in one chunk: microbatches (GPipe),
+/// min(microbatches, stages - stage) (1F1B), at most 2 (stages - stage) - 1 + (chunks - 1) stages (interleaved).
 int slots_needed(const ScheduleArgs& args);
 /// Forward passes only, for evaluation; uses `slots` slots in turn, so that a send may still be under way from one.
-std::vector<Action> make_forward_schedule(int stages, int stage, int microbatches, int slots = 1);
+std::vector<Action> make_forward_schedule(const ScheduleArgs& args, int slots);
 
-/// "forward of microbatch 3 in slot 1"
+/// Number of the chunk among all chunks of the pipeline, and the stage where a place is.
+int place_of(const ScheduleArgs& args, int stage, int chunk);
+int stage_of(const ScheduleArgs& args, int place);
+
+/// "forward of microbatch 3 in slot 1"; with "of chunk 1" where that is not the first
 std::string describe(const Action& action);
 
 }  // namespace banyan::parallel

@@ -103,7 +103,7 @@ parallel::ScheduleArgs Layout::schedule_args(const parallel::Coordinate& c) cons
           .stages = mesh.pipeline,
           .stage = c.pipeline,
           .microbatches = static_cast<int>(microbatches_of(c.data).count),
-          .parts = std::max(1, parts(c.pipeline))};
+          .parts = {std::max(1, parts(c.pipeline))}};
 }
 
 model::StageSpec Layout::stage_spec(const parallel::Coordinate& c) const {

@@ -38,9 +38,8 @@ using parallel::Action;
 using parallel::ActionKind;
 
 std::optional<Evaluation> evaluate(job::Job& job, job::Team& team, Samples& samples, std::int64_t batches, int enough) {
-  const int microbatches = static_cast<int>(team.layout.microbatches_of(team.at.data).count);
-  const std::vector<Action> schedule = parallel::make_forward_schedule(team.mesh.shape().pipeline, team.at.pipeline,
-                                                                       microbatches, team.stage->spec().slots);
+  const std::vector<Action> schedule =
+      parallel::make_forward_schedule(team.layout.schedule_args(team.at), team.stage->spec().slots);
   const bool speaks = team.last_stage() && team.at.tensor == 0;
   StageLink link(team, job.queue);
   FirstSamples once(samples);

@@ -34,8 +34,7 @@ void StageLink::send_activation(int slot) {
 }
 
 void StageLink::receive_gradient(int slot) {
-  // The gradient may be received where the activation was sent from.
-  at(slot).activation_out.wait();
+  at(slot).gradient_out.wait();  // it lies where this one will
   at(slot).gradient_in = team_.pipeline->receive(queue_, team_.stage->d_output(slot), team_.at.pipeline + 1,
                                                  kGradientChannel, "the gradient of the next stage");
 }
@@ -45,14 +44,14 @@ void StageLink::send_gradient(int slot) {
                                                kGradientChannel, "the previous stage to take a gradient");
 }
 
-void StageLink::await_free(int slot) {
-  at(slot).activation_out.wait();
-  at(slot).gradient_out.wait();
-}
+void StageLink::await_free(int slot) { at(slot).activation_out.wait(); }
 
 void StageLink::await_activation(int slot) { at(slot).activation_in.wait(); }
 
-void StageLink::await_gradient(int slot) { at(slot).gradient_in.wait(); }
+void StageLink::await_gradient(int slot) {
+  at(slot).gradient_out.wait();
+  at(slot).gradient_in.wait();
+}
 
 void StageLink::finish() {
   for (std::size_t i = 0; i < posted_.size(); ++i) {

@@ -1,6 +1,7 @@
 // The messages between neighbouring pipeline stages.  Sends and receives are posted, not waited for; a slot is waited
 // for when it is used next:
-//   what is received is waited for before it is computed with, what is sent before its slot is loaded again.
+//   what is received is waited for before it is computed with, an activation that is sent before its slot is loaded
+//   again, a gradient that is sent before the slot's next one is received or made.
 // That, and schedules that play() has accepted, is what keeps pipelines free of deadlock.
 #pragma once
 
@@ -21,9 +22,10 @@ class StageLink {
   void receive_gradient(int slot);
   void send_gradient(int slot);
 
-  /// Waits for sends from the slot, so that it can hold another microbatch.
+  /// Waits for the activation sent from the slot, so that it can hold another microbatch.
   void await_free(int slot);
-  /// Waits for what the forward (backward) pass of the slot reads.
+  /// Waits for what the forward (backward) pass of the slot reads, and for the gradient sent from where the backward
+  /// pass makes its own.
   void await_activation(int slot);
   void await_gradient(int slot);
   /// Waits for everything posted; at the end of a step nothing is under way.

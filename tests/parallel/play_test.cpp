@@ -12,8 +12,8 @@ namespace {
 using Schedules = std::vector<std::vector<Action>>;
 
 Schedules two_stages(int microbatches = 3, int parts = 2) {
-  return {make_schedule({.stages = 2, .stage = 0, .microbatches = microbatches, .parts = parts}),
-          make_schedule({.stages = 2, .stage = 1, .microbatches = microbatches, .parts = parts})};
+  return {make_schedule({.stages = 2, .stage = 0, .microbatches = microbatches, .parts = {parts}}),
+          make_schedule({.stages = 2, .stage = 1, .microbatches = microbatches, .parts = {parts}})};
 }
 
 void expect_refused(const Schedules& schedules, const std::string& words) {
@@ -96,6 +96,39 @@ TEST(Play, CountsMessagesAndIdleTime) {
   EXPECT_DOUBLE_EQ(t.makespan, 1 + 0.5 + 1 + 2 + 0.5 + 2);
   EXPECT_DOUBLE_EQ(t.busy[0], 3);
   EXPECT_DOUBLE_EQ(t.bubble_share(), 1 - 3 / 7.0);
+}
+
+TEST(Play, RefusesMessagesToTheWrongStageAndPlacesThatAreTwoStages) {
+  Schedules s = two_stages();
+  s[0][find(s[0], ActionKind::kSendActivation, 0)].peer = 0;
+  expect_refused(s, "with another stage");
+  s = two_stages();
+  for (Action& a : s[1]) a.place = 0;
+  expect_refused(s, "another stage has its place");
+  s = two_stages();
+  s[1].back().place = 0;
+  expect_refused(s, "is at another place");
+}
+
+TEST(Play, RefusesASlotThatHoldsAnotherChunk) {
+  Schedules s;
+  for (int stage = 0; stage < 2; ++stage)
+    s.push_back(make_schedule({.kind = ScheduleKind::kInterleaved, .stages = 2, .stage = stage, .parts = {1, 1}}));
+  EXPECT_NO_THROW(play(s, uniform_cost(1, 2), 0));
+  for (Action& a : s[0]) a.slot = 0;
+  expect_refused(s, "slot is busy");
+}
+
+TEST(Draw, ShowsOneLinePerChunkWhereStagesHaveSeveral) {
+  Schedules s;
+  for (int stage = 0; stage < 2; ++stage)
+    s.push_back(make_schedule(
+        {.kind = ScheduleKind::kInterleaved, .stages = 2, .stage = stage, .microbatches = 2, .parts = {1, 1}}));
+  EXPECT_EQ(draw(s),
+            "stage 0 chunk 0 01.........aabb\n"
+            "stage 0 chunk 1 ..01..aa.bb....\n"
+            "stage 1 chunk 0 .01......aabb..\n"
+            "stage 1 chunk 1 ...0aa1bb......\n");
 }
 
 TEST(Draw, ShowsOneLinePerStage) {

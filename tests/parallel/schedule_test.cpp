@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "src/base/error.hpp"
@@ -14,30 +15,36 @@ namespace {
 
 using Schedules = std::vector<std::vector<Action>>;
 
-/// Number of backward parts of a stage: all alike, or different on every stage.
-int parts_of(int stage, int parts, bool uneven) { return uneven ? 1 + (stage * 5 + parts) % 4 : parts; }
+/// What a pipeline is made of.
+struct Case {
+  ScheduleKind kind;
+  int stages, chunks, microbatches, parts;
+  bool uneven = false;  ///< backward parts differ from chunk to chunk
 
-Schedules make_all(ScheduleKind kind, int stages, int microbatches, int parts, bool uneven = false) {
+  ScheduleArgs of(int stage) const {
+    ScheduleArgs args{.kind = kind, .stages = stages, .stage = stage, .microbatches = microbatches, .parts = {}};
+    for (int c = 0; c < chunks; ++c) args.parts.push_back(uneven ? 1 + (stage * 5 + c * 3 + parts) % 4 : parts);
+    return args;
+  }
+};
+
+Schedules make_all(const Case& c) {
   Schedules all;
-  for (int s = 0; s < stages; ++s)
-    all.push_back(make_schedule({.kind = kind,
-                                 .stages = stages,
-                                 .stage = s,
-                                 .microbatches = microbatches,
-                                 .parts = parts_of(s, parts, uneven)}));
+  for (int s = 0; s < c.stages; ++s) all.push_back(make_schedule(c.of(s)));
   return all;
 }
 
 template <class Check>
 void for_all(Check check) {
-  for (ScheduleKind kind : {ScheduleKind::kGpipe, ScheduleKind::k1F1B})
-    for (int stages = 1; stages <= 8; ++stages)
-      for (int microbatches = 1; microbatches <= 16; ++microbatches)
-        for (int parts = 1; parts <= 4; ++parts) {
-          SCOPED_TRACE(testing::Message() << (kind == ScheduleKind::kGpipe ? "gpipe" : "1f1b") << " stages " << stages
-                                          << " microbatches " << microbatches << " parts " << parts);
-          check(kind, stages, microbatches, parts);
-        }
+  for (ScheduleKind kind : {ScheduleKind::kGpipe, ScheduleKind::k1F1B, ScheduleKind::kInterleaved})
+    for (int stages = kind == ScheduleKind::kInterleaved ? 2 : 1; stages <= 8; ++stages)
+      for (int chunks : kind == ScheduleKind::kInterleaved ? std::vector<int>{2, 3, 4} : std::vector<int>{1})
+        for (int microbatches = 1; microbatches <= (chunks > 1 ? 12 : 16); ++microbatches)
+          for (int parts : chunks > 1 ? std::vector<int>{1, 2} : std::vector<int>{1, 2, 3, 4}) {
+            SCOPED_TRACE(testing::Message() << "kind " << static_cast<int>(kind) << " stages " << stages << " chunks "
+                                            << chunks << " microbatches " << microbatches << " parts " << parts);
+            check(Case{kind, stages, chunks, microbatches, parts});
+          }
 }
 
 /// Every action another, reproducible cost between 0 and 1.
@@ -45,71 +52,101 @@ ActionCost random_cost(std::uint64_t seed) {
   return [seed](int stage, const Action& a) {
     const std::uint64_t key =
         rng::mix(rng::mix(seed, static_cast<std::uint64_t>(stage)), static_cast<std::uint64_t>(a.kind));
-    return static_cast<double>(rng::uniform(
-        static_cast<std::uint32_t>(rng::mix(key, static_cast<std::uint64_t>(a.microbatch * 64 + a.part)))));
+    return static_cast<double>(rng::uniform(static_cast<std::uint32_t>(
+        rng::mix(key, static_cast<std::uint64_t>((a.chunk * 64 + a.microbatch) * 64 + a.part)))));
   };
 }
 
 TEST(Schedule, NeverDeadlocksNorBreaksARuleWhateverTheCosts) {
-  for_all([](ScheduleKind kind, int stages, int microbatches, int parts) {
+  for_all([](Case c) {
     for (bool uneven : {false, true}) {
-      const Schedules all = make_all(kind, stages, microbatches, parts, uneven);
-      for (std::uint64_t seed = 0; seed < 3; ++seed)
+      c.uneven = uneven;
+      const Schedules all = make_all(c);
+      for (std::uint64_t seed = 0; seed < (c.chunks > 1 ? 2 : 3); ++seed)
         EXPECT_NO_THROW(play(all, random_cost(seed), static_cast<double>(seed) * 0.7));
     }
   });
 }
 
 TEST(Schedule, UsesTheSlotsItSaysAndNoMore) {
-  for_all([](ScheduleKind kind, int stages, int microbatches, int parts) {
-    for (int s = 0; s < stages; ++s) {
-      const ScheduleArgs args{.kind = kind, .stages = stages, .stage = s, .microbatches = microbatches, .parts = parts};
+  for_all([](const Case& c) {
+    for (int s = 0; s < c.stages; ++s) {
       std::set<int> slots;
-      for (const Action& a : make_schedule(args)) slots.insert(a.slot);
-      EXPECT_EQ(static_cast<int>(slots.size()), slots_needed(args));
+      for (const Action& a : make_schedule(c.of(s))) slots.insert(a.slot);
+      EXPECT_EQ(static_cast<int>(slots.size()), slots_needed(c.of(s)));
       EXPECT_EQ(*slots.begin(), 0);
-      EXPECT_EQ(*slots.rbegin(), slots_needed(args) - 1);
+      EXPECT_EQ(*slots.rbegin(), slots_needed(c.of(s)) - 1);
     }
   });
 }
 
-TEST(Schedule, LeavesTheBubbleOfTheLiterature) {
-  for_all([](ScheduleKind kind, int stages, int microbatches, int parts) {
-    const Schedules all = make_all(kind, stages, microbatches, parts);
-    const Timeline t = play(all, uniform_cost(1, 2, parts), 0);
-    EXPECT_NEAR(t.bubble_share(), (stages - 1.0) / (microbatches + stages - 1.0), 1e-9);
+TEST(Schedule, KeepsNoMoreMicrobatchesThanTheLiterature) {
+  for_all([](const Case& c) {
+    for (int s = 0; s < c.stages; ++s) {
+      const int needed = slots_needed(c.of(s)), behind = c.stages - 1 - s;
+      if (c.kind == ScheduleKind::kGpipe) {
+        EXPECT_EQ(needed, c.microbatches);
+      } else if (c.kind == ScheduleKind::k1F1B) {
+        EXPECT_EQ(needed, std::min(c.microbatches, behind + 1));
+      } else {
+        EXPECT_LE(needed, std::min(c.microbatches * c.chunks, 2 * behind + (c.chunks - 1) * c.stages + 1));
+      }
+    }
   });
 }
 
-TEST(Schedule, RunsBackwardPassesInTheOrderOfTheMicrobatches) {
-  for_all([](ScheduleKind kind, int stages, int microbatches, int parts) {
-    for (const std::vector<Action>& actions : make_all(kind, stages, microbatches, parts)) {
-      int next = 0;
+// Interleaving divides the bubble by the number of chunks where microbatches come in groups of as many as stages; the
+// rest of a group takes no longer than a whole one.
+TEST(Schedule, LeavesTheBubbleOfTheLiterature) {
+  for_all([](const Case& c) {
+    const Timeline t = play(make_all(c), uniform_cost(1, 2, c.parts), 0);
+    const auto seconds = [&](int microbatches) { return 3.0 * (microbatches * c.chunks + c.stages - 1); };
+    if (c.chunks == 1 || c.microbatches % c.stages == 0) {
+      EXPECT_NEAR(t.makespan, seconds(c.microbatches), 1e-9);
+      EXPECT_NEAR(t.bubble_share(), (c.stages - 1.0) / (c.microbatches * c.chunks + c.stages - 1.0), 1e-9);
+    } else {
+      EXPECT_GE(t.makespan, seconds(c.microbatches) - 1e-9);
+      EXPECT_LE(t.makespan, seconds((c.microbatches + c.stages - 1) / c.stages * c.stages) + 1e-9);
+    }
+  });
+}
+
+TEST(Schedule, RunsBackwardPassesOfAChunkInTheOrderOfTheMicrobatches) {
+  for_all([](const Case& c) {
+    for (const std::vector<Action>& actions : make_all(c)) {
+      std::map<int, int> next;
       for (const Action& a : actions)
         if (a.kind == ActionKind::kBackward) {
-          EXPECT_EQ(a.microbatch * parts + a.part, next++);
+          EXPECT_EQ(a.microbatch * c.parts + a.part - (c.chunks - 1 - a.chunk) * c.parts, next[a.chunk]++);
         }
-      EXPECT_EQ(next, microbatches * parts);
+      for (int chunk = 0; chunk < c.chunks; ++chunk) EXPECT_EQ(next[chunk], c.microbatches * c.parts);
     }
   });
 }
 
 TEST(Schedule, ReducesEveryBucketOnceAfterTheLastMicrobatch) {
-  for_all([](ScheduleKind kind, int stages, int microbatches, int parts) {
-    for (const std::vector<Action>& actions : make_all(kind, stages, microbatches, parts)) {
+  for_all([](const Case& c) {
+    for (const std::vector<Action>& actions : make_all(c)) {
       int bucket = 0;
       for (const Action& a : actions)
         if (a.kind == ActionKind::kReduceBucket) {
           EXPECT_EQ(a.part, bucket++);
-          EXPECT_EQ(a.microbatch, microbatches - 1);
+          EXPECT_EQ(a.microbatch, c.microbatches - 1);
         }
-      EXPECT_EQ(bucket, parts);
+      EXPECT_EQ(bucket, c.parts * c.chunks);
     }
   });
 }
 
+TEST(Schedule, GoesRoundTheStagesOncePerChunk) {
+  const ScheduleArgs args{.kind = ScheduleKind::kInterleaved, .stages = 4, .stage = 0, .parts = {1, 1, 1}};
+  EXPECT_EQ(place_of(args, 2, 0), 2);
+  EXPECT_EQ(place_of(args, 2, 2), 10);
+  for (int place = 0; place < 12; ++place) EXPECT_EQ(place_of(args, stage_of(args, place), place / 4), place);
+}
+
 TEST(Schedule, OneStageSendsNothing) {
-  for (const Action& a : make_schedule({.microbatches = 3, .parts = 2}))
+  for (const Action& a : make_schedule({.microbatches = 3, .parts = {2}}))
     EXPECT_TRUE(a.kind == ActionKind::kLoad || a.kind == ActionKind::kForward || a.kind == ActionKind::kBackward ||
                 a.kind == ActionKind::kReduceBucket)
         << describe(a);
@@ -120,7 +157,8 @@ TEST(ForwardSchedule, PlaysWithAnyNumberOfSlots) {
     for (int microbatches = 1; microbatches <= 16; ++microbatches)
       for (int slots = 1; slots <= 3; ++slots) {
         Schedules all;
-        for (int s = 0; s < stages; ++s) all.push_back(make_forward_schedule(stages, s, microbatches, slots));
+        for (int s = 0; s < stages; ++s)
+          all.push_back(make_forward_schedule({.stages = stages, .stage = s, .microbatches = microbatches}, slots));
         EXPECT_NO_THROW(play(all, random_cost(1), 0.3));
         const Timeline t = play(all, uniform_cost(1, 0), 0);
         if (slots > 1 || stages == 1) {
@@ -129,11 +167,32 @@ TEST(ForwardSchedule, PlaysWithAnyNumberOfSlots) {
       }
 }
 
+// Evaluation in the middle of training, with the slots that training has.
+TEST(ForwardSchedule, PlaysWithTheSlotsOfTraining) {
+  for_all([](const Case& c) {
+    if (c.parts > 1) return;
+    for (int microbatches : {1, c.microbatches, 3 * c.microbatches + 1}) {
+      Schedules all;
+      for (int s = 0; s < c.stages; ++s) {
+        ScheduleArgs args = c.of(s);
+        const int slots = slots_needed(args);
+        args.microbatches = microbatches;
+        all.push_back(make_forward_schedule(args, slots));
+      }
+      EXPECT_NO_THROW(play(all, random_cost(1), 0.3));
+    }
+  });
+}
+
 TEST(Schedule, RefusesArgumentsThatMakeNoSense) {
   EXPECT_THROW(make_schedule({.microbatches = 0}), BugError);
   EXPECT_THROW(make_schedule({.stages = 2, .stage = 2}), BugError);
-  EXPECT_THROW(make_schedule({.parts = 0}), BugError);
-  EXPECT_THROW(make_forward_schedule(1, 0, 1, 0), BugError);
+  EXPECT_THROW(make_schedule({.parts = {0}}), BugError);
+  EXPECT_THROW(make_schedule({.parts = {}}), BugError);
+  EXPECT_THROW(make_schedule({.kind = ScheduleKind::kInterleaved, .stages = 2}), BugError);
+  EXPECT_THROW(make_schedule({.kind = ScheduleKind::kInterleaved, .parts = {1, 1}}), BugError);
+  EXPECT_THROW(make_schedule({.stages = 2, .parts = {1, 1}}), BugError);
+  EXPECT_THROW(make_forward_schedule({}, 0), BugError);
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ TEST(Layout, OfOneRankIsTheWholeModel) {
   EXPECT_EQ(spec.slots, 1);
   EXPECT_EQ(spec.rows(), 1024);
   EXPECT_EQ(layout.microbatches_of(0), (parallel::MicrobatchRange{0, 8}));
-  EXPECT_EQ(layout.schedule_args({}).parts, static_cast<int>(spec.part_blocks.size()));
+  EXPECT_EQ(layout.schedule_args({}).parts, std::vector{static_cast<int>(spec.part_blocks.size())});
 }
 
 TEST(Layout, StagesAndPartsCoverTheModelOnEveryMesh) {

@@ -31,7 +31,7 @@ TEST(StepPrice, PipelineIsThatOfThePlayedSchedule) {
         std::vector<std::vector<parallel::Action>> schedules;
         for (int s = 0; s < stages; ++s)
           schedules.push_back(parallel::make_schedule(
-              {.kind = kind, .stages = stages, .stage = s, .microbatches = microbatches, .parts = 1}));
+              {.kind = kind, .stages = stages, .stage = s, .microbatches = microbatches, .parts = {1}}));
         // The last stage is a third dearer, as with a head.
         const auto dearer = [&](int s) { return s + 1 == stages ? 4.0 / 3 : 1.0; };
         const parallel::Timeline t = parallel::play(
