@@ -78,7 +78,34 @@ void rows_over_tensor(const Config& c) {
       c.parallel.microbatch, c.model.context, rows, tensor, (c.model.context / tensor + 1) * tensor);
 }
 
+void virtual_stages_fit(const Config& c) {
+  const auto& p = c.parallel;
+  if (p.schedule == "interleaved") {
+    if (p.pipeline < 2)
+      throw ConfigError(
+          "parallel.schedule = interleaved goes round several pipeline stages, but parallel.pipeline = {}; use "
+          "parallel.pipeline = 2 or more, or parallel.schedule = 1f1b",
+          p.pipeline);
+    if (p.virtual_stages == 1)
+      throw ConfigError(
+          "parallel.schedule = interleaved needs several chunks of the model on a stage, but parallel.virtual_stages = "
+          "1; use parallel.virtual_stages = 2 or more, or parallel.schedule = 1f1b");
+  } else if (p.virtual_stages > 1) {
+    throw ConfigError(
+        "parallel.virtual_stages = {} is for parallel.schedule = interleaved, but parallel.schedule = {}; use "
+        "parallel.virtual_stages = 1, or the interleaved schedule",
+        p.virtual_stages, p.schedule);
+  }
+}
+
 void layers_over_pipeline(const Config& c) {
+  const auto chunks = effective_virtual_stages(c.parallel);
+  if (chunks > 1 && c.model.layers < c.parallel.pipeline * chunks)
+    throw ConfigError(
+        "model.layers = {} are too few for parallel.pipeline x parallel.virtual_stages = {} x {} chunks{}; every chunk "
+        "needs a block, so use fewer of either",
+        c.model.layers, c.parallel.pipeline, chunks,
+        c.parallel.virtual_stages == 0 ? fmt::format(" (parallel.schedule = {})", c.parallel.schedule) : "");
   if (c.model.layers >= c.parallel.pipeline) return;
   throw ConfigError(
       "model.layers = {} are too few for parallel.pipeline = {}; every stage needs a block, so use "
@@ -89,7 +116,13 @@ void layers_over_pipeline(const Config& c) {
 void stages_fit(const Config& c) {
   const std::vector<std::int64_t> stages = stage_list(c.parallel.stages);
   if (stages.empty()) return;
-  if (static_cast<std::int64_t>(stages.size()) != c.parallel.pipeline)
+  const auto chunks = effective_virtual_stages(c.parallel), listed = static_cast<std::int64_t>(stages.size());
+  if (chunks > 1 && listed != c.parallel.pipeline * chunks)
+    throw ConfigError(
+        "parallel.stages = {} lists {} chunks, but parallel.pipeline x parallel.virtual_stages = {} x {}; list {} "
+        "numbers or use auto",
+        c.parallel.stages, listed, c.parallel.pipeline, chunks, c.parallel.pipeline * chunks);
+  if (chunks == 1 && listed != c.parallel.pipeline)
     throw ConfigError("parallel.stages = {} lists {} stages, but parallel.pipeline = {}; list {} numbers or use auto",
                       c.parallel.stages, stages.size(), c.parallel.pipeline, c.parallel.pipeline);
   const auto sum = std::accumulate(stages.begin(), stages.end(), std::int64_t{0});
@@ -185,6 +218,7 @@ const std::vector<Rule>& rules() {
       {"ffn_over_tensor", ffn_over_tensor},
       {"sequence_needs_tensor", sequence_needs_tensor},
       {"rows_over_tensor", rows_over_tensor},
+      {"virtual_stages_fit", virtual_stages_fit},
       {"layers_over_pipeline", layers_over_pipeline},
       {"stages_fit", stages_fit},
       {"batch_over_microbatch", batch_over_microbatch},
@@ -209,6 +243,11 @@ std::int64_t effective_ffn(const model_section& m) {
   if (m.ffn != 0) return m.ffn;
   if (m.mlp == "gelu") return 4 * m.width;
   return (8 * m.width / 3 + 63) / 64 * 64;
+}
+
+std::int64_t effective_virtual_stages(const parallel_section& p) {
+  if (p.virtual_stages != 0) return p.virtual_stages;
+  return p.schedule == "interleaved" ? 2 : 1;
 }
 
 std::vector<std::int64_t> stage_list(const std::string& stages) {
@@ -265,8 +304,14 @@ Config with_mesh(const Config& config, const FallbackMesh& mesh) {
   other.parallel.pipeline = mesh.pipeline;
   other.parallel.data = mesh.data;
   if (mesh.tensor == 1) other.parallel.sequence = false;
+  if (mesh.pipeline == 1 && other.parallel.schedule == "interleaved") {
+    other.parallel.schedule = "1f1b";
+    other.parallel.virtual_stages = 1;
+  }
   const std::vector<std::int64_t> stages = stage_list(config.parallel.stages);
-  if (!stages.empty() && static_cast<std::int64_t>(stages.size()) != mesh.pipeline) other.parallel.stages = "auto";
+  if (!stages.empty() &&
+      static_cast<std::int64_t>(stages.size()) != mesh.pipeline * effective_virtual_stages(other.parallel))
+    other.parallel.stages = "auto";
   return other;
 }
 

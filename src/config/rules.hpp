@@ -23,8 +23,10 @@ void check_rules(const Config& config);
 // What a zero in the config stands for; used by the rules and by src/job/setup.
 std::int64_t effective_kv_heads(const model_section& m);
 std::int64_t effective_ffn(const model_section& m);
+std::int64_t effective_virtual_stages(const parallel_section& p);
 
-/// Blocks per pipeline stage written out in parallel.stages ("5,7"); empty for auto.  ConfigError when malformed.
+/// Blocks per pipeline stage, or per chunk of the model, written out in parallel.stages ("5,7"); empty for auto.
+/// ConfigError when malformed.
 std::vector<std::int64_t> stage_list(const std::string& stages);
 
 /// One mesh of parallel.fallback.
@@ -36,7 +38,7 @@ struct FallbackMesh {
 /// Of parallel.fallback ("2x2,1x2x3"); empty for none.  ConfigError when malformed.
 std::vector<FallbackMesh> fallback_list(const std::string& fallback);
 /// The config with that mesh instead of its own: parallel.sequence only where there is a tensor axis, parallel.stages
-/// auto where it lists another number of stages, no fallback any more.
+/// auto where it lists another number of stages, a plain schedule where there is one stage, no fallback any more.
 Config with_mesh(const Config& config, const FallbackMesh& mesh);
 
 /// Divisors of n, ascending, "1 2 3 4 6 12"; at most 16 of them, then "...".

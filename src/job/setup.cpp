@@ -153,7 +153,7 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, plan::Layout la
     return plan::memory_plan(layout, with_threads, c).total();
   };
   check_memory(world, *everyone, logical < 0 ? 0 : planned(mesh.coordinate(logical)));
-  const bool tied = layout.model.tied && layout.mesh.pipeline > 1;
+  const bool tied = layout.ties_stages();
   if (logical < 0) {
     use_default_plans(*this, mesh, tied, nullptr);
     return nullptr;

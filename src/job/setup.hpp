@@ -40,7 +40,7 @@ struct Team {
   std::unique_ptr<comm::Communicator> all{};     ///< every working rank, in logical order
   std::unique_ptr<comm::Communicator> tensor{};  ///< null when the axis has one rank; the same below
   std::unique_ptr<comm::Communicator> data{};
-  std::unique_ptr<comm::Communicator> pipeline{};  ///< member number = stage; neighbours are stage - 1 and stage + 1
+  std::unique_ptr<comm::Communicator> pipeline{};  ///< member number = stage
   std::unique_ptr<comm::Communicator> tied{};      ///< first and last stage of this column when the token embedding is
                                                    ///< tied and lies on both: member 0 the first stage, 1 the last
   std::string placement{};                         ///< why ranks sit where they sit, one sentence

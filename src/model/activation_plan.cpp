@@ -22,13 +22,17 @@ class Builder {
     const std::size_t bytes = static_cast<std::size_t>(shape.count()) * size_of(dtype);
     buffers_.push_back({std::move(name), shape, dtype, end_, bytes});
     end_ = (end_ + bytes + kAlignment - 1) / kAlignment * kAlignment;
+    most_ = std::max(most_, end_);
   }
+  /// What is added next lies over everything added since keep() was called.
+  void keep() { kept_ = end_; }
+  void start_over() { end_ = kept_; }
   std::vector<PlannedBuffer> take() { return std::move(buffers_); }
-  std::size_t bytes() const { return end_; }
+  std::size_t bytes() const { return most_; }
 
  private:
   std::vector<PlannedBuffer> buffers_;
-  std::size_t end_ = 0;
+  std::size_t end_ = 0, kept_ = 0, most_ = 0;
 };
 
 /// Extents on this rank.
@@ -75,6 +79,8 @@ std::int64_t head_chunk_rows(const StageSpec& spec, std::int64_t rows) {
   return chunks <= 1 ? rows : (rows + chunks - 1) / chunks;
 }
 
+std::string chunk_prefix(int chunk) { return chunk == 0 ? "" : fmt::format("chunk.{}.", chunk); }
+
 ActivationPlan activation_plan(const StageSpec& spec) {
   check_stage_spec(spec);
   ActivationPlan plan;
@@ -84,18 +90,25 @@ ActivationPlan activation_plan(const StageSpec& spec) {
   const bool keep_blocks = spec.gradients && !spec.recompute;
 
   Builder slot;
-  if (spec.has_embedding) slot.add("tokens", {rows}, DType::kI32);
-  if (spec.has_head) slot.add("targets", {rows}, DType::kI32);
-  for (std::int64_t i = spec.first_block; i <= spec.last_block; ++i)
-    slot.add(fmt::format("stream.{}", i), {stream, n.width});
-  if (keep_blocks)
-    for (std::int64_t i = spec.first_block; i < spec.last_block; ++i)
-      add_block(slot, spec, fmt::format("block.{}.", i));
-  if (spec.has_head) {
-    add_norm(slot, spec, "head.", "", stream);
-    slot.add("head.loss", {rows});
-  }
+  // Before all chunks: its send may still be under way when the slot takes the next microbatch.
   if (spec.gradients) slot.add("d_stream", {stream, n.width});
+  slot.keep();
+  for (int chunk = 0; chunk < chunk_count(spec); ++chunk) {
+    const std::string prefix = chunk_prefix(chunk);
+    const Range blocks = blocks_of_chunk(spec, chunk);
+    slot.start_over();
+    if (spec.has_embedding && chunk == 0) slot.add(prefix + "tokens", {rows}, DType::kI32);
+    if (spec.has_head && chunk + 1 == chunk_count(spec)) slot.add(prefix + "targets", {rows}, DType::kI32);
+    for (std::int64_t i = blocks.begin; i <= blocks.end; ++i)
+      slot.add(prefix + fmt::format("stream.{}", i), {stream, n.width});
+    if (keep_blocks)
+      for (std::int64_t i = blocks.begin; i < blocks.end; ++i)
+        add_block(slot, spec, prefix + fmt::format("block.{}.", i));
+    if (spec.has_head && chunk + 1 == chunk_count(spec)) {
+      add_norm(slot, spec, prefix + "head.", "", stream);
+      slot.add(prefix + "head.loss", {rows});
+    }
+  }
   plan.slot_bytes = slot.bytes();
   plan.slot = slot.take();
 

@@ -21,12 +21,17 @@ struct PlannedBuffer {
 };
 
 struct ActivationPlan {
-  std::vector<PlannedBuffer> slot;     ///< of each microbatch in flight
+  /// Of each microbatch in flight.  A slot holds it in one of the model chunks at a time, so the buffers of chunk c >
+  /// 0, named "chunk.c. ...", lie over those of chunk 0; only d_stream is shared.
+  std::vector<PlannedBuffer> slot;
   std::vector<PlannedBuffer> scratch;  ///< once per rank
   std::size_t slot_bytes = 0, scratch_bytes = 0;
 };
 /// Memory of training and evaluation.  (Beside it a slot keeps 12 bytes of host memory per row: samples, positions.)
 ActivationPlan activation_plan(const StageSpec& spec);
+
+/// "" for chunk 0, "chunk.1." and so on for others: how names of their buffers in a slot begin.
+std::string chunk_prefix(int chunk);
 
 /// Memory of generation: the key and value cache and the scratch of one call with up to `max_rows` rows.
 struct InferPlan {

@@ -10,6 +10,7 @@ namespace {
 
 const InferPlan& checked(const InferPlan& plan, const StageSpec& spec) {
   if (spec.sequence && spec.tensor_size > 1) throw BugError("generation does not know sequence parallelism");
+  if (chunk_count(spec) > 1) throw BugError("generation does not know several model chunks on a stage");
   return plan;
 }
 

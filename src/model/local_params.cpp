@@ -113,14 +113,17 @@ std::int64_t arena_count(const std::vector<LocalParam>& params) {
 }
 
 int part_count(const StageSpec& spec) {
-  return spec.part_blocks.empty() ? 1 : static_cast<int>(spec.part_blocks.size());
+  return spec.part_blocks.empty() ? chunk_count(spec) : static_cast<int>(spec.part_blocks.size());
 }
 
 Range blocks_of_part(const StageSpec& spec, int part) {
   if (part < 0 || part >= part_count(spec)) throw BugError("the backward pass has no part {}", part);
-  if (spec.part_blocks.empty()) return {spec.first_block, spec.last_block};
-  std::int64_t end = spec.last_block;
-  for (int i = 0; i < part; ++i) end -= spec.part_blocks[static_cast<std::size_t>(i)];
+  int chunk = chunk_count(spec) - 1;
+  while (parts_of_chunk(spec, chunk).end <= part) --chunk;
+  if (spec.part_blocks.empty()) return blocks_of_chunk(spec, chunk);
+  std::int64_t end = blocks_of_chunk(spec, chunk).end;
+  for (auto i = static_cast<int>(parts_of_chunk(spec, chunk).begin); i < part; ++i)
+    end -= spec.part_blocks[static_cast<std::size_t>(i)];
   return {end - spec.part_blocks[static_cast<std::size_t>(part)], end};
 }
 

@@ -3,6 +3,7 @@
 //
 // Arena order: backward part by part, from the head down, so that a part is one contiguous range:
 //   part 0: final norm, head, top blocks ...   last part: bottom blocks, position table, token table
+// Parts of later chunks come before those of earlier ones.
 // Groups that one matrix product reads (q,k,v weights; q,k,v biases; gate,up) lie end to end; every group starts on a
 // 64-byte boundary.  The gaps before the boundaries hold zeros in both arenas.
 #pragma once

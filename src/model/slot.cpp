@@ -12,15 +12,20 @@ BlockActivations block_activations(const Arena& arena, const std::string& prefix
 
 Slot::Slot(const StageSpec& spec, kernels::Backend& backend, const ActivationPlan& plan)
     : sample(static_cast<std::size_t>(spec.rows())), arena_(backend, plan.slot, plan.slot_bytes) {
-  tokens = arena_.find("tokens");
-  targets = arena_.find("targets");
-  for (std::int64_t i = spec.first_block; i <= spec.last_block; ++i)
-    stream.push_back(arena_.at("stream." + std::to_string(i)));
-  if (spec.gradients && !spec.recompute)
-    for (std::int64_t i = spec.first_block; i < spec.last_block; ++i)
-      blocks.push_back(block_activations(arena_, "block." + std::to_string(i) + "."));
-  if (spec.has_head) head = {norm_activations(arena_, "head.", ""), arena_.at("head.loss")};
   d_stream = arena_.find("d_stream");
+  for (int c = 0; c < chunk_count(spec); ++c) {
+    const std::string prefix = chunk_prefix(c);
+    const Range range = blocks_of_chunk(spec, c);
+    ChunkActivations& views = chunks.emplace_back();
+    views.tokens = arena_.find(prefix + "tokens");
+    views.targets = arena_.find(prefix + "targets");
+    for (std::int64_t i = range.begin; i <= range.end; ++i)
+      views.stream.push_back(arena_.at(prefix + "stream." + std::to_string(i)));
+    if (spec.gradients && !spec.recompute)
+      for (std::int64_t i = range.begin; i < range.end; ++i)
+        views.blocks.push_back(block_activations(arena_, prefix + "block." + std::to_string(i) + "."));
+    if (views.targets) views.head = {norm_activations(arena_, prefix + "head.", ""), arena_.at(prefix + "head.loss")};
+  }
 }
 
 void check_tokens(std::span<const std::int32_t> tokens, std::int64_t vocab, std::int32_t lowest) {
@@ -37,15 +42,18 @@ void Slot::load(const StageSpec& spec, kernels::Backend& backend, const Microbat
   const auto check = [&](std::size_t size, const char* what) {
     if (size != rows) throw BugError("a microbatch of {} rows came with {} {}", rows, size, what);
   };
-  if (spec.has_embedding) {
+  if (data.chunk < 0 || data.chunk >= chunk_count(spec))
+    throw BugError("a microbatch came for chunk {} of {}", data.chunk, chunk_count(spec));
+  chunk = data.chunk;
+  if (here().tokens) {
     check(data.tokens.size(), "tokens");
     check_tokens(data.tokens, spec.shape.vocab, 0);
-    backend.copy({}, tokens, ConstView(data.tokens.data(), {spec.rows()}));
+    backend.copy({}, here().tokens, ConstView(data.tokens.data(), {spec.rows()}));
   }
-  if (spec.has_head) {
+  if (here().targets) {
     check(data.targets.size(), "targets");
     check_tokens(data.targets, spec.shape.vocab, std::numeric_limits<std::int32_t>::min());
-    backend.copy({}, targets, ConstView(data.targets.data(), {spec.rows()}));
+    backend.copy({}, here().targets, ConstView(data.targets.data(), {spec.rows()}));
   }
   if (data.train && spec.shape.dropout > 0) {
     check(data.sample.size(), "sample numbers");

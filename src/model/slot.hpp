@@ -26,20 +26,26 @@ BlockActivations block_activations(const Arena& arena, const std::string& prefix
 /// DataError when a token is below `lowest` or not in the vocabulary: the embedding would take it for another rank's.
 void check_tokens(std::span<const std::int32_t> tokens, std::int64_t vocab, std::int32_t lowest);
 
+/// Views of a slot's arena for a microbatch in one of the chunks.
+struct ChunkActivations {
+  View tokens, targets;
+  std::vector<View> stream;              ///< input of each block of the chunk, then the output
+  std::vector<BlockActivations> blocks;  ///< empty when they are not kept
+  HeadActivations head;
+};
+
 class Slot {
  public:
   Slot(const StageSpec& spec, kernels::Backend& backend, const ActivationPlan& plan);
   /// Copies what the microbatch is.  BugError when an array has the wrong length.
   void load(const StageSpec& spec, kernels::Backend& backend, const MicrobatchData& data);
 
-  // Views of the arena.
-  View tokens, targets;
-  std::vector<View> stream;              ///< input of each block here, then the output
-  std::vector<BlockActivations> blocks;  ///< empty when they are not kept
-  HeadActivations head;
-  View d_stream;
+  View d_stream;                         ///< whatever the chunk
+  std::vector<ChunkActivations> chunks;  ///< over each other
+  const ChunkActivations& here() const { return chunks[static_cast<std::size_t>(chunk)]; }
 
   // Of the microbatch; written by load().
+  int chunk = 0;
   std::vector<std::int64_t> sample;
   std::int64_t step = 0;
   float loss_scale = 1;

@@ -12,10 +12,11 @@ namespace {
 
 Layers make_layers(const StageSpec& spec, ParamStore& store) {
   Layers layers;
-  for (std::int64_t i = spec.first_block; i < spec.last_block; ++i) {
-    layers.attention.emplace_back(spec, store, i);
-    layers.mlp.emplace_back(spec, store, i);
-  }
+  for (int chunk = 0; chunk < chunk_count(spec); ++chunk)
+    for (std::int64_t i = blocks_of_chunk(spec, chunk).begin; i < blocks_of_chunk(spec, chunk).end; ++i) {
+      layers.attention.emplace_back(spec, store, i);
+      layers.mlp.emplace_back(spec, store, i);
+    }
   if (spec.has_embedding) layers.embedding.emplace_back(spec, store);
   if (spec.has_head) layers.head.emplace_back(spec, store);
   return layers;
@@ -31,6 +32,8 @@ class LocalStage final : public Stage {
         layers_(make_layers(spec_, store_)),
         plan_(activation_plan(spec_)),
         scratch_(backend, plan_.scratch, plan_.scratch_bytes) {
+    for (int chunk = 0; chunk < chunk_count(spec_); ++chunk)
+      first_layer_.push_back(chunk == 0 ? 0 : first_layer_.back() + blocks_of_chunk(spec_, chunk - 1).count());
     for (int i = 0; i < spec_.slots; ++i) slots_.push_back(std::make_unique<Slot>(spec_, backend, plan_));
     if (spec_.slots > 0) prepare_rows();
     if (scratch_.find("block.qkv")) shared_block_ = block_activations(scratch_, "block.");
@@ -46,8 +49,8 @@ class LocalStage final : public Stage {
   void params_changed() override { store_.changed(); }
 
   void load(int slot, const MicrobatchData& data) override { at(slot).load(spec_, backend_, data); }
-  View input(int slot) override { return at(slot).stream.front(); }
-  View output(int slot) override { return at(slot).stream.back(); }
+  View input(int slot, int chunk) override { return of_chunk(slot, chunk).stream.front(); }
+  View output(int slot, int chunk) override { return of_chunk(slot, chunk).stream.back(); }
   View d_output(int slot) override { return d_stream(slot); }
   View d_input(int slot) override { return d_stream(slot); }
 
@@ -55,17 +58,19 @@ class LocalStage final : public Stage {
     Slot& s = at(slot);
     const Compute c = compute();
     const Rows rows = rows_of(s);
-    if (spec_.has_embedding) layers_.embedding[0].forward(c, rows, s.tokens, s.stream.front());
-    for (std::size_t i = 0; i < layers_.attention.size(); ++i) {
+    const ChunkActivations& here = s.here();
+    if (here.tokens) layers_.embedding[0].forward(c, rows, here.tokens, here.stream.front());
+    for (std::size_t i = 0; i + 1 < here.stream.size(); ++i) {
       const BlockActivations& a = activations(s, i);
-      layers_.attention[i].forward(c, rows, a.attention, s.stream[i], a.middle);
-      layers_.mlp[i].forward_inside(c, a.mlp, a.middle);
-      layers_.mlp[i].forward_out(c, rows, a.mlp, a.middle, s.stream[i + 1]);
+      const std::size_t layer = layer_of(s, i);
+      layers_.attention[layer].forward(c, rows, a.attention, here.stream[i], a.middle);
+      layers_.mlp[layer].forward_inside(c, a.mlp, a.middle);
+      layers_.mlp[layer].forward_out(c, rows, a.mlp, a.middle, here.stream[i + 1]);
     }
     const bool gradients = s.train && spec_.gradients;
-    if (spec_.has_head)
-      layers_.head[0].forward(c, head_room_, s.head, s.stream.back(), s.targets, s.loss_scale, gradients);
-    s.next_part = gradients ? 0 : -1;
+    if (here.targets)
+      layers_.head[0].forward(c, head_room_, here.head, here.stream.back(), here.targets, s.loss_scale, gradients);
+    s.next_part = gradients ? static_cast<int>(parts_of_chunk(spec_, s.chunk).begin) : -1;
   }
 
   void backward(int slot, int part) override {
@@ -75,21 +80,24 @@ class LocalStage final : public Stage {
                      s.next_part);
     const Compute c = compute();
     const Rows rows = rows_of(s);
-    if (part == 0 && spec_.has_head) layers_.head[0].backward(c, s.head, s.stream.back(), s.d_stream);
+    const ChunkActivations& here = s.here();
+    const Range parts = parts_of_chunk(spec_, s.chunk);
+    if (part == parts.begin && here.targets) layers_.head[0].backward(c, here.head, here.stream.back(), s.d_stream);
     const Range blocks = blocks_of_part(spec_, part);
     for (std::int64_t block = blocks.end - 1; block >= blocks.begin; --block) {
-      const std::size_t i = static_cast<std::size_t>(block - spec_.first_block);
+      const auto i = static_cast<std::size_t>(block - blocks_of_chunk(spec_, s.chunk).begin);
+      const std::size_t layer = layer_of(s, i);
       const BlockActivations& a = activations(s, i);
       if (spec_.recompute) {
-        layers_.attention[i].forward(c, rows, a.attention, s.stream[i], a.middle);
-        layers_.mlp[i].forward_inside(c, a.mlp, a.middle);
+        layers_.attention[layer].forward(c, rows, a.attention, here.stream[i], a.middle);
+        layers_.mlp[layer].forward_inside(c, a.mlp, a.middle);
       }
-      layers_.mlp[i].backward(c, rows, a.mlp, a.middle, s.d_stream);
-      layers_.attention[i].backward(c, rows, a.attention, s.stream[i], s.d_stream);
+      layers_.mlp[layer].backward(c, rows, a.mlp, a.middle, s.d_stream);
+      layers_.attention[layer].backward(c, rows, a.attention, here.stream[i], s.d_stream);
     }
-    s.next_part = part + 1 < part_count(spec_) ? part + 1 : -1;
-    // The embedding ends the pass and uses the gradient up; other stages send it on.
-    if (s.next_part < 0 && spec_.has_embedding) layers_.embedding[0].backward(c, rows, s.tokens, s.d_stream);
+    s.next_part = part + 1 < parts.end ? part + 1 : -1;
+    // The embedding ends the pass and uses the gradient up; other chunks send it on.
+    if (s.next_part < 0 && here.tokens) layers_.embedding[0].backward(c, rows, here.tokens, s.d_stream);
   }
 
   void set_progress(std::function<void()> progress) override { progress_ = std::move(progress); }
@@ -121,15 +129,21 @@ class LocalStage final : public Stage {
     return at(slot).d_stream;
   }
   View losses(int slot) {
-    if (!spec_.has_head) throw BugError("the loss was asked of a stage without the head");
-    return at(slot).head.loss;
+    const View loss = at(slot).here().head.loss;
+    if (!loss) throw BugError("the loss was asked of a stage, or of a chunk, without the head");
+    return loss;
+  }
+  const ChunkActivations& of_chunk(int slot, int chunk) { return at(slot).chunks.at(static_cast<std::size_t>(chunk)); }
+  /// Number among the layers here of block i of the slot's chunk.
+  std::size_t layer_of(const Slot& s, std::size_t i) const {
+    return static_cast<std::size_t>(first_layer_[static_cast<std::size_t>(s.chunk)]) + i;
   }
   Generation& generation() {
     if (!generation_) throw BugError("generation was asked of a stage without a cache");
     return *generation_;
   }
   const BlockActivations& activations(const Slot& s, std::size_t i) const {
-    return s.blocks.empty() ? shared_block_ : s.blocks[i];
+    return s.here().blocks.empty() ? shared_block_ : s.here().blocks[i];
   }
 
   Compute compute() {
@@ -168,6 +182,7 @@ class LocalStage final : public Stage {
   TensorParallel tensor_;
   ParamStore store_;
   const Layers layers_;
+  std::vector<std::int64_t> first_layer_;  ///< of every chunk
   const ActivationPlan plan_;
   Arena scratch_;
   std::vector<std::unique_ptr<Slot>> slots_;

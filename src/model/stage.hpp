@@ -1,7 +1,8 @@
-// A Stage is the consecutive part of the model that one rank computes: blocks [first_block, last_block), with the
-// embedding before them on the first stage and the head behind them on the last, all of it split over the tensor group.
+// A Stage is the part of the model that one rank computes: consecutive blocks [first_block, last_block), or several
+// chunks of such, with the embedding before the first block of the model and the head behind the last, all of it split
+// over the tensor group.
 //
-// Life of a microbatch:   load -> forward -> backward(part 0) ... backward(part parts-1)
+// Life of a microbatch in a chunk:   load -> forward -> backward(first part of the chunk) ... backward(its last part)
 // Everything it needs lives in one slot (an arena of activation_plan().slot_bytes); a schedule decides which slot a
 // microbatch uses.  Parts divide the backward pass by blocks, from the head down, so that the gradients of a part can
 // be reduced while the next part is computed.  Gradients accumulate until zero_grads(). The head turns logits into
@@ -30,8 +31,9 @@ namespace banyan::model {
 
 /// What a microbatch consists of; host memory, copied by load().
 struct MicrobatchData {
-  std::span<const std::int32_t> tokens;   ///< R; read by the first stage
-  std::span<const std::int32_t> targets;  ///< R; read by the last stage; negative: no target
+  int chunk = 0;                          ///< model chunk of the stage that it goes through
+  std::span<const std::int32_t> tokens;   ///< R; read with the embedding
+  std::span<const std::int32_t> targets;  ///< R; read with the head; negative: no target
   std::span<const std::int64_t> sample;   ///< R: global sample number of each row (dropout)
   std::int64_t step = 0;                  ///< dropout
   float loss_scale = 1;                   ///< 1 / (tokens of the global batch): gradients come out as of the mean
@@ -64,9 +66,13 @@ class Stage {
   virtual void params_changed() = 0;
 
   virtual void load(int slot, const MicrobatchData& data) = 0;
-  virtual View input(int slot) = 0;   ///< [stream_rows, C]; where the previous stage's activation is received
-  virtual View output(int slot) = 0;  ///< [stream_rows, C]; sent to the next stage
-  /// Gradient received from the next stage.
+  /// [stream_rows, C]; where the activation of the stage before is received, and what is sent to the next one, while
+  /// the slot holds a microbatch in that chunk.
+  virtual View input(int slot, int chunk) = 0;
+  virtual View output(int slot, int chunk) = 0;
+  View input(int slot) { return input(slot, 0); }
+  View output(int slot) { return output(slot, 0); }
+  /// Gradient received from the next stage, in any chunk.
   virtual View d_output(int slot) = 0;
   /// Gradient sent to the previous stage.  The same memory as d_output: the backward pass works in place.
   virtual View d_input(int slot) = 0;

@@ -33,9 +33,49 @@ void check_stage_spec(const StageSpec& spec) {
   require(!spec.sequence || spec.rows() % spec.tensor_size == 0,
           "with sequence parallelism the rows must be a multiple of the tensor ranks");
   require(spec.slots >= 0, "slots cannot be negative");
-  require(spec.part_blocks.empty() || std::accumulate(spec.part_blocks.begin(), spec.part_blocks.end(),
-                                                      std::int64_t{0}) == spec.last_block - spec.first_block,
+  if (!spec.chunks.empty()) {
+    require(spec.chunks.front().begin == spec.first_block && spec.chunks.back().end == spec.last_block,
+            "its chunks must begin and end where its blocks do");
+    for (std::size_t i = 0; i < spec.chunks.size(); ++i)
+      require(spec.chunks[i].count() > 0 && (i == 0 || spec.chunks[i - 1].end <= spec.chunks[i].begin),
+              "every chunk must have blocks of its own, behind those of the chunk before");
+  }
+  require(spec.part_blocks.empty() ||
+              std::accumulate(spec.part_blocks.begin(), spec.part_blocks.end(), std::int64_t{0}) == block_count(spec),
           "the parts of the backward pass must add up to its blocks");
+  for (int chunk = 0; chunk < chunk_count(spec); ++chunk) parts_of_chunk(spec, chunk);
+}
+
+int chunk_count(const StageSpec& spec) { return spec.chunks.empty() ? 1 : static_cast<int>(spec.chunks.size()); }
+
+Range blocks_of_chunk(const StageSpec& spec, int chunk) {
+  if (chunk < 0 || chunk >= chunk_count(spec)) throw BugError("the stage has no model chunk {}", chunk);
+  return spec.chunks.empty() ? Range{spec.first_block, spec.last_block} : spec.chunks[static_cast<std::size_t>(chunk)];
+}
+
+Range parts_of_chunk(const StageSpec& spec, int chunk) {
+  const std::int64_t behind = chunk_count(spec) - 1 - chunk;
+  if (spec.part_blocks.empty()) return {behind, behind + 1};
+  const auto all = std::ssize(spec.part_blocks);
+  Range parts;
+  for (int c = chunk_count(spec) - 1; c >= chunk; --c) {
+    parts.begin = parts.end;
+    std::int64_t blocks = blocks_of_chunk(spec, c).count();
+    // A chunk without blocks has one part, too.
+    do {
+      require(parts.end < all, "every chunk needs backward parts of its own");
+      blocks -= spec.part_blocks[static_cast<std::size_t>(parts.end++)];
+    } while (blocks > 0);
+    require(blocks == 0, "a backward part must end where its chunk does");
+    if (c == 0) parts.end = all;
+  }
+  return parts;
+}
+
+std::int64_t block_count(const StageSpec& spec) {
+  std::int64_t count = 0;
+  for (int chunk = 0; chunk < chunk_count(spec); ++chunk) count += blocks_of_chunk(spec, chunk).count();
+  return count;
 }
 
 }  // namespace banyan::model

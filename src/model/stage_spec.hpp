@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "src/model/params.hpp"
 #include "src/model/shapes.hpp"
 
 namespace banyan::model {
@@ -11,15 +12,18 @@ namespace banyan::model {
 struct StageSpec {
   ModelShape shape;
   std::int64_t first_block = 0, last_block = 0;  ///< [first, last)
+  std::vector<Range> chunks;                     ///< model chunks, in order: which of these blocks are here.  Empty:
+                                                 ///< one chunk, all of them
   bool has_embedding = true, has_head = true;
   int tensor_rank = 0, tensor_size = 1;
   bool sequence = false;                  ///< sequence parallelism: norm regions hold rows/tensor_size rows
   bool recompute = false;                 ///< keep only block inputs
   std::int64_t sequences = 1;             ///< of a microbatch
   std::int64_t length = 1;                ///< tokens of each; rows = sequences * length
-  int slots = 1;                          ///< microbatches in flight; 0: no activations at all (generation only)
+  int slots = 1;                          ///< microbatches in flight, each in one chunk; 0: no activations at all
+                                          ///< (generation only)
   std::vector<std::int64_t> part_blocks;  ///< number of blocks of each backward part, from the top; sums to the blocks
-                                          ///< here. Empty: one part
+                                          ///< here, and parts end where chunks do.  Empty: one part for each chunk
   bool gradients = true;                  ///< false: no gradient arena, no backward pass (evaluation, generation)
   std::uint64_t seed = 1;                 ///< of dropout
 
@@ -27,6 +31,13 @@ struct StageSpec {
   /// Rows of the residual stream held here (and of the messages between stages).
   std::int64_t stream_rows() const { return sequence ? rows() / tensor_size : rows(); }
 };
+
+int chunk_count(const StageSpec& spec);
+Range blocks_of_chunk(const StageSpec& spec, int chunk);
+/// Backward parts [first, last) of a chunk; those of the last chunk come first.
+Range parts_of_chunk(const StageSpec& spec, int chunk);
+/// All of the chunks here.
+std::int64_t block_count(const StageSpec& spec);
 
 /// BugError naming the field when a spec contradicts itself; config rules have refused what users can get wrong.
 void check_stage_spec(const StageSpec& spec);

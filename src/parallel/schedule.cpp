@@ -112,7 +112,7 @@ class Writer {
   }
 
   void write(const Pass& p, int slot) {
-    const int place = place_of(a_, a_.stage, p.chunk), last = a_.stages * a_.chunks() - 1;
+    const int place = place_of(a_.stages, a_.stage, p.chunk), last = a_.stages * a_.chunks() - 1;
     const auto chunk = static_cast<std::size_t>(p.chunk);
     const auto add = [&](ActionKind kind, int part = 0, int to = -1) {
       actions_.push_back({.kind = kind,
@@ -121,7 +121,7 @@ class Writer {
                           .chunk = p.chunk,
                           .part = part,
                           .place = place,
-                          .peer = to < 0 ? -1 : stage_of(a_, to)});
+                          .peer = to < 0 ? -1 : stage_of(a_.stages, to)});
     };
     if (p.forward) {
       add(ActionKind::kLoad);
@@ -150,8 +150,8 @@ class Writer {
 
 }  // namespace
 
-int place_of(const ScheduleArgs& a, int stage, int chunk) { return chunk * a.stages + stage; }
-int stage_of(const ScheduleArgs& a, int place) { return place % a.stages; }
+int place_of(int stages, int stage, int chunk) { return chunk * stages + stage; }
+int stage_of(int stages, int place) { return place % stages; }
 
 int slots_needed(const ScheduleArgs& a) {
   check(a);

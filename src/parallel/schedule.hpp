@@ -57,8 +57,8 @@ int slots_needed(const ScheduleArgs& args);
 std::vector<Action> make_forward_schedule(const ScheduleArgs& args, int slots);
 
 /// Number of the chunk among all chunks of the pipeline, and the stage where a place is.
-int place_of(const ScheduleArgs& args, int stage, int chunk);
-int stage_of(const ScheduleArgs& args, int place);
+int place_of(int stages, int stage, int chunk);
+int stage_of(int stages, int place);
 
 /// "forward of microbatch 3 in slot 1"; with "of chunk 1" where that is not the first
 std::string describe(const Action& action);

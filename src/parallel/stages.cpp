@@ -113,8 +113,8 @@ std::vector<BlockRange> parse_stages(std::string_view text, std::int64_t blocks,
     begin += count;
   }
   if (static_cast<int>(ranges.size()) != stages)
-    throw ConfigError("parallel.stages = {} names {} stage{}, but parallel.pipeline = {}; name one number per stage",
-                      text, ranges.size(), ranges.size() == 1 ? "" : "s", stages);
+    throw ConfigError("parallel.stages = {} names {} stage{}, but the pipeline has {}; name one number per stage", text,
+                      ranges.size(), ranges.size() == 1 ? "" : "s", stages);
   if (begin != blocks)
     throw ConfigError(
         "parallel.stages = {} adds up to {} blocks, but model.layers = {}; make them agree, or write auto", text, begin,

@@ -34,11 +34,11 @@ PassFlops embedding_flops(const model::ModelShape& s) {
 
 PassFlops stage_flops(const Layout& layout, int stage) {
   PassFlops flops;
-  const parallel::BlockRange blocks = layout.stages.at(static_cast<std::size_t>(stage));
+  const auto blocks = static_cast<double>(layout.blocks_of(stage));
   const PassFlops block = block_flops(layout.model, layout.recompute);
-  flops += {block.forward * static_cast<double>(blocks.count()), block.backward * static_cast<double>(blocks.count())};
+  flops += {block.forward * blocks, block.backward * blocks};
   if (stage == 0) flops += embedding_flops(layout.model);
-  if (stage + 1 == layout.mesh.pipeline) flops += head_flops(layout.model);
+  if (stage == layout.head_stage()) flops += head_flops(layout.model);
   return flops;
 }
 
@@ -49,6 +49,7 @@ Division division_of(const Layout& layout) {
   d.zero = layout.zero ? 1 : 0;
   d.recompute = layout.recompute ? Recompute::kBlock : Recompute::kNone;
   d.sequence = layout.sequence;
+  d.virtual_stages = layout.chunks;
   d.gpipe = layout.schedule == parallel::ScheduleKind::kGpipe;
   return d;
 }
@@ -75,24 +76,36 @@ StepCost step_cost(const Layout& layout, const Machine& machine) {
 
   // Data rank 0 has the most microbatches, so its pipeline is the slowest.
   const double microbatches = static_cast<double>(layout.microbatches_of(0).count);
+  std::vector<Pass> at_place;
+  for (std::size_t place = 0; place < layout.places.size(); ++place) {
+    const double blocks = static_cast<double>(layout.places[place].count());
+    Pass pass{blocks * block.forward(), blocks * block.backward()};
+    if (place == 0) pass.forward += embedding.forward, pass.backward += embedding.backward;
+    if (place + 1 == layout.places.size()) pass.forward += head.forward(), pass.backward += head.backward();
+    at_place.push_back(pass);
+  }
   std::vector<std::vector<parallel::Action>> schedules;
   double dearest_tensor = 0, work = 0;
   for (int s = 0; s < stages; ++s) {
-    const double blocks = static_cast<double>(layout.stages[static_cast<std::size_t>(s)].count());
-    double forward = blocks * block.forward(), backward = blocks * block.backward();
-    if (s == 0) forward += embedding.forward, backward += embedding.backward;
-    if (s + 1 == stages) forward += head.forward(), backward += head.backward();
+    double forward = 0, backward = 0;
+    for (int chunk = 0; chunk < layout.chunks; ++chunk) {
+      const Pass& pass = at_place[static_cast<std::size_t>(layout.place(s, chunk))];
+      forward += pass.forward;
+      backward += pass.backward;
+    }
     cost.forward.push_back(forward);
     cost.backward.push_back(backward);
     work += microbatches * (forward + backward);
     const double again = layout.recompute ? block.tensor.forward : 0;
-    dearest_tensor = std::max(dearest_tensor, blocks * (block.tensor.total() + again));
+    dearest_tensor =
+        std::max(dearest_tensor, static_cast<double>(layout.blocks_of(s)) * (block.tensor.total() + again));
     schedules.push_back(parallel::make_schedule(layout.schedule_args({.pipeline = s})));
   }
-  const parallel::ActionCost price = [&](int s, const parallel::Action& a) {
-    const auto stage = static_cast<std::size_t>(s);
-    if (a.kind == parallel::ActionKind::kForward) return cost.forward[stage];
-    if (a.kind == parallel::ActionKind::kBackward) return cost.backward[stage] / layout.parts(s);
+  const parallel::ActionCost price = [&](int, const parallel::Action& a) {
+    const auto place = static_cast<std::size_t>(a.place);
+    if (a.kind == parallel::ActionKind::kForward) return at_place[place].forward;
+    if (a.kind == parallel::ActionKind::kBackward)
+      return at_place[place].backward / static_cast<double>(layout.part_blocks[place].size());
     return 0.0;
   };
   const double message = stages > 1 ? comm::tree_message_seconds(machine.links, {stages, division.pipeline_stride()},

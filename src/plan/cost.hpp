@@ -30,7 +30,7 @@ PassFlops embedding_flops(const model::ModelShape& shape);
 PassFlops stage_flops(const Layout& layout, int pipeline_stage);
 
 struct StepCost {
-  std::vector<double> forward, backward;  ///< seconds of a microbatch, per pipeline stage
+  std::vector<double> forward, backward;  ///< seconds of a microbatch, per pipeline stage, all its chunks
   double pipeline = 0;                    ///< seconds from the first forward to the last backward
   double bubble_share = 0;
   double tensor_share = 0;  ///< seconds of tensor-parallel reductions inside `pipeline`, of the dearest stage

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "src/base/error.hpp"
+#include "src/config/rules.hpp"
 #include "src/model/local_params.hpp"
 #include "src/parallel/buckets.hpp"
 #include "src/plan/cost.hpp"
@@ -64,32 +65,58 @@ void check_sequence(const Config& config, const model::ModelShape& shape) {
         config.parallel.microbatch, shape.context, rows, config.parallel.tensor);
 }
 
-std::vector<parallel::BlockRange> cut_stages(const Config& config, const model::ModelShape& shape, bool recompute) {
-  const int pipeline = static_cast<int>(config.parallel.pipeline);
+std::vector<parallel::BlockRange> cut_places(const Config& config, const model::ModelShape& shape, int chunks,
+                                             bool recompute) {
+  const int pipeline = static_cast<int>(config.parallel.pipeline), places = pipeline * chunks;
   if (pipeline > shape.layers)
     throw ConfigError("parallel.pipeline = {} is more than model.layers = {}; use at most one pipeline stage per block",
                       pipeline, shape.layers);
-  if (config.parallel.stages != "auto") return parallel::parse_stages(config.parallel.stages, shape.layers, pipeline);
+  if (places > shape.layers)
+    throw ConfigError(
+        "parallel.pipeline x parallel.virtual_stages = {} x {} is more than model.layers = {}; use at most one chunk "
+        "per "
+        "block",
+        pipeline, chunks, shape.layers);
+  if (config.parallel.stages != "auto") return parallel::parse_stages(config.parallel.stages, shape.layers, places);
   const PassFlops block = block_flops(shape, recompute), head = head_flops(shape), embedding = embedding_flops(shape);
   const std::vector<double> blocks(static_cast<std::size_t>(shape.layers), block.total());
-  return parallel::balance_stages(blocks, pipeline, embedding.total(), head.total());
+  return parallel::balance_stages(blocks, places, embedding.total(), head.total());
 }
 
-/// Parts of the backward pass of one stage, by the bytes of its gradients on a tensor rank.
-std::vector<std::int64_t> cut_parts(const Layout& layout, int stage, std::int64_t bucket) {
-  model::StageSpec spec = layout.stage_spec({.pipeline = stage});
-  const std::int64_t blocks = spec.last_block - spec.first_block;
-  spec.part_blocks.assign(static_cast<std::size_t>(blocks), 1);  // one part each, to learn the bytes of every block
-  std::vector<std::int64_t> block_bytes(static_cast<std::size_t>(blocks), 0);
+/// Stages without chunks, where the order of training is of no use: every one takes as many neighbouring places.
+std::vector<parallel::BlockRange> merge_places(const std::vector<parallel::BlockRange>& places, int chunks) {
+  std::vector<parallel::BlockRange> stages;
+  const auto together = static_cast<std::size_t>(chunks);
+  for (std::size_t i = 0; i < places.size(); i += together)
+    stages.push_back({places[i].begin, places[i + together - 1].end});
+  return stages;
+}
+
+/// Parts of the backward pass of one place, by the bytes of its gradients on a tensor rank.
+std::vector<std::int64_t> cut_parts(const Layout& layout, int place, std::int64_t bucket) {
+  const parallel::BlockRange blocks = layout.places[static_cast<std::size_t>(place)];
+  model::StageSpec spec = layout.stage_spec({.pipeline = parallel::stage_of(layout.mesh.pipeline, place)});
+  // One part for each block, to learn the bytes of every one.
+  spec.part_blocks.assign(static_cast<std::size_t>(model::block_count(spec)), 1);
+  std::vector<std::int64_t> block_bytes(static_cast<std::size_t>(blocks.count()), 0);
   std::int64_t top_bytes = 0;
   for (const model::LocalParam& p : model::local_params(spec)) {
     const std::int64_t bytes = p.count.count() * 4;
-    if (p.logical.block >= spec.first_block && p.logical.block < spec.last_block)
-      block_bytes[static_cast<std::size_t>(p.logical.block - spec.first_block)] += bytes;
-    else if (p.part == 0)
+    if (p.logical.block >= blocks.begin && p.logical.block < blocks.end)
+      block_bytes[static_cast<std::size_t>(p.logical.block - blocks.begin)] += bytes;
+    else if ((p.logical.block < 0 || p.logical.block >= layout.model.layers) && p.part == 0 &&
+             blocks.end == layout.model.layers)
       top_bytes += bytes;
   }
   return parallel::part_blocks(block_bytes, top_bytes, bucket);
+}
+
+/// The schedule of parallel.schedule; a pipeline of one stage has nothing to take in turns.
+parallel::ScheduleKind schedule_kind(const Config& config) {
+  if (config.parallel.schedule == "gpipe") return parallel::ScheduleKind::kGpipe;
+  if (config.parallel.schedule == "interleaved" && config.parallel.pipeline > 1)
+    return parallel::ScheduleKind::kInterleaved;
+  return parallel::ScheduleKind::k1F1B;
 }
 
 }  // namespace
@@ -98,22 +125,44 @@ parallel::MicrobatchRange Layout::microbatches_of(int data_rank) const {
   return parallel::split_microbatches(microbatches, data_rank, mesh.data);
 }
 
+std::int64_t Layout::blocks_of(int stage) const {
+  std::int64_t blocks = 0;
+  for (int chunk = 0; chunk < chunks; ++chunk) blocks += places[static_cast<std::size_t>(place(stage, chunk))].count();
+  return blocks;
+}
+
+int Layout::parts(int stage) const {
+  std::size_t parts = 0;
+  for (int chunk = 0; chunk < chunks; ++chunk)
+    parts += part_blocks[static_cast<std::size_t>(place(stage, chunk))].size();
+  return static_cast<int>(parts);
+}
+
 parallel::ScheduleArgs Layout::schedule_args(const parallel::Coordinate& c) const {
+  std::vector<int> parts;
+  for (int chunk = 0; chunk < chunks; ++chunk)
+    parts.push_back(
+        std::max(1, static_cast<int>(part_blocks[static_cast<std::size_t>(place(c.pipeline, chunk))].size())));
   return {.kind = schedule,
           .stages = mesh.pipeline,
           .stage = c.pipeline,
           .microbatches = static_cast<int>(microbatches_of(c.data).count),
-          .parts = {std::max(1, parts(c.pipeline))}};
+          .parts = std::move(parts)};
 }
 
 model::StageSpec Layout::stage_spec(const parallel::Coordinate& c) const {
-  const auto stage = static_cast<std::size_t>(c.pipeline);
   model::StageSpec spec;
   spec.shape = model;
-  spec.first_block = stages.at(stage).begin;
-  spec.last_block = stages.at(stage).end;
+  for (int chunk = 0; chunk < chunks; ++chunk) {
+    const auto at = static_cast<std::size_t>(place(c.pipeline, chunk));
+    spec.chunks.push_back({places.at(at).begin, places.at(at).end});
+    // Parts of later chunks come first.
+    spec.part_blocks.insert(spec.part_blocks.begin(), part_blocks.at(at).begin(), part_blocks.at(at).end());
+  }
+  spec.first_block = spec.chunks.front().begin;
+  spec.last_block = spec.chunks.back().end;
   spec.has_embedding = c.pipeline == 0;
-  spec.has_head = c.pipeline + 1 == mesh.pipeline;
+  spec.has_head = c.pipeline == head_stage();
   spec.tensor_rank = c.tensor;
   spec.tensor_size = mesh.tensor;
   spec.sequence = sequence;
@@ -121,7 +170,6 @@ model::StageSpec Layout::stage_spec(const parallel::Coordinate& c) const {
   spec.sequences = sequences;
   spec.length = model.context;
   spec.seed = seed;
-  spec.part_blocks = part_blocks.at(stage);
   if (use == Use::kGenerate) {
     spec.slots = 0;
     spec.gradients = false;
@@ -187,8 +235,7 @@ Layout make_layout(const Config& config, int world, std::int64_t dataset_vocab, 
       parallel::resolve_mesh(static_cast<int>(config.parallel.tensor), static_cast<int>(config.parallel.pipeline),
                              static_cast<int>(config.parallel.data), world);
   check_tensor(config, layout.model);
-  layout.schedule =
-      config.parallel.schedule == "gpipe" ? parallel::ScheduleKind::kGpipe : parallel::ScheduleKind::k1F1B;
+  layout.schedule = schedule_kind(config);
   layout.sequences = config.parallel.microbatch;
   layout.zero = config.parallel.zero == 1;
   layout.audit = config.train.audit_every > 0;
@@ -201,10 +248,18 @@ Layout make_layout(const Config& config, int world, std::int64_t dataset_vocab, 
     layout.sequence = config.parallel.sequence && config.parallel.tensor > 1;
   }
   // The cut is made for training, whatever the use, so that all commands show the same stages.
-  layout.stages = cut_stages(config, layout.model, config.train.recompute == "block");
-  layout.part_blocks.resize(layout.stages.size());
-  for (std::size_t s = 0; s < layout.stages.size(); ++s)
-    layout.part_blocks[s] = cut_parts(layout, static_cast<int>(s), config.parallel.bucket);
+  layout.chunks = layout.mesh.pipeline > 1 ? static_cast<int>(config::effective_virtual_stages(config.parallel)) : 1;
+  layout.places = cut_places(config, layout.model, layout.chunks, config.train.recompute == "block");
+  if (use != Use::kTrain && layout.chunks > 1) {
+    layout.places = merge_places(layout.places, layout.chunks);
+    layout.chunks = 1;
+    layout.schedule = parallel::ScheduleKind::k1F1B;
+  }
+  layout.part_blocks.resize(layout.places.size());
+  std::vector<std::vector<std::int64_t>> parts;
+  for (std::size_t p = 0; p < layout.places.size(); ++p)
+    parts.push_back(cut_parts(layout, static_cast<int>(p), config.parallel.bucket));
+  layout.part_blocks = std::move(parts);
   return layout;
 }
 

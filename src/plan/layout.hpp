@@ -25,13 +25,14 @@ struct Layout {
   Use use = Use::kTrain;
   model::ModelShape model;
   parallel::MeshShape mesh;
-  int world = 1;                                       ///< ranks of the job
-  std::vector<parallel::BlockRange> stages;            ///< blocks of each pipeline stage
-  std::vector<std::vector<std::int64_t>> part_blocks;  ///< backward parts of each pipeline stage, from the top
+  int world = 1;  ///< ranks of the job
   parallel::ScheduleKind schedule = parallel::ScheduleKind::k1F1B;
-  std::int64_t sequences = 1;     ///< of a microbatch
-  std::int64_t microbatches = 1;  ///< of a global batch (train.batch / parallel.microbatch)
-  bool sequence = false;          ///< sequence parallelism
+  int chunks = 1;                                      ///< of the model on each pipeline stage
+  std::vector<parallel::BlockRange> places;            ///< blocks of each place of the pipeline (parallel/schedule.hpp)
+  std::vector<std::vector<std::int64_t>> part_blocks;  ///< backward parts of each place, from the top
+  std::int64_t sequences = 1;                          ///< of a microbatch
+  std::int64_t microbatches = 1;                       ///< of a global batch (train.batch / parallel.microbatch)
+  bool sequence = false;                               ///< sequence parallelism
   bool recompute = false;
   bool zero = false;   ///< ZeRO-1
   bool audit = false;  ///< data ranks also compute the batches of others
@@ -40,9 +41,13 @@ struct Layout {
   int spares() const { return world - mesh.size(); }
   std::int64_t batch() const { return microbatches * sequences; }  ///< sequences of a global batch
   std::int64_t tokens_per_batch() const { return batch() * model.context; }
-  int parts(int pipeline_stage) const {
-    return static_cast<int>(part_blocks[static_cast<std::size_t>(pipeline_stage)].size());
-  }
+  int place(int pipeline_stage, int chunk) const { return parallel::place_of(mesh.pipeline, pipeline_stage, chunk); }
+  /// Stage with the norm, the output projection and the loss.
+  int head_stage() const { return parallel::stage_of(mesh.pipeline, mesh.pipeline * chunks - 1); }
+  /// The token embedding has a copy on another stage.
+  bool ties_stages() const { return model.tied && head_stage() != 0; }
+  std::int64_t blocks_of(int pipeline_stage) const;
+  int parts(int pipeline_stage) const;
 
   /// Microbatches of a data rank.
   parallel::MicrobatchRange microbatches_of(int data_rank) const;

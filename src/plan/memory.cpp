@@ -131,8 +131,8 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
     const model::ActivationPlan activations = model::activation_plan(spec);
     const auto slot = static_cast<std::int64_t>(activations.slot_bytes) + 12 * spec.rows();
     add("activations", spec.slots * slot,
-        fmt::format("{} microbatch{} in flight x {}", spec.slots, spec.slots == 1 ? "" : "es",
-                    format_bytes(static_cast<double>(slot))));
+        fmt::format("{} microbatch{} in flight{} x {}", spec.slots, spec.slots == 1 ? "" : "es",
+                    layout.chunks > 1 ? ", each in one chunk," : "", format_bytes(static_cast<double>(slot))));
     add("scratch", static_cast<std::int64_t>(activations.scratch_bytes), "of one block and the head");
   }
   if (spec.slots > 0)

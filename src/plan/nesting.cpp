@@ -91,6 +91,8 @@ class Regular {
       all_reduces(MeshAxis::kTensor, s, q.demand.tensor[at(s)]);
       all_reduces(MeshAxis::kData, s, q.demand.data[at(s)]);
       if (s + 1 < q.mesh.pipeline) stream(MeshAxis::kPipeline, s, s, s + 1, q.demand.pipeline);
+      if (s > 0 && s + 1 == q.mesh.pipeline && q.demand.around > 0)
+        stream(MeshAxis::kPipeline, s, s, 0, q.demand.around);
     }
     if (q.mesh.pipeline > 1 && q.demand.tied > 0) stream(MeshAxis::kData, 0, 0, q.mesh.pipeline - 1, q.demand.tied);
   }

@@ -38,16 +38,21 @@ std::string mesh_lines(const Layout& l) {
 }
 
 std::string stage_lines(const Layout& l, const StepCost& cost) {
-  std::string s = "\nstage  blocks      parameters  backward parts  forward       backward\n";
+  const int width = 10 * l.chunks + 2 * (l.chunks - 1);
+  std::string s = fmt::format("\nstage  {:<{}}  parameters  backward parts  forward       backward\n", "blocks", width);
   for (int p = 0; p < l.mesh.pipeline; ++p) {
     const auto i = static_cast<std::size_t>(p);
-    const parallel::BlockRange blocks = l.stages[i];
+    std::string blocks;
+    for (int chunk = 0; chunk < l.chunks; ++chunk) {
+      const parallel::BlockRange range = l.places[static_cast<std::size_t>(l.place(p, chunk))];
+      blocks += fmt::format("{}{} to {}", chunk > 0 ? ", " : "", range.begin, range.end - 1);
+    }
     std::int64_t elements = 0;
     for (const model::LocalParam& param : model::local_params(l.stage_spec({.pipeline = p})))
       elements += param.count.count();
-    s += fmt::format("{:>5}  {:<10}  {:>10}  {:>14}  {:<12}  {}\n", p,
-                     fmt::format("{} to {}", blocks.begin, blocks.end - 1), count(static_cast<double>(elements)),
-                     l.parts(p), format_seconds(cost.forward[i]), format_seconds(cost.backward[i]));
+    s += fmt::format("{:>5}  {:<{}}  {:>10}  {:>14}  {:<12}  {}\n", p, blocks, width,
+                     count(static_cast<double>(elements)), l.parts(p), format_seconds(cost.forward[i]),
+                     format_seconds(cost.backward[i]));
   }
   return s;
 }

@@ -25,16 +25,20 @@ Demand demand_of(const Layout& layout) {
   for (int s = 0; s < mesh.pipeline; ++s) {
     // Two reductions of the residual stream in each direction of a block, two more when it is computed again; one of
     // the embedded tokens, and one of the gradient that the head makes in its forward pass.
-    const auto blocks = static_cast<double>(layout.stages[static_cast<std::size_t>(s)].count());
+    const auto blocks = static_cast<double>(layout.blocks_of(s));
     Calls calls;
     if (mesh.tensor > 1) {
-      const double ends = (s == 0) + (trains && s + 1 == mesh.pipeline);
+      const double ends = (s == 0) + (trains && s == layout.head_stage());
       calls = {microbatches * (2 * blocks + ends), trains ? microbatches * blocks * (layout.recompute ? 4 : 2) : 0};
     }
     demand.tensor_calls.push_back(calls);
     demand.tensor.push_back(calls.total() * stream);
   }
-  if (mesh.pipeline > 1) demand.pipeline = microbatches * (layout.sequence ? stream / mesh.tensor : stream);
+  if (mesh.pipeline > 1) {
+    const double once = microbatches * (layout.sequence ? stream / mesh.tensor : stream);
+    demand.pipeline = once * layout.chunks;
+    demand.around = once * (layout.chunks - 1);
+  }
   for (int s = 0; s < mesh.pipeline; ++s) {
     double bytes = 0;
     if (trains && mesh.data > 1)
@@ -42,7 +46,7 @@ Demand demand_of(const Layout& layout) {
         bytes += static_cast<double>(p.count.count()) * kBytes;
     demand.data.push_back(bytes);
   }
-  if (trains && layout.model.tied && mesh.pipeline > 1)
+  if (trains && layout.ties_stages())
     demand.tied = static_cast<double>(layout.model.vocab * layout.model.width) / mesh.tensor * kBytes;
   return demand;
 }
@@ -65,6 +69,8 @@ std::vector<Flow> flows_of(const parallel::MeshShape& shape, const Demand& deman
     const std::vector<int> column = mesh.pipeline_group(c);
     for (std::size_t s = 0; s + 1 < column.size(); ++s)
       add(MeshAxis::kPipeline, demand.pipeline, {column[s], column[s + 1]}, static_cast<int>(s));
+    if (column.size() > 1)
+      add(MeshAxis::kPipeline, demand.around, {column.back(), column.front()}, static_cast<int>(column.size()) - 1);
     // Comes last, like what the first stage adds.
     if (column.size() > 1) add(MeshAxis::kData, demand.tied, {column.front(), column.back()}, 0);
   }

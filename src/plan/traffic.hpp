@@ -28,6 +28,7 @@ struct Demand {
   std::vector<Calls> tensor_calls;  ///< the same as calls of as many bytes each
   std::vector<double> data;         ///< all-reduced by each data group, per pipeline stage
   double pipeline = 0;              ///< in each direction between neighbouring stages
+  double around = 0;                ///< the same between the last stage and the first, which has the next chunk
   double tied = 0;                  ///< all-reduced by the first and the last stage
   double microbatches = 0;          ///< of the data rank with most
   bool trains = false;
@@ -40,7 +41,7 @@ struct Flow {
   MeshAxis axis = MeshAxis::kTensor;
   double bytes = 0;
   std::vector<int> members;  ///< logical ranks, each once
-  int stage = 0;             ///< whose part of the step it is: of its members, or the nearer one of two neighbours
+  int stage = 0;             ///< whose part of the step it is: of its members, or the earlier one of two neighbours
 };
 
 /// Hierarchical all-reduces add up inside each place before its parts meet those of others, and come down the same way

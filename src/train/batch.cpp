@@ -18,7 +18,7 @@ void BatchReader::begin(std::int64_t batch) {
   tokens_ = 0;
 }
 
-model::MicrobatchData BatchReader::microbatch(int i) {
+model::MicrobatchData BatchReader::microbatch(int i, int chunk) {
   const plan::Layout& l = team_.layout;
   const auto length = static_cast<std::size_t>(l.model.context);
   const std::int64_t first = batch_ * l.batch() + (l.microbatches_of(data_rank_).first + i) * l.sequences;
@@ -28,11 +28,12 @@ model::MicrobatchData BatchReader::microbatch(int i) {
     for (std::size_t t = 0; t < length; ++t) {
       tokens_R_[row + t] = std::max(sample_[t], 0);
       targets_R_[row + t] = sample_[t + 1];
-      if (sample_[t + 1] >= 0) ++tokens_;
+      if (sample_[t + 1] >= 0 && chunk + 1 == l.chunks) ++tokens_;
     }
     std::fill_n(sample_R_.begin() + static_cast<std::ptrdiff_t>(row), length, first + s);
   }
-  return {.tokens = tokens_R_,
+  return {.chunk = chunk,
+          .tokens = tokens_R_,
           .targets = targets_R_,
           .sample = sample_R_,
           .step = batch_,

@@ -18,9 +18,9 @@ class BatchReader {
 
   /// The next microbatches belong to this global batch.
   void begin(std::int64_t batch);
-  /// Microbatch i of the data rank; the spans are good until the next call.
-  model::MicrobatchData microbatch(int i);
-  /// Tokens with a target that were read since begin().
+  /// Microbatch i of the data rank for a model chunk of the stage; the spans are good until the next call.
+  model::MicrobatchData microbatch(int i, int chunk = 0);
+  /// Tokens with a target that were read for the stage's last chunk since begin().
   std::int64_t tokens() const { return tokens_; }
   Samples& samples() const { return samples_; }
 

@@ -22,6 +22,8 @@ config::Config reference_config(config::Config c) {
   c.parallel.zero = 0;
   c.parallel.sequence = false;
   c.parallel.stages = "auto";
+  c.parallel.schedule = "1f1b";
+  c.parallel.virtual_stages = 1;
   c.train.recompute = "none";
   c.checkpoint.async = "off";  // nothing is saved
   return c;

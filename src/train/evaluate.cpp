@@ -40,7 +40,7 @@ using parallel::ActionKind;
 std::optional<Evaluation> evaluate(job::Job& job, job::Team& team, Samples& samples, std::int64_t batches, int enough) {
   const std::vector<Action> schedule =
       parallel::make_forward_schedule(team.layout.schedule_args(team.at), team.stage->spec().slots);
-  const bool speaks = team.last_stage() && team.at.tensor == 0;
+  const bool speaks = team.stage->spec().has_head && team.at.tensor == 0;
   StageLink link(team, job.queue);
   FirstSamples once(samples);
   BatchReader reader(team, once, false);
@@ -61,19 +61,19 @@ std::optional<Evaluation> evaluate(job::Job& job, job::Team& team, Samples& samp
       switch (a.kind) {
         case ActionKind::kLoad:
           link.await_free(a.slot);
-          team.stage->load(a.slot, reader.microbatch(a.microbatch));
+          team.stage->load(a.slot, reader.microbatch(a.microbatch, a.chunk));
           break;
         case ActionKind::kReceiveActivation:
-          link.receive_activation(a.slot);
+          link.receive_activation(a);
           break;
         case ActionKind::kForward:
           link.await_activation(a.slot);
           team.stage->forward(a.slot);
           job.world.beat(fmt::format("batch {} of the evaluation, microbatch {}", batch + 1, a.microbatch + 1));
-          if (speaks) sums[0] += team.stage->loss_sum(a.slot);
+          if (speaks && a.chunk + 1 == team.layout.chunks) sums[0] += team.stage->loss_sum(a.slot);
           break;
         case ActionKind::kSendActivation:
-          link.send_activation(a.slot);
+          link.send_activation(a);
           break;
         default:
           throw BugError("a forward schedule holds a backward action");

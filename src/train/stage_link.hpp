@@ -1,5 +1,5 @@
-// The messages between neighbouring pipeline stages.  Sends and receives are posted, not waited for; a slot is waited
-// for when it is used next:
+// The messages between neighbouring places of the pipeline.  Sends and receives are posted, not waited for; a slot is
+// waited for when it is used next:
 //   what is received is waited for before it is computed with, an activation that is sent before its slot is loaded
 //   again, a gradient that is sent before the slot's next one is received or made.
 // That, and schedules that play() has accepted, is what keeps pipelines free of deadlock.
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "src/job/setup.hpp"
+#include "src/parallel/schedule.hpp"
 
 namespace banyan::train {
 
@@ -17,10 +18,10 @@ class StageLink {
   /// The team outlives this object.
   StageLink(job::Team& team, Queue queue);
 
-  void receive_activation(int slot);
-  void send_activation(int slot);
-  void receive_gradient(int slot);
-  void send_gradient(int slot);
+  void receive_activation(const parallel::Action& a);
+  void send_activation(const parallel::Action& a);
+  void receive_gradient(const parallel::Action& a);
+  void send_gradient(const parallel::Action& a);
 
   /// Waits for the activation sent from the slot, so that it can hold another microbatch.
   void await_free(int slot);
@@ -36,6 +37,9 @@ class StageLink {
     Event activation_in, activation_out, gradient_in, gradient_out;
   };
   Posted& at(int slot);
+  /// Of messages between a place and the next: which of them the two stages have between them tells them apart.
+  int activation_channel(int place) const;
+  int gradient_channel(int place) const;
 
   job::Team& team_;
   const Queue queue_;

@@ -65,6 +65,7 @@ StepShare Trainer::run(const std::vector<Action>& actions, BatchReader& share_of
   const auto note = [&](Trace::What what, int index, const auto& value) {
     if (trace) trace->note(what, index, value);
   };
+  const int last_place = static_cast<int>(team.layout.places.size()) - 1;
   share_of_batch.begin(step + data_shift);
   stage.zero_grads();
   for (const Action& a : actions) {
@@ -74,44 +75,45 @@ StepShare Trainer::run(const std::vector<Action>& actions, BatchReader& share_of
           Stopwatch waiting(report.link_wait);
           link.await_free(a.slot);
         }
-        stage.load(a.slot, share_of_batch.microbatch(a.microbatch));
+        stage.load(a.slot, share_of_batch.microbatch(a.microbatch, a.chunk));
         break;
       }
       case ActionKind::kReceiveActivation:
-        link.receive_activation(a.slot);
+        link.receive_activation(a);
         break;
       case ActionKind::kForward: {
         {
           Stopwatch waiting(report.link_wait);
           link.await_activation(a.slot);
         }
-        if (!team.first_stage()) note(Trace::What::kGivenActivation, a.microbatch, stage.input(a.slot));
+        if (a.place > 0) note(Trace::What::kGivenActivation, a.microbatch, stage.input(a.slot, a.chunk));
         stage.forward(a.slot);
         beat(a);
-        if (!team.last_stage()) note(Trace::What::kActivation, a.microbatch, stage.output(a.slot));
-        if (team.last_stage()) note(Trace::What::kLoss, a.microbatch, stage.loss_sum(a.slot));
-        if (speaks_for_loss()) share.loss_sum += stage.loss_sum(a.slot);
+        if (a.place < last_place) note(Trace::What::kActivation, a.microbatch, stage.output(a.slot, a.chunk));
+        if (a.place == last_place) note(Trace::What::kLoss, a.microbatch, stage.loss_sum(a.slot));
+        if (a.place == last_place && speaks_for_loss()) share.loss_sum += stage.loss_sum(a.slot);
         break;
       }
       case ActionKind::kSendActivation:
-        link.send_activation(a.slot);
+        link.send_activation(a);
         break;
       case ActionKind::kReceiveGradient:
-        link.receive_gradient(a.slot);
+        link.receive_gradient(a);
         break;
       case ActionKind::kBackward: {
         {
           Stopwatch waiting(report.link_wait);
           link.await_gradient(a.slot);
         }
-        if (a.part == 0 && !team.last_stage()) note(Trace::What::kGivenGradient, a.microbatch, stage.d_output(a.slot));
+        if (a.place < last_place && a.part == model::parts_of_chunk(stage.spec(), a.chunk).begin)
+          note(Trace::What::kGivenGradient, a.microbatch, stage.d_output(a.slot));
         stage.backward(a.slot, a.part);
         beat(a);
         break;
       }
       case ActionKind::kSendGradient:
         note(Trace::What::kInputGradient, a.microbatch, stage.d_input(a.slot));
-        link.send_gradient(a.slot);
+        link.send_gradient(a);
         break;
       case ActionKind::kReduceBucket:
         for (const int i : grad_sync.buckets()[static_cast<std::size_t>(a.part)].params)

@@ -75,8 +75,8 @@ struct Trainer {
                 StepReport& report, Trace* trace, const std::function<void(int part)>& part_done);
   /// Clips, updates the parameters this rank updates, and brings the others' here.
   void apply_update(std::int64_t step, const StepTotals& totals, StepReport& report);
-  /// True on the one tensor rank of each last stage that contributes the loss.
-  bool speaks_for_loss() const { return team.last_stage() && team.at.tensor == 0; }
+  /// True on the one tensor rank of each stage with the head that contributes the loss, of its last chunk.
+  bool speaks_for_loss() const { return stage.spec().has_head && team.at.tensor == 0; }
 
   job::Job& job;
   job::Team& team;

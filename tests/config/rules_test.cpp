@@ -37,6 +37,22 @@ const std::vector<Case> kCases{
     {"layers_over_pipeline", {"parallel.pipeline=13"}, {"model.layers = 12", "parallel.pipeline = 13", "12 or less"}},
     {"stages_fit", {"parallel.pipeline=3", "parallel.stages=6,6"}, {"parallel.stages = 6,6", "parallel.pipeline = 3"}},
     {"stages_fit", {"parallel.pipeline=2", "parallel.stages=6,5"}, {"adds up to 11", "model.layers = 12"}},
+    {"virtual_stages_fit", {"parallel.schedule=interleaved"}, {"interleaved", "parallel.pipeline = 1"}},
+    {"virtual_stages_fit",
+     {"parallel.schedule=interleaved", "parallel.pipeline=2", "parallel.virtual_stages=1"},
+     {"interleaved", "parallel.virtual_stages = 1"}},
+    {"virtual_stages_fit",
+     {"parallel.pipeline=2", "parallel.virtual_stages=2"},
+     {"parallel.virtual_stages = 2", "parallel.schedule = 1f1b"}},
+    {"layers_over_pipeline",
+     {"parallel.schedule=interleaved", "parallel.pipeline=4", "parallel.virtual_stages=4"},
+     {"model.layers = 12", "4 x 4 chunks"}},
+    {"layers_over_pipeline",
+     {"parallel.schedule=interleaved", "parallel.pipeline=7"},
+     {"model.layers = 12", "7 x 2 chunks (parallel.schedule = interleaved)"}},
+    {"stages_fit",
+     {"parallel.schedule=interleaved", "parallel.pipeline=2", "parallel.stages=6,6"},
+     {"parallel.stages = 6,6", "2 x 2", "list 4 numbers"}},
     {"stages_fit", {"parallel.stages=6,x"}, {"parallel.stages = 6,x"}},
     {"stages_fit", {"parallel.stages=12,0"}, {"parallel.stages = 12,0"}},
     {"stages_fit", {"parallel.stages=,12"}, {"parallel.stages = ,12"}},
@@ -98,6 +114,21 @@ TEST(Rules, ZeroesStandForWhatTheSentencesSay) {
   EXPECT_EQ(effective_ffn(m), 7);
   EXPECT_EQ(divisors_text(1), "1");
   EXPECT_EQ(divisors_text(12), "1 2 3 4 6 12");
+}
+
+TEST(Rules, ZeroVirtualStagesAreWhatTheScheduleTakes) {
+  Config c = defaults();
+  EXPECT_EQ(effective_virtual_stages(c.parallel), 1);
+  c.parallel.schedule = "interleaved";
+  EXPECT_EQ(effective_virtual_stages(c.parallel), 2);
+  c.parallel.virtual_stages = 3;
+  EXPECT_EQ(effective_virtual_stages(c.parallel), 3);
+  c.parallel.pipeline = 4;
+  EXPECT_EQ(with_mesh(c, {1, 2}).parallel.schedule, "interleaved");
+  // A pipeline of one stage has nothing to interleave.
+  const Config one = with_mesh(c, {2, 1});
+  EXPECT_EQ(one.parallel.schedule, "1f1b");
+  EXPECT_EQ(effective_virtual_stages(one.parallel), 1);
 }
 
 TEST(FallbackList, IsReadInItsOrder) {

@@ -61,6 +61,31 @@ TEST(ActivationPlan, SequenceParallelismSplitsTheStream) {
     }
 }
 
+TEST(ActivationPlan, ASlotHoldsAnyChunk) {
+  StageSpec whole = spec_of(testing::tiny_gpt2());
+  whole.shape.layers = whole.last_block = 4;
+  StageSpec two = whole;
+  two.chunks = {{0, 2}, {2, 4}};
+  const ActivationPlan plan = activation_plan(two);
+  EXPECT_LT(plan.slot_bytes, activation_plan(whole).slot_bytes * 3 / 4);
+  EXPECT_EQ(plan.slot.front().name, "d_stream");
+  std::vector<PlannedBuffer> first, second;
+  for (const PlannedBuffer& b : plan.slot) {
+    const bool later = b.name.rfind(chunk_prefix(1), 0) == 0;
+    if (!later) first.push_back(b);
+    if (later || b.name == "d_stream") second.push_back(b);
+  }
+  EXPECT_EQ(second[1].name, "chunk.1.targets");
+  for (const auto& list : {first, second}) {
+    std::size_t end = 0;
+    for (const PlannedBuffer& b : list) {
+      EXPECT_GE(b.offset, end) << b.name;
+      end = b.offset + b.bytes;
+    }
+    EXPECT_LE(end, plan.slot_bytes);
+  }
+}
+
 TEST(ActivationPlan, NothingIsPlannedWithoutSlots) {
   StageSpec spec = spec_of(testing::tiny_gpt2());
   spec.slots = 0;

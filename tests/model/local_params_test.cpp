@@ -107,6 +107,34 @@ TEST(LocalParams, LateMembersOfALargeGroupMayHoldNoVocabulary) {
     }
 }
 
+TEST(LocalParams, LaterChunksComeFirst) {
+  StageSpec spec = spec_of(testing::tiny_gpt2(), 0, 1);
+  spec.shape.layers = spec.last_block = 6;
+  spec.chunks = {{0, 2}, {3, 6}};
+  EXPECT_EQ(part_count(spec), 2);
+  EXPECT_EQ(block_count(spec), 5);
+  EXPECT_EQ(blocks_of_part(spec, 0).begin, 3);
+  EXPECT_EQ(blocks_of_part(spec, 1).end, 2);
+  spec.part_blocks = {2, 1, 1, 1};
+  EXPECT_EQ(parts_of_chunk(spec, 1).end, 2);
+  EXPECT_EQ(parts_of_chunk(spec, 0).begin, 2);
+  EXPECT_EQ(blocks_of_part(spec, 1).begin, 3);
+  EXPECT_EQ(blocks_of_part(spec, 2).begin, 1);
+  EXPECT_EQ(blocks_of_part(spec, 3).begin, 0);
+  int part = 0;
+  for (const LocalParam& p : local_params(spec)) {
+    EXPECT_NE(p.logical.block, 2) << p.logical.name;  // is on another rank
+    EXPECT_GE(p.part, part) << p.logical.name;
+    part = p.part;
+    if (p.logical.block >= 0 && p.logical.block < 6) {
+      EXPECT_GE(p.logical.block, blocks_of_part(spec, p.part).begin) << p.logical.name;
+      EXPECT_LT(p.logical.block, blocks_of_part(spec, p.part).end) << p.logical.name;
+    }
+  }
+  spec.part_blocks = {4, 1};  // not where a chunk ends
+  EXPECT_THROW(local_params(spec), BugError);
+}
+
 TEST(LocalParams, PartsTileTheBlocksFromTheTop) {
   StageSpec spec = spec_of(testing::tiny_gpt2(), 0, 1);
   spec.part_blocks = {1, 1};

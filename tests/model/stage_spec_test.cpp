@@ -23,6 +23,15 @@ TEST(StageSpec, ContradictionsAreBugs) {
       [](StageSpec& s) { s.first_block = 1; },   // with the embedding
       [](StageSpec& s) { s.last_block = 1; },    // with the head
       [](StageSpec& s) { s.last_block = 3; },
+      [](StageSpec& s) {
+        s.chunks = {{0, 1}};
+      },  // ends before the last block
+      [](StageSpec& s) {
+        s.chunks = {{0, 2}, {1, 2}};
+      },  // one block in two chunks
+      [](StageSpec& s) {
+        s.chunks = {{0, 2}, {2, 2}};
+      },  // an empty one
       [](StageSpec& s) { s.tensor_size = 8; },
       [](StageSpec& s) { s.tensor_rank = 1; },
       [](StageSpec& s) { s.length = 17; },

@@ -192,6 +192,49 @@ TEST(Stage, InitialisationIsTheSameForEveryShare) {
       ASSERT_EQ(p.param.as<float>()[i], logical[p.logical.name][static_cast<std::size_t>(i)]) << p.logical.name;
 }
 
+TEST(Stage, SeveralChunksGiveTheBitsOfOne) {
+  for (const bool recompute : {false, true})
+    for (const ModelShape& shape : shapes_with_dropout()) {
+      SCOPED_TRACE(testing::kind_name(shape));
+      const Tensors params = testing::test_params(shape);
+      const ReferenceBatch batch = testing::test_batch(shape, 2, 9);
+      StageSpec spec = testing::whole(shape, batch);
+      spec.recompute = recompute;
+      spec.part_blocks = {1, 1};
+      const auto one = Stage::make(spec, testing::backend(), nullptr);
+      spec.chunks = {{0, 1}, {1, 2}};
+      spec.slots = 2;
+      const auto two = Stage::make(spec, testing::backend(), nullptr);
+      for (Stage* stage : {one.get(), two.get()}) {
+        testing::set_params(*stage, params);
+        stage->zero_grads();
+      }
+      for (int round = 0; round < 2; ++round) {
+        MicrobatchData data = testing::microbatch(batch, 0.1f);
+        one->load(0, data);
+        one->forward(0);
+        one->backward(0, 0);
+        one->backward(0, 1);
+
+        // The slots change places, so that each holds both chunks in turn.
+        const int low = round, high = 1 - round;
+        two->load(low, data);
+        two->forward(low);
+        data.chunk = 1;
+        two->load(high, data);
+        testing::backend().copy({}, two->input(high, 1), two->output(low, 0));
+        two->forward(high);
+        EXPECT_EQ(two->loss_sum(high), one->loss_sum(0));
+        EXPECT_THROW(two->loss_sum(low), BugError);
+        EXPECT_THROW(two->backward(low, 0), BugError);  // that part is of the other chunk
+        two->backward(high, 0);
+        testing::backend().copy({}, two->d_output(low), two->d_input(high));
+        two->backward(low, 1);
+      }
+      EXPECT_EQ(std::memcmp(one->grad_arena().data, two->grad_arena().data, one->grad_arena().bytes()), 0);
+    }
+}
+
 TEST(Stage, MisuseIsABug) {
   const ModelShape shape = testing::tiny_gpt2();
   const ReferenceBatch batch = testing::test_batch(shape, 1, 8);

@@ -78,7 +78,12 @@ ReferenceBatch test_batch(const ModelShape& shape, std::int64_t sequences, std::
 }
 
 model::MicrobatchData microbatch(const ReferenceBatch& b, float loss_scale, bool train) {
-  return {b.tokens, b.targets, b.sample, b.step, loss_scale, train};
+  return {.tokens = b.tokens,
+          .targets = b.targets,
+          .sample = b.sample,
+          .step = b.step,
+          .loss_scale = loss_scale,
+          .train = train};
 }
 
 StageSpec whole(const ModelShape& shape, const ReferenceBatch& batch) {

@@ -139,10 +139,9 @@ TEST(Schedule, ReducesEveryBucketOnceAfterTheLastMicrobatch) {
 }
 
 TEST(Schedule, GoesRoundTheStagesOncePerChunk) {
-  const ScheduleArgs args{.kind = ScheduleKind::kInterleaved, .stages = 4, .stage = 0, .parts = {1, 1, 1}};
-  EXPECT_EQ(place_of(args, 2, 0), 2);
-  EXPECT_EQ(place_of(args, 2, 2), 10);
-  for (int place = 0; place < 12; ++place) EXPECT_EQ(place_of(args, stage_of(args, place), place / 4), place);
+  EXPECT_EQ(place_of(4, 2, 0), 2);
+  EXPECT_EQ(place_of(4, 2, 2), 10);
+  for (int place = 0; place < 12; ++place) EXPECT_EQ(place_of(4, stage_of(4, place), place / 4), place);
 }
 
 TEST(Schedule, OneStageSendsNothing) {

@@ -71,9 +71,49 @@ TEST(Layout, PutsFewerBlocksBesideTheHead) {
   Config c = gpt2_124m();
   c.parallel.pipeline = 2;
   const Layout layout = make_layout(c, 2, 0);
-  EXPECT_GT(layout.stages[0].count(), layout.stages[1].count());
+  EXPECT_GT(layout.places[0].count(), layout.places[1].count());
   c.parallel.stages = "5,7";
-  EXPECT_EQ(parallel::format_stages(make_layout(c, 2, 0).stages), "5,7");
+  EXPECT_EQ(parallel::format_stages(make_layout(c, 2, 0).places), "5,7");
+}
+
+TEST(Layout, ChunksGoRoundTheStages) {
+  Config c = gpt2_124m();
+  c.parallel.pipeline = 2;
+  c.parallel.schedule = "interleaved";
+  c.parallel.bucket = 1 << 20;
+  for (const int virtual_stages : {0, 3}) {
+    c.parallel.virtual_stages = virtual_stages;
+    const Layout layout = make_layout(c, 2, 0);
+    const int chunks = virtual_stages == 0 ? 2 : 3;
+    ASSERT_EQ(layout.chunks, chunks);
+    EXPECT_EQ(layout.head_stage(), 1);
+    EXPECT_TRUE(layout.ties_stages());
+    std::int64_t next = 0, elements = 0;
+    for (int place = 0; place < 2 * chunks; ++place) {
+      const model::StageSpec spec = layout.stage_spec({.pipeline = place % 2});
+      const model::Range blocks = model::blocks_of_chunk(spec, place / 2);
+      EXPECT_EQ(blocks.begin, next);
+      next = blocks.end;
+      EXPECT_EQ(layout.schedule_args({.pipeline = place % 2}).parts[static_cast<std::size_t>(place / 2)],
+                static_cast<int>(model::parts_of_chunk(spec, place / 2).count()));
+    }
+    EXPECT_EQ(next, 12);
+    for (int p = 0; p < 2; ++p)
+      for (const model::LocalParam& param : model::local_params(layout.stage_spec({.pipeline = p})))
+        if (!param.tied_copy) elements += param.count.count();
+    EXPECT_EQ(elements, model::parameter_count(layout.model));
+    // What does not train has no use for chunks.
+    const Layout evaluation = make_layout(c, 2, 0, Use::kEvaluate);
+    EXPECT_EQ(evaluation.chunks, 1);
+    EXPECT_EQ(evaluation.places.size(), 2u);
+    EXPECT_EQ(evaluation.places[0].end, layout.places[static_cast<std::size_t>(chunks)].begin);
+  }
+  c.parallel.virtual_stages = 2;
+  c.parallel.stages = "4,3,3,2";
+  EXPECT_EQ(parallel::format_stages(make_layout(c, 2, 0).places), "4,3,3,2");
+  c.parallel.pipeline = 1;  // as the reference of a comparison has it
+  c.parallel.stages = "auto";
+  EXPECT_EQ(make_layout(c, 1, 0).chunks, 1);
 }
 
 TEST(Layout, LeavesSparesAndSplitsUnevenBatches) {

@@ -68,6 +68,19 @@ TEST(MemoryPlan, GpipeKeepsAllMicrobatchesAnd1f1bAsManyAsStages) {
   EXPECT_EQ(bytes_of(memory_plan(make_layout(c, 2, 0), c, {}), "activations"), 4 * few);
 }
 
+TEST(MemoryPlan, InterleavingKeepsMoreChunksOfMicrobatches) {
+  config::Config c = gpt2_124m();
+  c.parallel.pipeline = 2;
+  c.parallel.stages = "6,6";
+  const std::int64_t plain = bytes_of(memory_plan(make_layout(c, 2, 0), c, {}), "activations");
+  c.parallel.schedule = "interleaved";
+  c.parallel.stages = "3,3,3,3";
+  const Layout layout = make_layout(c, 2, 0);
+  EXPECT_EQ(layout.stage_spec({}).slots, 5);  // of half the blocks each, where there were 2 of all
+  const std::int64_t more = bytes_of(memory_plan(layout, c, {}), "activations");
+  EXPECT_NEAR(static_cast<double>(more) / static_cast<double>(plain), 5.0 / 4, 0.05);
+}
+
 TEST(MemoryPlan, CountsWhatMessagesNeed) {
   config::Config c = gpt2_124m();
   EXPECT_EQ(bytes_of(memory_plan(make_layout(c, 1, 0), c, {}), "collectives"), 0);

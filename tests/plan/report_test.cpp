@@ -20,6 +20,18 @@ TEST(Report, ShowsWhatAJobWillDo) {
     EXPECT_NE(text.find(words), std::string::npos) << words << " is not in\n" << text;
 }
 
+TEST(Report, ShowsTheChunksOfAStage) {
+  config::Config c = gpt2_124m();
+  c.parallel.pipeline = 2;
+  c.parallel.schedule = "interleaved";
+  c.parallel.stages = "3,3,3,3";
+  c.train.batch = 2;
+  const std::string text = report(make_layout(c, 2, 0), c, {});
+  for (const char* words : {"0 to 2, 6 to 8", "3 to 5, 9 to 11", "stage 0 chunk 0 01.........aabb",
+                            "stage 1 chunk 1 ...0aa1bb......", "each in one chunk"})
+    EXPECT_NE(text.find(words), std::string::npos) << words << " is not in\n" << text;
+}
+
 TEST(Report, FindsTheLargestRank) {
   config::Config c = gpt2_124m();
   c.parallel.pipeline = 3;

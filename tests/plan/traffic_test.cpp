@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "tests/plan/placement_fabrics.hpp"
@@ -22,7 +23,7 @@ TEST(Demand, OfAStepOfGpt2) {
   ASSERT_EQ(d.tensor.size(), 2u);
   ASSERT_EQ(d.tensor_calls.size(), 2u);
   for (std::size_t s = 0; s < 2; ++s) {
-    const auto blocks = static_cast<double>(layout.stages[s].count());
+    const auto blocks = static_cast<double>(layout.places[s].count());
     EXPECT_EQ(d.tensor_calls[s].forward, 8 * (2 * blocks + 1))
         << "eight microbatches, two reductions each way of a block, "
            "one of the embedding or of the head";
@@ -55,6 +56,22 @@ TEST(Flows, AreTheGroupsOfTheMesh) {
   EXPECT_EQ(seen.at({MeshAxis::kData, {5, 7}}), demand.data[1]);
   EXPECT_EQ(seen.at({MeshAxis::kPipeline, {4, 8}}), demand.pipeline);
   EXPECT_EQ(seen.at({MeshAxis::kData, {3, 11}}), demand.tied);
+}
+
+TEST(Flows, ChunksSendAroundThePipeline) {
+  config::Config c = gpt2_124m();
+  c.parallel.pipeline = 3;
+  const Demand plain = demand_of(make_layout(c, 3, 0));
+  EXPECT_EQ(plain.around, 0);
+  c.parallel.schedule = "interleaved";
+  const Layout layout = make_layout(c, 3, 0);
+  const Demand demand = demand_of(layout);
+  EXPECT_DOUBLE_EQ(demand.pipeline, 2 * plain.pipeline);
+  EXPECT_DOUBLE_EQ(demand.around, plain.pipeline);
+  const auto flows = flows_of(layout.mesh, demand);
+  EXPECT_TRUE(std::any_of(flows.begin(), flows.end(), [&](const Flow& f) {
+    return f.axis == MeshAxis::kPipeline && f.members == std::vector{2, 0} && f.bytes == demand.around;
+  }));
 }
 
 }  // namespace
