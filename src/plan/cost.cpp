@@ -115,6 +115,8 @@ StepCost step_cost(const Layout& layout, const Machine& machine) {
   const double turns = core_turns(machine, layout.mesh.size());
   cost.pipeline = std::max(timeline.makespan, work / stages * turns);
   cost.bubble_share = cost.pipeline > 0 ? 1 - work / stages * turns / cost.pipeline : 0;
+  for (std::size_t s = 0; s < timeline.played.size(); ++s)
+    cost.waiting += std::max(0.0, timeline.played[s].back().end - timeline.busy[s] * turns) / stages;
   cost.tensor_share = dearest_tensor * microbatches;
 
   const comm::RegularGroup data{layout.mesh.data, division.data_stride()};

@@ -20,6 +20,8 @@ class Prediction {
 
   const plan::Machine& machine() const { return machine_; }
   double seconds() const { return cost_.step; }
+  /// Share of a step that a stage of the pipeline waits for its neighbours' messages, on average.
+  double waiting_share() const { return cost_.step > 0 ? cost_.waiting / cost_.step : 0; }
   /// A step took so long.  The first of an attempt sets things up and does not count; after kJudged others their median
   /// decides, once.
   void compare(double seconds);

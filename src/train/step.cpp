@@ -38,7 +38,10 @@ StepReport train_step(Trainer& t, std::int64_t step, StepVote vote, BadSteps& ba
   StepShare share =
       t.audit && t.audit->due(step) ? t.audit->compute_gradients(step, report) : t.compute_gradients(step, report);
   share.vote = vote;
-  report.totals = agree_on_step(t.job, step, share);
+  {
+    Stopwatch waiting(report.sync_wait);
+    report.totals = agree_on_step(t.job, step, share);
+  }
   report.judgement =
       bad.judge(step, step + t.data_shift, report.totals.loss, not_finite(t.job, step, report.totals, &t.grad_sync));
   if (report.judgement == Judgement::kGood) t.apply_update(step, report.totals, report);
@@ -52,6 +55,7 @@ StepShare Trainer::compute_gradients(std::int64_t step, StepReport& report, Trac
     grad_sync.finish();
   }
   share.square_sum = grad_sync.owned_square_sum();
+  share.link_wait = report.link_wait;
   if (speaks_for_loss()) share.tokens = batch.tokens();
   return share;
 }
@@ -97,9 +101,11 @@ StepShare Trainer::run(const std::vector<Action>& actions, BatchReader& share_of
       case ActionKind::kSendActivation:
         link.send_activation(a);
         break;
-      case ActionKind::kReceiveGradient:
+      case ActionKind::kReceiveGradient: {
+        Stopwatch waiting(report.link_wait);
         link.receive_gradient(a);
         break;
+      }
       case ActionKind::kBackward: {
         {
           Stopwatch waiting(report.link_wait);
@@ -143,11 +149,12 @@ void Trainer::apply_update(std::int64_t step, const StepTotals& totals, StepRepo
 // ------------------------------------------------------------------------------------------------- what all must know
 
 StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& share) {
-  enum : std::size_t { kLoss, kTokens, kSquares, kStep, kSave, kWriting, kNotWritten, kVotes };
+  enum : std::size_t { kLoss, kTokens, kSquares, kLinkWait, kStep, kSave, kWriting, kNotWritten, kVotes };
   constexpr std::size_t kWork = kVotes + job::kStopReasons;  // from here on one for each rank, if they tell it
   std::vector<double> sums{share.loss_sum,
                            static_cast<double>(share.tokens),
                            share.square_sum,
+                           share.link_wait,
                            static_cast<double>(step),
                            share.vote.save ? 1.0 : 0.0,
                            share.vote.writing == job::Writing::kUnderWay ? 1.0 : 0.0,
@@ -160,8 +167,10 @@ StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& shar
 
   if (sums[kStep] != static_cast<double>(step) * job.everyone->size())
     throw BugError("the ranks are not at the same step; this one is at step {}", step + 1);
-  StepTotals totals = totals_of(
-      {.loss_sum = sums[kLoss], .square_sum = sums[kSquares], .tokens = static_cast<std::int64_t>(sums[kTokens])});
+  StepTotals totals = totals_of({.loss_sum = sums[kLoss],
+                                 .square_sum = sums[kSquares],
+                                 .link_wait = sums[kLinkWait],
+                                 .tokens = static_cast<std::int64_t>(sums[kTokens])});
   totals.save = sums[kSave] > 0;
   totals.written = sums[kWriting] == 0 || sums[kNotWritten] > 0;
   for (int r = job::kStopReasons - 1; r > 0; --r)
@@ -176,7 +185,8 @@ StepTotals totals_of(const StepShare& sum) {
           .tokens = sum.tokens,
           .stop = sum.vote.stop,
           .save = sum.vote.save,
-          .written = sum.vote.writing != job::Writing::kUnderWay};
+          .written = sum.vote.writing != job::Writing::kUnderWay,
+          .link_wait = sum.link_wait};
 }
 
 std::string not_finite(job::Job& job, std::int64_t step, const StepTotals& totals, const GradSync* grad_sync) {

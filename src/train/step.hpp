@@ -31,6 +31,7 @@ struct StepTotals {
   job::StopReason stop = job::StopReason::kNone;  ///< somebody wants to stop after this step
   bool save = false;                              ///< somebody wants a checkpoint after it
   bool written = false;        ///< nobody is still writing the checkpoint that is on its way, or somebody failed to
+  double link_wait = 0;        ///< seconds that all ranks together waited for neighbours of the pipeline
   std::vector<double> work{};  ///< StepVote::work of every rank, in steps in which they tell it
 };
 
@@ -49,12 +50,13 @@ struct StepReport {
   double clip = 1;         ///< factor the gradient was multiplied with
   double link_wait = 0;    ///< seconds this rank waited for neighbours of the pipeline
   double reduce_wait = 0;  ///< seconds it waited for gradients and parameters of other data ranks
+  double sync_wait = 0;    ///< seconds it waited for all ranks to come to the end of the step
   double audit = 0;        ///< seconds that an audit took besides; 0 without one
 };
 
 /// What a rank contributes to StepTotals; spares leave everything but the vote zero.
 struct StepShare {
-  double loss_sum = 0, square_sum = 0;
+  double loss_sum = 0, square_sum = 0, link_wait = 0;
   std::int64_t tokens = 0;
   StepVote vote{};
 };

@@ -49,6 +49,24 @@ TEST(Cost, RanksThatShareCoresTakeTurns) {
   EXPECT_LT(step_cost(four, two).bubble_share, step_cost(four, {.fp32 = 1e11}).bubble_share);
 }
 
+TEST(Cost, InterleavingDividesTheBubble) {
+  config::Config c = gpt2_124m();
+  c.model.vocab = 16;  // next to no head, so that stages are alike
+  c.parallel.pipeline = 4;
+  c.parallel.stages = "3,3,3,3";
+  Machine machine{.fp32 = 1e11};
+  for (comm::TreeLevel& level : machine.links) level.latency = 0, level.rate = 1e15;
+  const StepCost plain = step_cost(make_layout(c, 4, 0), machine);
+  EXPECT_NEAR(plain.bubble_share, 3.0 / 11, 0.01);
+  c.parallel.schedule = "interleaved";
+  c.parallel.virtual_stages = 3;
+  c.parallel.stages = "auto";
+  const StepCost third = step_cost(make_layout(c, 4, 0), machine);
+  EXPECT_NEAR(third.bubble_share, 1.0 / 9, 0.01);
+  EXPECT_NEAR(plain.waiting / plain.pipeline, 2.0 / 11, 0.01);  // the last stage is done before the first
+  EXPECT_NEAR(third.forward[1], plain.forward[1], 1e-9);
+}
+
 TEST(Cost, EveryWayOfDividingHelpsAndCosts) {
   config::Config c = gpt2_124m();
   const Machine machine{.fp32 = 1e11};
