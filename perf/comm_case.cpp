@@ -14,6 +14,8 @@ std::int64_t elements_of(Traffic traffic, std::int64_t bytes, int ranks) {
   return point_to_point(traffic) || traffic == Traffic::kBroadcast ? n : (n + ranks - 1) / ranks * ranks;
 }
 
+View view_of(std::vector<float>& v) { return View(v.data(), {static_cast<std::int64_t>(v.size())}); }
+
 }  // namespace
 
 std::string_view name_of(Traffic traffic) { return kNames[static_cast<std::size_t>(traffic)]; }
@@ -32,9 +34,19 @@ Case::Case(Traffic traffic, std::int64_t bytes, int rank, int ranks, int peer)
       data_(static_cast<std::size_t>(elements_of(traffic, bytes, ranks))) {
   if (point_to_point(traffic) || traffic == Traffic::kAllToAll) room_.resize(data_.size());
   if (traffic == Traffic::kReduceScatter) room_.resize(static_cast<std::size_t>(part()));
-  data_view_ = View(data_.data(), {static_cast<std::int64_t>(data_.size())});
-  room_view_ = View(room_.data(), {static_cast<std::int64_t>(room_.size())});
+  data_view_ = view_of(data_);
+  room_view_ = view_of(room_);
 }
+
+Case::Case(const Case& other)
+    : traffic_(other.traffic_),
+      rank_(other.rank_),
+      ranks_(other.ranks_),
+      peer_(other.peer_),
+      data_(other.data_),
+      room_(other.room_),
+      data_view_(view_of(data_)),
+      room_view_(view_of(room_)) {}
 
 int Case::window() const {
   return static_cast<int>(std::clamp<std::int64_t>((std::int64_t{64} << 20) / bytes(), 4, 32));

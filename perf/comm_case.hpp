@@ -37,7 +37,7 @@ class Case {
   /// About `bytes`, rounded up so that every rank has as many elements as every other.  `peer` is the other side of
   /// point-to-point traffic.
   Case(Traffic traffic, std::int64_t bytes, int rank, int ranks, int peer);
-  Case(const Case&) = delete;
+  Case(const Case& other);
   Case& operator=(const Case&) = delete;
 
   Traffic traffic() const { return traffic_; }
@@ -56,7 +56,7 @@ class Case {
   std::vector<float>& data() { return data_; }
   /// What is received otherwise.
   std::vector<float>& room() { return room_; }
-  /// The same as views: a ping-pong is not to wait for their making.
+  /// The same as views, while the vectors keep their memory: a ping-pong is not to wait for their making.
   const View& data_view() const { return data_view_; }
   const View& room_view() const { return room_view_; }
 

@@ -117,7 +117,12 @@ std::vector<double> train(model::Stage& stage, kernels::Backend& backend, const 
   std::vector<double> losses;
   for (int step = 1; step <= kSteps; ++step) {
     stage.zero_grads();
-    stage.load(0, {t.tokens, t.targets, {}, step, loss_scale, true});
+    stage.load(0, {.tokens = t.tokens,
+                   .targets = t.targets,
+                   .sample = {},
+                   .step = step,
+                   .loss_scale = loss_scale,
+                   .train = true});
     stage.forward(0);
     losses.push_back(stage.loss_sum(0) * loss_scale);
     stage.backward(0, 0);
