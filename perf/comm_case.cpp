@@ -14,8 +14,6 @@ std::int64_t elements_of(Traffic traffic, std::int64_t bytes, int ranks) {
   return point_to_point(traffic) || traffic == Traffic::kBroadcast ? n : (n + ranks - 1) / ranks * ranks;
 }
 
-View view_of(std::vector<float>& v) { return View(v.data(), {static_cast<std::int64_t>(v.size())}); }
-
 }  // namespace
 
 std::string_view name_of(Traffic traffic) { return kNames[static_cast<std::size_t>(traffic)]; }
@@ -34,19 +32,15 @@ Case::Case(Traffic traffic, std::int64_t bytes, int rank, int ranks, int peer)
       data_(static_cast<std::size_t>(elements_of(traffic, bytes, ranks))) {
   if (point_to_point(traffic) || traffic == Traffic::kAllToAll) room_.resize(data_.size());
   if (traffic == Traffic::kReduceScatter) room_.resize(static_cast<std::size_t>(part()));
-  data_view_ = view_of(data_);
-  room_view_ = view_of(room_);
+  const auto view = [](std::vector<float>& v) { return View(v.data(), {static_cast<std::int64_t>(v.size())}); };
+  data_view_ = view(data_);
+  room_view_ = view(room_);
 }
 
-Case::Case(const Case& other)
-    : traffic_(other.traffic_),
-      rank_(other.rank_),
-      ranks_(other.ranks_),
-      peer_(other.peer_),
-      data_(other.data_),
-      room_(other.room_),
-      data_view_(view_of(data_)),
-      room_view_(view_of(room_)) {}
+Case::Case(const Case& other) : Case(other.traffic_, other.bytes(), other.rank_, other.ranks_, other.peer_) {
+  data_ = other.data_;
+  room_ = other.room_;
+}
 
 int Case::window() const {
   return static_cast<int>(std::clamp<std::int64_t>((std::int64_t{64} << 20) / bytes(), 4, 32));

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -98,17 +99,12 @@ void settle(Trainer& t, std::span<const Finding> mine) {
   for (const std::string& text : comm::all_gather_strings(all, encode(mine), "what ranks disagree about"))
     for (Finding& f : decode(text)) findings.push_back(std::move(f));
   const std::vector<int> ranks = suspects(findings);
-  std::string hosts, names;
-  for (const int r : ranks) {
-    const std::string& host = t.job.world.host(r);
-    names += fmt::format("{}rank {} on {}", names.empty() ? "" : " or ", r, host);
-    if (hosts.empty())
-      hosts = host;
-    else if (hosts != host)
-      hosts = " ";
-  }
+  std::string names;
+  for (const int r : ranks)
+    names += fmt::format("{}rank {} on {}", names.empty() ? "" : " or ", r, t.job.world.host(r));
   t.job.reason = job::kWrong;
-  if (hosts != " ") t.job.suspect = ranks.front();
+  const auto beside_first = [&](int r) { return t.job.world.host(r) == t.job.world.host(ranks.front()); };
+  if (std::all_of(ranks.begin(), ranks.end(), beside_first)) t.job.suspect = ranks.front();
   // The finding that is about no more than those that are left says the most.
   const Finding* best = &findings.front();
   for (const Finding& f : findings)
