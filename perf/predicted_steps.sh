@@ -4,20 +4,8 @@
 set -eu
 banyan=$1
 steps=${2:-12}
-here=$(cd "$(dirname "$0")" && pwd)
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/banyan-predicted.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 130' INT TERM
-export OMP_NUM_THREADS=1
-
-awk 'BEGIN {
-  srand(1)
-  n = split("the river mesh tensor keeps small light under every stone while branches of old trees fall and new", list, " ")
-  for (i = 1; i <= 40000; ++i) printf "%s%s", list[int(rand() * n) + 1], (i % 12) ? " " : ".\n"
-}' > "$scratch/text.txt"
-"$banyan" tokenize --vocab-size 400 --out "$scratch/tokens.h5" "$scratch/text.txt" > /dev/null 2>&1
-
-echo "# all keys are on the command line" > "$scratch/config.ini"
+# shellcheck source=perf/lib.sh
+. "$(dirname "$0")/lib.sh"
 
 printf '%-38s %5s  %12s %12s %8s  %s\n' layout ranks 'predicted ms' 'measured ms' error others
 

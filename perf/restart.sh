@@ -6,7 +6,8 @@
 set -eu
 banyan=$1
 shift
-here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=perf/lib.sh
+. "$(dirname "$0")/lib.sh"
 ranks=8 starts=3 json=
 while [ $# -gt 0 ]; do
   case $1 in
@@ -17,18 +18,6 @@ while [ $# -gt 0 ]; do
   esac
   shift 2
 done
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/banyan-restart.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 130' INT TERM
-export OMP_NUM_THREADS=1
-
-awk 'BEGIN {
-  srand(1)
-  n = split("the river mesh tensor keeps small light under every stone while branches of old trees fall and new", list, " ")
-  for (i = 1; i <= 40000; ++i) printf "%s%s", list[int(rand() * n) + 1], (i % 12) ? " " : ".\n"
-}' > "$scratch/text.txt"
-"$banyan" tokenize --vocab-size 400 --out "$scratch/tokens.h5" "$scratch/text.txt" > /dev/null 2>&1
-echo "# all keys are on the command line" > "$scratch/config.ini"
 
 seconds() { date +%s.%N; }
 # train STEPS: goes on to that many steps.
