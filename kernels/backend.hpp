@@ -8,6 +8,9 @@
 //   - Whether an output is overwritten (=) or accumulated into (+=) is part of the operation.
 //   - Results do not depend on time, on other ranks or on memory addresses; for a fixed number of threads they are
 //     the same to the bit.
+//   - Activations (x, out, gradients of them, logits, queries, keys, values, an embedding's rows) are f32 or bf16, all
+//     of a call alike; what is computed from them is computed in fp32.  Everything else is f32 but for what says so:
+//     weights and biases of norms, statistics, losses, tables of positions, gradients of parameters.
 //   - A shape that does not fit is a BugError: callers have checked what users can get wrong.
 // Letters: R rows (tokens of a microbatch, all sequences laid end to end)  C channels  F feed-forward channels
 //          V vocabulary  H query heads  G key/value heads  D head size  S sequences  T positions
@@ -34,7 +37,8 @@ struct Dropout {
   std::int64_t channel0 = 0;                 ///< global number of the first channel here (tensor parallelism)
 };
 
-/// c[M,N] (=|+=) alpha * op(a) * op(b) (+ bias[N] on every row).  a, b, c: strided.
+/// c[M,N] (=|+=) alpha * op(a) * op(b) (+ bias[N] on every row).  a, b, c: strided.  a and b are both f32 or both bf16;
+/// with bf16, sums are in fp32 and c is bf16, which nothing accumulates into, or f32, which takes no bias.
 /// op(a) is a [M,K], or a^T of a [K,M] when transpose_a; the same for b [K,N] / [N,K].
 struct Gemm {
   View c;
@@ -70,6 +74,7 @@ struct AdamW {
   float lr, beta1, beta2, eps, weight_decay;   ///< decoupled decay (Loshchilov & Hutter, ICLR'19, algorithm 2)
   std::int64_t step;                           ///< 1 for the first update; bias correction uses it
   float grad_scale;                            ///< multiplies the gradient first (clipping)
+  View rounded = {};                           ///< bf16, like the parameter: what it is afterwards; may be empty
 };
 
 enum class ReduceOp : std::uint8_t { kSum, kMax, kMin };
@@ -168,7 +173,7 @@ class Backend {
   /// True when every element is finite.  Waits for q.
   virtual bool all_finite(Queue q, ConstView x) = 0;
   virtual void scale(Queue q, View x, float factor) = 0;
-  /// out = a op b, element by element; out may be a or b.  Any dtype of f32, f64, i32, i64.  This is what `comm` is
+  /// out = a op b, element by element; out may be a or b.  Any dtype of f32, bf16, f64, i32, i64.  This is what `comm` is
   /// given.
   virtual void reduce(Queue q, View out, ConstView a, ConstView b, ReduceOp op) = 0;
 };
@@ -187,6 +192,8 @@ struct CpuScratchNeed {
     std::int64_t m = 0, n = 0, k = 0;  ///< c [m,n], inner extent k
   };
   std::span<const Product> gemms;      ///< the largest matrix products
+  DType activations = DType::kF32;
+  std::int64_t keys = 0;               ///< of the longest sequence that has a backward pass
 };
 /// What scratch_bytes() of a CPU backend will reach at most.  Pure, for the memory plan.
 std::size_t cpu_scratch_bytes(const CpuScratchNeed& need);

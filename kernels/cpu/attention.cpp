@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/cpu/attention_problem.hpp"
 #include "kernels/cpu/attention_scratch.hpp"
@@ -58,18 +59,22 @@ int64_t mask_row(const Sight& sight, int64_t k, int64_t padded, float* row_Q) {
 }
 
 /// Asks for the rows that gather() will copy next.
-void prefetch(int64_t n, int64_t D, const float* rows, int64_t stride) {
+template <class T>
+void prefetch(int64_t n, int64_t D, const T* rows, int64_t stride) {
   for (int64_t k = 0; k < n; ++k)
-    for (int64_t d = 0; d < D; d += 16) __builtin_prefetch(rows + k * stride + d);
+    for (int64_t d = 0; d < D; d += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(rows + k * stride + d);
 }
 
 /// Rows of one head, one behind the other.
-void gather(int64_t n, int64_t D, const float* rows, int64_t stride, float* out_KD) {
+template <class T>
+void gather(int64_t n, int64_t D, const T* rows, int64_t stride, float* out_KD) {
   for (int64_t k = 0; k < n; ++k) std::copy(rows + k * stride, rows + k * stride + D, out_KD + k * D);
 }
 
 /// mask_KQ[k][i] = dropout factor of query i and key j + k.
-void make_dropout(const Problem& p, const DropoutMask& mask, const QueryTile& t, int64_t j, int64_t n, float* mask_KQ) {
+template <class T>
+void make_dropout(const Problem<T>& p, const DropoutMask& mask, const QueryTile& t, int64_t j, int64_t n,
+                  float* mask_KQ) {
   alignas(64) float factors[kKeyTile];
   for (int64_t i = 0; i < t.n; ++i) {
     mask.row(p.q_begin(t.s) + t.first + i, (t.h << 20) + j, n, factors);
@@ -79,20 +84,27 @@ void make_dropout(const Problem& p, const DropoutMask& mask, const QueryTile& t,
 }
 
 /// Keys and values from j on, which the tile meets after those it works on now.
-void prefetch_next(const Problem& p, const QueryTile& t, int64_t j, int64_t end) {
+template <class T>
+void prefetch_next(const Problem<T>& p, const QueryTile& t, int64_t j, int64_t end) {
   if (j >= end) return;
   const int64_t n = p.run(j, end), row = p.k_row(t.s, j), column = t.h / p.group * p.head_size;
   prefetch(n, p.head_size, p.key.row(row) + column, p.key.stride);
   prefetch(n, p.head_size, p.value.row(row) + column, p.value.stride);
 }
 
-void forward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m, Matrix<float> out, float* lse_R) {
+template <class T>
+void forward_tile(const Problem<T>& p, const QueryTile& t, const AttentionTiles& m, Matrix<T> out, float* lse_R) {
   const int64_t D = p.head_size, padded = t.padded(), kh = t.h / p.group;
   const int64_t row0 = p.q_begin(t.s) + t.first;
   const DropoutMask mask(p.a.dropout);
   const int64_t end = p.keys_seen(t.s, t.first + t.n);
   prefetch_next(p, t, 0, end);
-  transpose(t, D, p.query.row(row0) + t.h * D, p.query.stride, p.a.scale, m.q_DQ);
+  if constexpr (std::is_same_v<T, float>) {
+    transpose(t, D, p.query.row(row0) + t.h * D, p.query.stride, p.a.scale, m.q_DQ);
+  } else {
+    gather(t.n, D, p.query.row(row0) + t.h * D, p.query.stride, m.q_QD);
+    transpose(t, D, m.q_QD, D, p.a.scale, m.q_DQ);
+  }
   std::fill(m.max_Q, m.max_Q + Q, -kInfinity);
   std::fill(m.total_Q, m.total_Q + Q, 0.0f);
   for (int64_t j = 0, n = 0; j < end; j += n) {
@@ -144,7 +156,7 @@ void forward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m,
     }
   }
   for (int64_t i = 0; i < t.n; ++i) {
-    float* to = out.row(row0 + i) + t.h * D;
+    T* to = out.row(row0 + i) + t.h * D;
     if (end <= 0) {  // a sequence without keys
       std::fill(to, to + D, 0.0f);
       lse_R[row0 + i] = -kInfinity;
@@ -156,12 +168,18 @@ void forward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m,
   }
 }
 
+/// Where gradients go.  Those of keys and values are sums over queries, which only fp32 may hold: row k of a sequence
+/// lies at key + k * key_stride.
+template <class T>
 struct Gradients {
-  Matrix<float> query, key, value;
+  Matrix<T> query;
+  float *key, *value;
+  int64_t key_stride, value_stride;
 };
 
-void backward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m, const Gradients& d,
-                   Matrix<const float> d_out, Matrix<const float> out, const float* lse_R) {
+template <class T>
+void backward_tile(const Problem<T>& p, const QueryTile& t, const AttentionTiles& m, const Gradients<T>& d,
+                   Matrix<const T> d_out, Matrix<const T> out, const float* lse_R) {
   const int64_t D = p.head_size, padded = t.padded(), kh = t.h / p.group;
   const int64_t row0 = p.q_begin(t.s) + t.first, end = p.keys_seen(t.s, t.first + t.n);
   const DropoutMask mask(p.a.dropout);
@@ -176,7 +194,7 @@ void backward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m
     lse[i] = kInfinity;                   // padding gets probability zero
     delta[i] = 0;
     if (i >= t.n) continue;
-    const float* o = out.row(row0 + i) + t.h * D;
+    const T* o = out.row(row0 + i) + t.h * D;
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t c = 0; c < D; ++c) sum += g[i * D + c] * o[c];
@@ -191,8 +209,9 @@ void backward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m
     gather(n, D, p.key.row(k_row) + kh * D, p.key.stride, m.k_KD);
     gather(n, D, p.value.row(k_row) + kh * D, p.value.stride, m.v_KD);
     prefetch_next(p, t, j + n, end);
-    prefetch(n, D, d.key.row(k_row) + kh * D, d.key.stride);
-    prefetch(n, D, d.value.row(k_row) + kh * D, d.value.stride);
+    float *const d_key = d.key + j * d.key_stride, *const d_value = d.value + j * d.value_stride;
+    prefetch(n, D, d_key, d.key_stride);
+    prefetch(n, D, d_value, d.value_stride);
     score_product(sight, padded, D, m.k_KD, m.q_DQ, m.p_KQ);
     score_product(sight, padded, D, m.v_KD, m.d_out_DQ, m.d_p_KQ);
     const bool drops = p.a.dropout.p > 0;
@@ -219,10 +238,8 @@ void backward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m
         }
       }
     }
-    tile_product<true>(n, D, {m.p_KQ, Q, 1}, m.d_out_QD, D, d.value.row(k_row) + kh * D, d.value.stride,
-                       sight.over_queries(t.n));
-    tile_product<true>(n, D, {m.d_p_KQ, Q, 1}, m.q_QD, D, d.key.row(k_row) + kh * D, d.key.stride,
-                       sight.over_queries(t.n));
+    tile_product<true>(n, D, {m.p_KQ, Q, 1}, m.d_out_QD, D, d_value, d.value_stride, sight.over_queries(t.n));
+    tile_product<true>(n, D, {m.d_p_KQ, Q, 1}, m.q_QD, D, d_key, d.key_stride, sight.over_queries(t.n));
     tile_product<true>(t.n, D, {m.d_p_KQ, 1, Q}, m.k_KD, D, m.sum_QD, D, sight.over_keys());
   }
   for (int64_t i = 0; i < t.n; ++i)
@@ -232,7 +249,8 @@ void backward_tile(const Problem& p, const QueryTile& t, const AttentionTiles& m
 int64_t tiles_of(int64_t queries) { return (queries + Q - 1) / Q; }
 
 /// Multiply-adds of a call, for the decision whether threads are worth it.
-int64_t work_of(const Problem& p) {
+template <class T>
+int64_t work_of(const Problem<T>& p) {
   int64_t work = 0;
   for (int64_t s = 0; s < p.sequences; ++s) work += p.q_count(s) * p.k_count(s) * p.a.heads * p.head_size;
   return work;
@@ -243,31 +261,34 @@ int64_t work_of(const Problem& p) {
 void CpuBackend::attention_forward(Queue, View out_RHD, View lse_HR, ConstView query, ConstView key, ConstView value,
                                    const Attention& a) {
   constexpr Check check("attention_forward");
-  const int64_t rows = out_RHD.shape[0];
-  const auto out = check.matrix("out", out_RHD, rows, int64_t{a.heads} * a.head_size);
-  float* lse = check.flat("lse", lse_HR, a.heads * rows);
-  const Problem p = checked(check, query, key, value, a, rows);
-  float* memory = attention_scratch_.floats(attention_scratch_floats(a.head_size) * static_cast<std::size_t>(threads_));
-  const auto run_tile = [&](int64_t s, int64_t h, int64_t tile) {
-    const QueryTile t{s, h, tile * Q, std::min(Q, p.q_count(s) - tile * Q)};
-    forward_tile(p, t, attention_tiles(memory, a.head_size, omp_get_thread_num()), out, lse + h * rows);
-  };
-  const int64_t heads = p.sequences * a.heads;
-  int64_t most_tiles = 0;
-  for (int64_t s = 0; s < p.sequences; ++s) most_tiles = std::max(most_tiles, tiles_of(p.q_count(s)));
-  // A thread that takes all tiles of a head finds its keys in the cache again.  Where there are few heads, threads
-  // share them tile by tile, late ones first because they see more keys.
-  if (heads >= 4 * threads_ || most_tiles <= 1) {
-    parallel_for_uneven(threads_, heads, work_of(p), [&](int64_t task) {
-      const int64_t s = task / a.heads;
-      for (int64_t tile = 0; tile < tiles_of(p.q_count(s)); ++tile) run_tile(s, task % a.heads, tile);
-    });
-  } else {
-    parallel_for_uneven(threads_, heads * most_tiles, work_of(p), [&](int64_t task) {
-      const int64_t tile = most_tiles - 1 - task / heads, s = task % heads / a.heads;
-      if (tile < tiles_of(p.q_count(s))) run_tile(s, task % a.heads, tile);
-    });
-  }
+  check.by_element("out", out_RHD, [&]<class T>(T) {
+    const int64_t rows = out_RHD.shape[0];
+    const auto out = check.matrix<T>("out", out_RHD, rows, int64_t{a.heads} * a.head_size);
+    float* lse = check.flat("lse", lse_HR, a.heads * rows);
+    const Problem<T> p = checked<T>(check, query, key, value, a, rows);
+    float* memory =
+        attention_scratch_.floats(attention_scratch_floats(a.head_size) * static_cast<std::size_t>(threads_));
+    const auto run_tile = [&](int64_t s, int64_t h, int64_t tile) {
+      const QueryTile t{s, h, tile * Q, std::min(Q, p.q_count(s) - tile * Q)};
+      forward_tile(p, t, attention_tiles(memory, a.head_size, omp_get_thread_num()), out, lse + h * rows);
+    };
+    const int64_t heads = p.sequences * a.heads;
+    int64_t most_tiles = 0;
+    for (int64_t s = 0; s < p.sequences; ++s) most_tiles = std::max(most_tiles, tiles_of(p.q_count(s)));
+    // A thread that takes all tiles of a head finds its keys in the cache again.  Where there are few heads, threads
+    // share them tile by tile, late ones first because they see more keys.
+    if (heads >= 4 * threads_ || most_tiles <= 1) {
+      parallel_for_uneven(threads_, heads, work_of(p), [&](int64_t task) {
+        const int64_t s = task / a.heads;
+        for (int64_t tile = 0; tile < tiles_of(p.q_count(s)); ++tile) run_tile(s, task % a.heads, tile);
+      });
+    } else {
+      parallel_for_uneven(threads_, heads * most_tiles, work_of(p), [&](int64_t task) {
+        const int64_t tile = most_tiles - 1 - task / heads, s = task % heads / a.heads;
+        if (tile < tiles_of(p.q_count(s))) run_tile(s, task % a.heads, tile);
+      });
+    }
+  });
 }
 
 void CpuBackend::attention_backward(Queue q, View d_query, View d_key, View d_value, ConstView d_out_RHD,
@@ -275,26 +296,47 @@ void CpuBackend::attention_backward(Queue q, View d_query, View d_key, View d_va
                                     ConstView lse_HR, const Attention& a) {
   constexpr Check check("attention_backward");
   check.that(a.blocks.table.empty(), "blocks", "have no backward pass");
-  const int64_t rows = out_RHD.shape[0], D = a.head_size;
-  const auto out = check.matrix("out", out_RHD, rows, a.heads * D);
-  const auto d_out = check.matrix("d_out", d_out_RHD, rows, a.heads * D);
-  const float* lse = check.flat("lse", lse_HR, a.heads * rows);
-  const Problem p = checked(check, query, key, value, a, rows);
-  const Gradients d{check.strided("d_query", d_query, rows, a.heads * D),
-                    check.strided("d_key", d_key, p.key.rows, a.kv_heads * D),
-                    check.strided("d_value", d_value, p.key.rows, a.kv_heads * D)};
-  // Rows of no sequence have gradient zero, and keys and values are accumulated into.
-  fill_zero(q, d_query);
-  fill_zero(q, d_key);
-  fill_zero(q, d_value);
-  float* memory = attention_scratch_.floats(attention_scratch_floats(a.head_size) * static_cast<std::size_t>(threads_));
-  // One task per sequence and key head, because only its query heads add to d_key and d_value there.
-  parallel_for_uneven(threads_, p.sequences * a.kv_heads, 3 * work_of(p), [&](int64_t task) {
-    const AttentionTiles tiles = attention_tiles(memory, a.head_size, omp_get_thread_num());
-    const int64_t s = task / a.kv_heads, kh = task % a.kv_heads;
-    for (int64_t h = kh * p.group; h < (kh + 1) * p.group; ++h)
-      for (int64_t first = 0; first < p.q_count(s); first += Q)
-        backward_tile(p, {s, h, first, std::min(Q, p.q_count(s) - first)}, tiles, d, d_out, out, lse + h * rows);
+  check.by_element("out", out_RHD, [&]<class T>(T) {
+    const int64_t rows = out_RHD.shape[0], D = a.head_size;
+    const auto out = check.matrix<T>("out", out_RHD, rows, a.heads * D);
+    const auto d_out = check.matrix<T>("d_out", d_out_RHD, rows, a.heads * D);
+    const float* lse = check.flat("lse", lse_HR, a.heads * rows);
+    const Problem<T> p = checked<T>(check, query, key, value, a, rows);
+    const auto to_query = check.strided<T>("d_query", d_query, rows, a.heads * D);
+    const auto to_key = check.strided<T>("d_key", d_key, p.key.rows, a.kv_heads * D);
+    const auto to_value = check.strided<T>("d_value", d_value, p.key.rows, a.kv_heads * D);
+    // Rows of no sequence have gradient zero, and keys and values are accumulated into.
+    fill_zero(q, d_query);
+    fill_zero(q, d_key);
+    fill_zero(q, d_value);
+    int64_t most_keys = 0;
+    for (int64_t s = 0; s < p.sequences; ++s) most_keys = std::max(most_keys, p.k_count(s));
+    const std::size_t tiles = attention_scratch_floats(a.head_size) * static_cast<std::size_t>(threads_);
+    const std::size_t sums = attention_sum_floats(dtype_of<T>, a.head_size, most_keys);
+    float* memory = attention_scratch_.floats(tiles + sums * static_cast<std::size_t>(threads_));
+    // One task per sequence and key head, because only its query heads add to d_key and d_value there.
+    parallel_for_uneven(threads_, p.sequences * a.kv_heads, 3 * work_of(p), [&](int64_t task) {
+      const AttentionTiles tile = attention_tiles(memory, a.head_size, omp_get_thread_num());
+      const int64_t s = task / a.kv_heads, kh = task % a.kv_heads, keys = p.k_count(s);
+      const int64_t row = keys > 0 ? p.k_row(s, 0) : 0;
+      T *const key_rows = to_key.row(row) + kh * D, *const value_rows = to_value.row(row) + kh * D;
+      Gradients<T> d{to_query, nullptr, nullptr, D, D};
+      if constexpr (std::is_same_v<T, float>) {
+        d = {to_query, key_rows, value_rows, to_key.stride, to_value.stride};
+      } else {
+        d.key = memory + tiles + sums * static_cast<std::size_t>(omp_get_thread_num());
+        d.value = d.key + keys * D;
+        std::fill(d.key, d.value + keys * D, 0.0f);
+      }
+      for (int64_t h = kh * p.group; h < (kh + 1) * p.group; ++h)
+        for (int64_t first = 0; first < p.q_count(s); first += Q)
+          backward_tile(p, {s, h, first, std::min(Q, p.q_count(s) - first)}, tile, d, d_out, out, lse + h * rows);
+      if constexpr (!std::is_same_v<T, float>)
+        for (int64_t k = 0; k < keys; ++k) {
+          std::copy(d.key + k * D, d.key + (k + 1) * D, key_rows + k * to_key.stride);
+          std::copy(d.value + k * D, d.value + (k + 1) * D, value_rows + k * to_value.stride);
+        }
+    });
   });
 }
 

@@ -15,10 +15,11 @@ namespace banyan::kernels::cpu::attention {
 using std::int64_t;
 inline constexpr int64_t kLanes = tile::kLanes;
 
-/// What one call works on, checked.
+/// What one call works on, checked.  T: elements of queries, keys and values.
+template <class T>
 struct Problem {
   const Attention& a;
-  Matrix<const float> query, key, value;
+  Matrix<const T> query, key, value;
   int64_t sequences, head_size, group;
 
   int64_t q_begin(int64_t s) const { return a.q_offsets[static_cast<std::size_t>(s)]; }
@@ -56,8 +57,9 @@ inline void check_offsets(const Check& check, std::span<const std::int32_t> offs
   for (std::size_t s = 0; s < sequences; ++s) check.that(offsets[s] <= offsets[s + 1], name, "decreases");
 }
 
-inline Problem checked(const Check& check, ConstView query, ConstView key, ConstView value, const Attention& a,
-                       int64_t rows) {
+template <class T>
+Problem<T> checked(const Check& check, ConstView query, ConstView key, ConstView value, const Attention& a,
+                   int64_t rows) {
   check.that(a.heads > 0 && a.kv_heads > 0 && a.heads % a.kv_heads == 0, "heads", "is no multiple of kv_heads");
   check.that(a.head_size > 0, "head_size", "must be positive");
   const int64_t D = a.head_size;
@@ -68,13 +70,13 @@ inline Problem checked(const Check& check, ConstView query, ConstView key, Const
   check.that(a.q_position.size() == sequences, "q_position", "has not one entry per sequence");
   check.that(a.q_offsets.back() <= rows, "q_offsets", "goes past the last query row");
   for (const std::int32_t p : a.q_position) check.that(p >= 0, "q_position", "holds a negative position");
-  const Problem p{a,
-                  check.strided("query", query, rows, a.heads * D),
-                  check.strided("key", key, key.shape[0], a.kv_heads * D),
-                  check.strided("value", value, key.shape[0], a.kv_heads * D),
-                  static_cast<int64_t>(sequences),
-                  D,
-                  a.heads / a.kv_heads};
+  const Problem<T> p{a,
+                     check.strided<T>("query", query, rows, a.heads * D),
+                     check.strided<T>("key", key, key.shape[0], a.kv_heads * D),
+                     check.strided<T>("value", value, key.shape[0], a.kv_heads * D),
+                     static_cast<int64_t>(sequences),
+                     D,
+                     a.heads / a.kv_heads};
   if (p.blocked()) {
     check.that(a.blocks.block_size > 0, "block_size", "must be positive");
     check.that(a.blocks.table.size() >= sequences * static_cast<std::size_t>(a.blocks.blocks_per_sequence),

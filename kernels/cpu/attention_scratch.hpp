@@ -4,10 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "src/base/dtype.hpp"
+
 namespace banyan::kernels::cpu {
 
 inline constexpr std::int64_t kQueryTile = 128;  ///< queries of one head that are computed together
-inline constexpr std::int64_t kKeyTile = 96;    ///< keys that they meet at a time
+inline constexpr std::int64_t kKeyTile = 96;     ///< keys that they meet at a time
 
 /// Tiles of one thread.  Operands are copied into them, because rows that lie kilobytes apart (one head of a fused
 /// q,k,v matrix) compete for the same few lines of the cache.
@@ -26,6 +28,12 @@ constexpr std::int64_t rounded16(std::int64_t n) { return (n + 15) / 16 * 16; }
 constexpr std::size_t attention_scratch_floats(int head_size) {
   const std::int64_t D = rounded16(head_size);
   return static_cast<std::size_t>(5 * D * kQueryTile + 2 * D * kKeyTile + 3 * kKeyTile * kQueryTile + 3 * kQueryTile);
+}
+
+/// What a thread needs beside its tiles for the backward pass: fp32 sums of the gradients of one head's keys and
+/// values, where the gradients themselves are narrower.
+constexpr std::size_t attention_sum_floats(DType dtype, int head_size, std::int64_t keys) {
+  return dtype == DType::kF32 ? 0 : static_cast<std::size_t>(2 * keys * head_size + 15) / 16 * 16;
 }
 
 inline AttentionTiles attention_tiles(float* memory, int head_size, int thread) {

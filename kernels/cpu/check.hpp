@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "src/base/bf16.hpp"
 #include "src/base/error.hpp"
 #include "src/base/view.hpp"
 
@@ -73,6 +74,14 @@ class Check {
     if (v.count() != count)
       throw BugError("{}: {} is {} ({} elements), not {} elements", operation_, name, v.shape.str(), v.count(), count);
     return typed<T>(name, v);
+  }
+  /// body(float{}) or body(BF16{}): the type of the elements of an activation.  Operations compute in float whatever
+  /// it is, and statistics, biases, norm weights and gradients of parameters are always float.
+  template <class Byte, class Body>
+  auto by_element(const char* name, const BasicView<Byte>& v, const Body& body) const {
+    if (v.dtype == DType::kF32) return body(float{});
+    if (v.dtype == DType::kBF16) return body(BF16{});
+    throw BugError("{}: {} has type {}, this operation takes f32 and bf16", operation_, name, name_of(v.dtype));
   }
 
  private:

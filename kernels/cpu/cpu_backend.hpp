@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,8 @@ struct RotaryTable {
   std::int64_t positions() const { return head_size ? static_cast<std::int64_t>(cos_sin.size()) / head_size : 0; }
   void cover(int head_size, float theta, std::int64_t positions);
 };
+
+class Bf16Products;
 
 class CpuBackend final : public Backend {
  public:
@@ -99,9 +102,12 @@ class CpuBackend final : public Backend {
   void reduce(Queue q, View out, ConstView a, ConstView b, ReduceOp op) override;
 
  private:
+  void gemm_bf16(const Gemm& g);
+
   const int threads_;
   const Isa gemm_;  ///< what oneDNN may use
-  ScratchBuffer attention_scratch_;
+  ScratchBuffer attention_scratch_, bf16_scratch_;
+  std::shared_ptr<Bf16Products> bf16_products_;  ///< made at the first use
   RotaryTable rotary_table_;
   std::size_t gemm_packing_ = 0;  ///< most that oneDNN packed operands into during one call
 };

@@ -78,11 +78,15 @@ std::unique_ptr<Backend> make_backend(Isa kernels, Isa gemm, int threads) {
 }  // namespace cpu
 
 std::size_t cpu_scratch_bytes(const CpuScratchNeed& need) {
-  std::size_t bytes =
-      cpu::attention_scratch_floats(need.head_size) * sizeof(float) * static_cast<std::size_t>(need.threads);
+  std::size_t bytes = (cpu::attention_scratch_floats(need.head_size) +
+                       cpu::attention_sum_floats(need.activations, need.head_size, need.keys)) *
+                      sizeof(float) * static_cast<std::size_t>(need.threads);
   bytes += static_cast<std::size_t>(need.rotary_positions) * static_cast<std::size_t>(need.head_size) * sizeof(float);
   std::size_t packing = 0;
-  for (const auto& [m, n, k] : need.gemms) packing = std::max(packing, cpu::gemm_packing_bytes(m, n, k, need.threads));
+  for (const auto& [m, n, k] : need.gemms) {
+    packing = std::max(packing, cpu::gemm_packing_bytes(m, n, k, need.threads));
+    if (need.activations == DType::kBF16) packing = std::max(packing, cpu::bf16_packing_bytes(m, n, k, need.threads));
+  }
   return bytes + packing;
 }
 

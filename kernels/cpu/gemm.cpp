@@ -4,13 +4,13 @@
 // primitives by shape and no buffers of packed weights are needed, and it is the fastest of oneDNN's forms at training
 // shapes in all three directions (see perf/README.md for figures).
 #include <dnnl.h>
-#include <omp.h>
 
 #include "kernels/cpu/check.hpp"
 #include "kernels/cpu/column_sums.hpp"
 #include "kernels/cpu/cpu_backend.hpp"
 #include "kernels/cpu/gemm_few_rows.hpp"
 #include "kernels/cpu/gemm_packing.hpp"
+#include "kernels/cpu/omp_threads.hpp"
 #include "kernels/cpu/parallel.hpp"
 
 namespace banyan::kernels::cpu {
@@ -18,24 +18,10 @@ namespace {
 
 constexpr std::int64_t kColumnsWorthAThread = 256;
 
-/// oneDNN takes as many threads as OpenMP would give the caller.
-class OmpThreads {
- public:
-  explicit OmpThreads(int threads) : before_(omp_get_max_threads()) {
-    omp_set_dynamic(0);  // or OMP_DYNAMIC could take threads away, and with them the same bits
-    if (threads != before_) omp_set_num_threads(threads);
-  }
-  ~OmpThreads() { omp_set_num_threads(before_); }
-  OmpThreads(const OmpThreads&) = delete;
-  OmpThreads& operator=(const OmpThreads&) = delete;
-
- private:
-  int before_;
-};
-
 }  // namespace
 
 void CpuBackend::gemm(Queue, const Gemm& g) {
+  if (g.a.dtype == DType::kBF16) return gemm_bf16(g);
   constexpr Check check("gemm");
   const auto c = check.strided("c", g.c);
   const std::int64_t M = c.rows, N = c.columns, K = g.transpose_a ? g.a.shape[0] : g.a.shape[1];
@@ -83,17 +69,19 @@ void CpuBackend::gemm(Queue, const Gemm& g) {
 
 void CpuBackend::bias_backward(Queue, View d_bias_C, ConstView d_out_RC) {
   constexpr Check check("bias_backward");
-  const auto d_out = check.strided("d_out", d_out_RC);
-  float* d_bias = check.flat("d_bias", d_bias_C, d_out.columns);
-  column_sums<1>(
-      threads_, d_out.rows, d_out.columns,
-      [&](std::int64_t r, std::int64_t begin, std::int64_t n, auto& part) {
-        const float* g = d_out.row(r) + begin;
-        float* sum = part[0];
+  check.by_element("d_out", d_out_RC, [&]<class T>(T) {
+    const auto d_out = check.strided<T>("d_out", d_out_RC);
+    float* d_bias = check.flat("d_bias", d_bias_C, d_out.columns);
+    column_sums<1>(
+        threads_, d_out.rows, d_out.columns,
+        [&](std::int64_t r, std::int64_t begin, std::int64_t n, auto& part) {
+          const T* g = d_out.row(r) + begin;
+          float* sum = part[0];
 #pragma omp simd
-        for (std::int64_t c = 0; c < n; ++c) sum[c] += g[c];
-      },
-      [&](int, std::int64_t c, float value) { d_bias[c] += value; });
+          for (std::int64_t c = 0; c < n; ++c) sum[c] += g[c];
+        },
+        [&](int, std::int64_t c, float value) { d_bias[c] += value; });
+  });
 }
 
 }  // namespace banyan::kernels::cpu

@@ -15,4 +15,17 @@ inline std::size_t gemm_packing_bytes(std::int64_t m, std::int64_t n, std::int64
   return static_cast<std::size_t>(block) * sizeof(float) * static_cast<std::size_t>(threads);
 }
 
+/// Rows or columns that a product of bf16 matrices takes at a time where the processor has no such products: what is
+/// widened to fp32 of one operand and of the result.
+inline constexpr std::int64_t kWidenedElements = std::int64_t{1} << 20;
+
+/// Most that a product c[m,n] = a[m,k] b[k,n] of bf16 matrices holds at a time: what oneDNN's primitives ask for, or
+/// widened operands with the packing of the fp32 product.
+inline std::size_t bf16_packing_bytes(std::int64_t m, std::int64_t n, std::int64_t k, int threads) {
+  const std::int64_t width = std::min(n, std::max<std::int64_t>(16, kWidenedElements / std::max<std::int64_t>(1, k)));
+  const auto widened = static_cast<std::size_t>(m * k + width * (k + m) + 64) * sizeof(float);
+  return std::max(widened + gemm_packing_bytes(m, width, k, threads),
+                  (std::size_t{512} << 10) * static_cast<std::size_t>(threads));
+}
+
 }  // namespace banyan::kernels::cpu

@@ -25,4 +25,7 @@ Isa isa_named(const std::string& name);
 /// Cores this process may run on: its affinity mask and, where the kernel sets one, the CPU quota of its cgroup.
 int available_cores();
 
+/// Whether matrix products of bf16 run on instructions for them; else operands are widened to fp32.
+bool multiplies_bf16(Isa isa);
+
 }  // namespace banyan::kernels::cpu

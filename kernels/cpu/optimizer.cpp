@@ -13,6 +13,7 @@ void CpuBackend::adamw(Queue, View param_n, ConstView grad_n, View m_n, View v_n
   float *param = check.flat("param", param_n, count), *m = check.flat("m", m_n, count),
         *v = check.flat("v", v_n, count);
   const float* grad = check.flat("grad", grad_n, count);
+  BF16* rounded = h.rounded ? check.flat<BF16>("rounded", h.rounded, count) : nullptr;
   check.that(h.step >= 1, "step", "counts from 1");
   // The bias corrections in double: 1 - beta^step loses all its digits in float while step is small.
   const double correction1 = 1.0 - std::pow(static_cast<double>(h.beta1), static_cast<double>(h.step));
@@ -31,6 +32,9 @@ void CpuBackend::adamw(Queue, View param_n, ConstView grad_n, View m_n, View v_n
       v[i] = v1;
       param[i] = param[i] * keep - step_size * m1 / (std::sqrt(v1) * root_scale + eps);
     }
+    if (!rounded) return;
+#pragma omp simd
+    for (std::int64_t i = begin; i < end; ++i) rounded[i] = param[i];  // still in the cache
   });
 }
 

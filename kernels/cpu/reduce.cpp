@@ -103,6 +103,8 @@ void CpuBackend::reduce(Queue, View out, ConstView a, ConstView b, ReduceOp op) 
   switch (out.dtype) {
     case DType::kF32:
       return as(float{});
+    case DType::kBF16:
+      return as(BF16{});
     case DType::kF64:
       return as(double{});
     case DType::kI32:

@@ -123,8 +123,14 @@ TEST(CpuBackend, WrongShapesAreBugsThatNameTheArgument) {
   View device = a;
   device.kind = MemoryKind::kDevice;
   EXPECT_EQ(message([&] { b->scale({}, device, 2); }), "scale: x lies in device memory, which the CPU cannot read");
-  EXPECT_EQ(message([&] { b->reduce({}, wrong_type, wrong_type, wrong_type, ReduceOp::kSum); }),
-            "reduce: there is no arithmetic for bf16");
+  EXPECT_EQ(message([&] { b->gelu_forward({}, wrong_type, a); }),
+            "gelu_forward: out has type bf16, this operation takes f32");
+  View bytes = a;
+  bytes.dtype = DType::kU8;
+  EXPECT_EQ(message([&] { b->gelu_forward({}, bytes, bytes); }),
+            "gelu_forward: x has type u8, this operation takes f32 and bf16");
+  EXPECT_EQ(message([&] { b->reduce({}, bytes, bytes, bytes, ReduceOp::kSum); }),
+            "reduce: there is no arithmetic for u8");
   EXPECT_EQ(message([&] { b->rmsnorm_forward({}, a, v4, a, v4, 1e-5f); }),
             "rmsnorm_forward: rstd is [1, 4] (4 elements), not 3 elements");
   const std::vector<std::int32_t> positions{0, 1, 9};
@@ -195,6 +201,15 @@ TEST(CpuBackend, ScratchStaysWithinItsPrediction) {
   const std::vector<CpuScratchNeed::Product> gemms{{67, 45, 129}};
   EXPECT_GT(b->scratch_bytes(), 0u);
   EXPECT_LE(b->scratch_bytes(), cpu_scratch_bytes({threads, 20, 1000, gemms}));
+  for (const char* t : {"NN", "NT", "TN"}) {
+    const OpCase c = in_bf16(gemm(t[0], t[1], 67, 45, 129));
+    Bound bound(c.tensors, c.initial());
+    c.run(*b, bound);
+  }
+  const OpCase c = in_bf16(attention_backward(whole_sequences(6, 2, 20, 1, 129)));
+  Bound bound(c.tensors, c.initial());
+  c.run(*b, bound);
+  EXPECT_LE(b->scratch_bytes(), cpu_scratch_bytes({threads, 20, 1000, gemms, DType::kBF16, 129}));
 }
 
 TEST(SimdMath, ExponentialIsWithinTwoUlps) {

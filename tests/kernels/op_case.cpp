@@ -2,9 +2,11 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
+#include "src/base/bf16.hpp"
 #include "src/base/rng.hpp"
 
 namespace banyan::kernels::test {
@@ -18,6 +20,9 @@ void put(View v, std::int64_t i, double x) {
   switch (v.dtype) {
     case DType::kF32:
       v.as<float>()[at] = static_cast<float>(x);
+      break;
+    case DType::kBF16:
+      v.as<BF16>()[at] = static_cast<float>(x);
       break;
     case DType::kF64:
       v.as<double>()[at] = x;
@@ -39,6 +44,8 @@ double get(ConstView v, std::int64_t i) {
   switch (v.dtype) {
     case DType::kF32:
       return static_cast<double>(v.as<float>()[at]);
+    case DType::kBF16:
+      return static_cast<double>(static_cast<float>(v.as<BF16>()[at]));
     case DType::kF64:
       return v.as<double>()[at];
     case DType::kI32:
@@ -54,6 +61,31 @@ std::size_t allocated(const View& v) {
   const std::int64_t rows = v.shape.rank() ? v.shape[0] : 1;
   return static_cast<std::size_t>(rows * v.row_stride) * size_of(v.dtype);
 }
+
+/// The activations among the tensors of an operation.
+const std::map<std::string, std::vector<std::string>> kActivations{
+    {"gemm", {"a", "b", "c"}},
+    {"bias_backward", {"d_out"}},
+    {"copy", {"in", "out"}},
+    {"fill_zero", {"out"}},
+    {"embedding_forward", {"table", "out"}},
+    {"embedding_backward", {"d_out"}},
+    {"position_forward", {"x"}},
+    {"layernorm_forward", {"x", "out"}},
+    {"layernorm_backward", {"x", "d_x", "d_out"}},
+    {"rmsnorm_forward", {"x", "out"}},
+    {"rmsnorm_backward", {"x", "d_x", "d_out"}},
+    {"rotary", {"x"}},
+    {"attention_forward", {"q", "k", "v", "out"}},
+    {"attention_backward", {"q", "k", "v", "out", "d_out", "d_q", "d_k", "d_v"}},
+    {"gelu_forward", {"x", "out"}},
+    {"gelu_backward", {"x", "d_x", "d_out"}},
+    {"swiglu_forward", {"gate", "up", "out"}},
+    {"swiglu_backward", {"gate", "up", "d_out", "d_gate", "d_up"}},
+    {"dropout", {"x", "out"}},
+    {"add", {"a", "b", "out"}},
+    {"cross_entropy_stats", {"logits"}},
+    {"cross_entropy_backward", {"logits"}}};
 
 std::uint64_t seed_of(const std::string& name) { return rng::named_key(17, name); }
 
@@ -107,6 +139,8 @@ Values OpCase::initial() const {
   const auto round = [](std::vector<double>& v, DType dtype) {
     if (dtype == DType::kF32)
       for (double& x : v) x = static_cast<double>(static_cast<float>(x));
+    if (dtype == DType::kBF16)
+      for (double& x : v) x = static_cast<double>(static_cast<float>(BF16(static_cast<float>(x))));
   };
   for (const TensorSpec& t : tensors) {
     std::vector<double>& v = values[t.name];
@@ -120,6 +154,25 @@ Values OpCase::initial() const {
     for (const TensorSpec& t : tensors) round(values.at(t.name), t.dtype);
   }
   return values;
+}
+
+bool has_activations(const OpCase& c) { return kActivations.contains(c.op); }
+
+OpCase in_bf16(OpCase c) {
+  for (const std::string& name : kActivations.at(c.op)) {
+    // What gradients of weights are added to stays fp32.
+    if (c.op == "gemm" && name == "c" && c.shape.find("+=") != std::string::npos) continue;
+    const auto t =
+        std::find_if(c.tensors.begin(), c.tensors.end(), [&](const TensorSpec& s) { return s.name == name; });
+    if (t == c.tensors.end()) throw BugError("{} has no tensor {}", c.name(), name);
+    t->dtype = DType::kBF16;
+  }
+  c.shape += " bf16";
+  c.bytes /= 2;
+  c.gradient.reset();  // the reference is the same
+  // Half a unit of the last of eight bits and what precedes it; there are two roundings where the output is an input.
+  c.tolerance = std::max(c.tolerance, c.op == "attention_backward" ? 0x1p-6 : 0x1p-8);
+  return c;
 }
 
 std::function<double(std::int64_t)> noise(std::uint64_t seed, double scale) {

@@ -70,6 +70,10 @@ struct OpCase {
   Values initial() const;
 };
 
+/// Whether the operation takes activations, and the same case with them in bf16.
+bool has_activations(const OpCase& c);
+OpCase in_bf16(OpCase c);
+
 /// Repeatable numbers, roughly uniform in [-scale, scale].
 std::function<double(std::int64_t)> noise(std::uint64_t seed, double scale = 1);
 TensorSpec in(std::string name, Shape shape, double scale = 1, std::int64_t stride = 0);

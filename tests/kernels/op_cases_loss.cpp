@@ -226,7 +226,7 @@ OpCase reduce(int64_t count, DType dtype, ReduceOp op) {
       v["inout"][i] = op == ReduceOp::kSum ? a + b : op == ReduceOp::kMax ? std::max(a, b) : std::min(a, b);
     }
   };
-  c.tolerance = dtype == DType::kF32 ? 1e-7 : 0;
+  c.tolerance = dtype == DType::kF32 ? 1e-7 : dtype == DType::kBF16 ? 0x1p-8 : 0;
   return c;
 }
 

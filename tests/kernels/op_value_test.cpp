@@ -33,6 +33,8 @@ const std::vector<Version>& versions() {
       if (isa <= cpu::processor_isa())
         made.push_back({cpu::name_of(isa), cpu::make_backend(isa, cpu::processor_isa(), 1),
                         cpu::make_backend(isa, cpu::processor_isa(), kThreads)});
+    const cpu::Isa least = cpu::compiled_isas().front();  // as on a processor without products of bf16
+    made.push_back({"no bf16", cpu::make_backend(least, least, 1), cpu::make_backend(least, least, kThreads)});
     return made;
   }();
   return all;
