@@ -69,6 +69,8 @@ hid_t hdf5_type(DType dtype) {
       return H5T_STD_U16LE;
     case DType::kU32:
       return H5T_STD_U32LE;
+    case DType::kI8:
+      return H5T_STD_I8LE;
   }
   throw BugError("no HDF5 type for dtype {}", static_cast<int>(dtype));
 }

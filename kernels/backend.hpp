@@ -37,9 +37,20 @@ struct Dropout {
   std::int64_t channel0 = 0;                 ///< global number of the first channel here (tensor parallelism)
 };
 
+/// Weights [N,K] that are only read may be narrow: bf16, or i8 with a scale (f32) for every kScaleGroup columns of a row.
+/// The scales of a row lie behind its integers, from the next multiple of four bytes on; the view says K columns and a
+/// row stride of narrow_row_bytes(kI8, K).  A value is integer * scale.
+inline constexpr std::int64_t kScaleGroup = 64;
+constexpr std::int64_t narrow_row_bytes(DType dtype, std::int64_t columns) {
+  if (dtype != DType::kI8) return columns * static_cast<std::int64_t>(size_of(dtype));
+  return (columns + 3) / 4 * 4 + (columns + kScaleGroup - 1) / kScaleGroup * 4;
+}
+
 /// c[M,N] (=|+=) alpha * op(a) * op(b) (+ bias[N] on every row).  a, b, c: strided.  a and b are both f32 or both bf16;
 /// with bf16, sums are in fp32 and c is bf16, which nothing accumulates into, or f32, which takes no bias.
 /// op(a) is a [M,K], or a^T of a [K,M] when transpose_a; the same for b [K,N] / [N,K].
+/// A narrow b meets an f32 a, too: only in  c = a b^T (+ bias)  with f32 c and alpha 1.  Where many rows meet it, a may
+/// be rounded to bf16.
 struct Gemm {
   View c;
   ConstView a, b;
@@ -99,7 +110,8 @@ class Backend {
   virtual void synchronize(Queue q) = 0;
 
   // ---- in the order a transformer block uses them
-  /// out[r] = table[tokens[r] - vocab_begin], or zero where that row is not in table [V,C] (another rank has it).
+  /// out[r] = table[tokens[r] - vocab_begin], or zero where that row is not in table [V,C] (another rank has it).  The
+  /// table may be narrow.
   virtual void embedding_forward(Queue q, View out_RC, ConstView tokens_R, ConstView table_VC, std::int64_t vocab_begin) = 0;
   /// d_table[tokens[r] - vocab_begin] += d_out[r].
   virtual void embedding_backward(Queue q, View d_table_VC, ConstView tokens_R, ConstView d_out_RC, std::int64_t vocab_begin) = 0;
@@ -119,6 +131,9 @@ class Backend {
                                 ConstView rstd_R) = 0;
 
   virtual void gemm(Queue q, const Gemm& g) = 0;
+  /// out [N,K] = in [N,K] rounded: to bf16, to nearest and ties to even, or to i8 with scales of largest / 127.  Contiguous
+  /// but for what i8 keeps behind its rows.
+  virtual void narrow(Queue q, View out_NK, ConstView in_NK) = 0;
   /// d_bias[C] += sum over rows of d_out.  d_out strided.
   virtual void bias_backward(Queue q, View d_bias_C, ConstView d_out_RC) = 0;
 

@@ -22,6 +22,8 @@ MPI_Datatype type_of(DType dtype) {
       return MPI_INT32_T;
     case DType::kI64:
       return MPI_INT64_T;
+    case DType::kI8:
+      return MPI_INT8_T;
     case DType::kU8:
       return MPI_UINT8_T;
     case DType::kU16:

@@ -16,8 +16,8 @@ std::string CpuBackend::describe() const {
 }
 
 std::size_t CpuBackend::scratch_bytes() const {
-  return attention_scratch_.bytes() + bf16_scratch_.bytes() + rotary_table_.cos_sin.capacity() * sizeof(float) +
-         gemm_packing_;
+  return attention_scratch_.bytes() + bf16_scratch_.bytes() + narrow_left_.bytes() + narrow_right_.bytes() +
+         rotary_table_.cos_sin.capacity() * sizeof(float) + gemm_packing_;
 }
 
 ScratchBuffer::~ScratchBuffer() { std::free(data_); }

@@ -69,6 +69,7 @@ class CpuBackend final : public Backend {
                         ConstView rstd) override;
 
   void gemm(Queue q, const Gemm& g) override;
+  void narrow(Queue q, View out, ConstView in) override;
   void bias_backward(Queue q, View d_bias, ConstView d_out) override;
 
   void rotary(Queue q, View x, ConstView position, int head_size, float theta, bool inverse) override;
@@ -103,10 +104,12 @@ class CpuBackend final : public Backend {
 
  private:
   void gemm_bf16(const Gemm& g);
+  void gemm_narrow(const Gemm& g);
 
   const int threads_;
   const Isa gemm_;  ///< what oneDNN may use
   ScratchBuffer attention_scratch_, bf16_scratch_;
+  ScratchBuffer narrow_left_, narrow_right_;     ///< rounded rows; widened weights
   std::shared_ptr<Bf16Products> bf16_products_;  ///< made at the first use
   RotaryTable rotary_table_;
   std::size_t gemm_packing_ = 0;  ///< most that oneDNN packed operands into during one call

@@ -1,8 +1,10 @@
 // Looking up rows of a table and adding gradients back to them.
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/check.hpp"
 #include "kernels/cpu/cpu_backend.hpp"
+#include "kernels/cpu/narrow.hpp"
 #include "kernels/cpu/parallel.hpp"
 
 namespace banyan::kernels::cpu {
@@ -10,6 +12,25 @@ namespace banyan::kernels::cpu {
 void CpuBackend::embedding_forward(Queue, View out_RC, ConstView tokens_R, ConstView table_VC,
                                    std::int64_t vocab_begin) {
   constexpr Check check("embedding_forward");
+  if (out_RC.dtype == DType::kF32 && is_narrow(table_VC.dtype)) {
+    const std::int64_t V = table_VC.shape[0], C = table_VC.shape[1];
+    const auto out = check.matrix("out", out_RC, out_RC.shape[0], C);
+    const std::int32_t* tokens = check.flat<std::int32_t>("tokens", tokens_R, out.rows);
+    const auto look_up = [&](const auto& table) {
+      parallel_for(threads_, out.rows, out.count(), [&](std::int64_t r) {
+        const std::int64_t t = tokens[r] - vocab_begin;
+        if (t >= 0 && t < V)
+          widen(table.row(t), C, out.row(r));
+        else
+          std::fill(out.row(r), out.row(r) + C, 0.0f);
+      });
+    };
+    if (table_VC.dtype == DType::kBF16)
+      look_up(bf16_rows(check, "table", table_VC, V, C));
+    else
+      look_up(i8_rows(check, "table", table_VC, V, C));
+    return;
+  }
   check.by_element("out", out_RC, [&]<class T>(T) {
     const auto table = check.matrix<T>("table", table_VC);
     const auto out = check.matrix<T>("out", out_RC, out_RC.shape[0], table.columns);

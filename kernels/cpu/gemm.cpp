@@ -10,6 +10,7 @@
 #include "kernels/cpu/cpu_backend.hpp"
 #include "kernels/cpu/gemm_few_rows.hpp"
 #include "kernels/cpu/gemm_packing.hpp"
+#include "kernels/cpu/narrow.hpp"
 #include "kernels/cpu/omp_threads.hpp"
 #include "kernels/cpu/parallel.hpp"
 
@@ -22,6 +23,7 @@ constexpr std::int64_t kColumnsWorthAThread = 256;
 
 void CpuBackend::gemm(Queue, const Gemm& g) {
   if (g.a.dtype == DType::kBF16) return gemm_bf16(g);
+  if (is_narrow(g.b.dtype)) return gemm_narrow(g);
   constexpr Check check("gemm");
   const auto c = check.strided("c", g.c);
   const std::int64_t M = c.rows, N = c.columns, K = g.transpose_a ? g.a.shape[0] : g.a.shape[1];
@@ -31,7 +33,7 @@ void CpuBackend::gemm(Queue, const Gemm& g) {
   check.that(!(bias && g.accumulate), "bias", "cannot be added to what is accumulated into");
   if (M == 0 || N == 0) return;
   if (M <= kFewRows && !g.transpose_a && g.transpose_b)
-    return product_of_few_rows(threads_, a, b, [&](std::int64_t m, std::int64_t n, float sum) {
+    return product_of_few_rows(threads_, a, F32Rows{b}, [&](std::int64_t m, std::int64_t n, float sum) {
       float& to = c.row(m)[n];
       to = (g.accumulate ? to : bias ? bias[n] : 0.0f) + g.alpha * sum;
     });

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/check.hpp"
+#include "kernels/cpu/narrow.hpp"
 #include "kernels/cpu/parallel.hpp"
 #include "kernels/cpu/tile_product.hpp"
 
@@ -19,8 +20,8 @@ inline constexpr std::int64_t kStrip = 12;  ///< rows of b that stay in the cach
 
 /// Sums of A rows of a by B rows of b, into out[A][B].  Ahead: asks for the rows of the next strip meanwhile; the
 /// processor itself looks no further than the end of a page.
-template <int A, int B, bool Ahead>
-inline void dots(std::int64_t K, const float* a, std::int64_t a_stride, const float* b, std::int64_t b_stride,
+template <int A, int B, bool Ahead, class Row>
+inline void dots(std::int64_t K, const float* a, std::int64_t a_stride, const Row (&b)[B], const Row (&next)[B],
                  float (&out)[A][B]) {
   tile::Vector sum[A][B];
 #pragma GCC unroll 4
@@ -34,8 +35,8 @@ inline void dots(std::int64_t K, const float* a, std::int64_t a_stride, const fl
     for (int i = 0; i < A; ++i) left[i] = tile::load(a + i * a_stride + k);
 #pragma GCC unroll 6
     for (int j = 0; j < B; ++j) {
-      const tile::Vector right = tile::load(b + j * b_stride + k);
-      if (Ahead) __builtin_prefetch(b + (j + kStrip) * b_stride + k);
+      const tile::Vector right = b[j].vector(k);
+      if (Ahead) __builtin_prefetch(next[j].address(k));
 #pragma GCC unroll 4
       for (int i = 0; i < A; ++i) sum[i][j] += left[i] * right;
     }
@@ -50,35 +51,39 @@ inline void dots(std::int64_t K, const float* a, std::int64_t a_stride, const fl
       for (int half = tile::kLanes / 2; half > 0; half /= 2)
         for (int lane = 0; lane < half; ++lane) s[lane] += s[lane + half];
       float total = s[0];
-      for (std::int64_t r = k; r < K; ++r) total += a[i * a_stride + r] * b[j * b_stride + r];
+      for (std::int64_t r = k; r < K; ++r) total += a[i * a_stride + r] * b[j].value(r);
       out[i][j] = total;
     }
 }
 
 /// Rows [m, m + A) of c, columns [n, n_end).
-template <int A, int B, bool Ahead, class Store>
-void columns(std::int64_t m, std::int64_t n, std::int64_t n_end, std::int64_t K, Matrix<const float> a,
-             Matrix<const float> b, const Store& store) {
+template <int A, int B, bool Ahead, class Rows, class Store>
+void columns(std::int64_t m, std::int64_t n, std::int64_t n_end, std::int64_t K, Matrix<const float> a, const Rows& b,
+             const Store& store) {
+  using Row = decltype(b.row(0));
   for (; n + B <= n_end; n += B) {
+    Row rows[B], next[B];
+    for (int j = 0; j < B; ++j) rows[j] = b.row(n + j), next[j] = b.row(n + j + kStrip);
     float out[A][B];
-    dots<A, B, Ahead>(K, a.row(m), a.stride, b.row(n), b.stride, out);
+    dots<A, B, Ahead>(K, a.row(m), a.stride, rows, next, out);
     for (int i = 0; i < A; ++i)
       for (int j = 0; j < B; ++j) store(m + i, n + j, out[i][j]);
   }
   for (; n < n_end; ++n) {
+    const Row row[1]{b.row(n)};
     float out[A][1];
-    dots<A, 1, false>(K, a.row(m), a.stride, b.row(n), b.stride, out);
+    dots<A, 1, false>(K, a.row(m), a.stride, row, row, out);
     for (int i = 0; i < A; ++i) store(m + i, n, out[i][0]);
   }
 }
 
 }  // namespace few_rows
 
-/// store(m, n, sum) for every element of a * b^T.
-template <class Store>
-void product_of_few_rows(int threads, Matrix<const float> a, Matrix<const float> b, const Store& store) {
+/// store(m, n, sum) for every element of a * b^T; Rows as in narrow.hpp.
+template <class Rows, class Store>
+void product_of_few_rows(int threads, Matrix<const float> a, const Rows& b, const Store& store) {
   using few_rows::columns, few_rows::kStrip;
-  const std::int64_t M = a.rows, N = b.rows, K = a.columns;
+  const std::int64_t M = a.rows, N = b.rows(), K = a.columns;
   parallel_for(threads, (N + kStrip - 1) / kStrip, N * K, [&](std::int64_t s) {
     const std::int64_t n = s * kStrip, n_end = std::min(N, n + kStrip);
     std::int64_t m = 0;

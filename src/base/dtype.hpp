@@ -7,13 +7,14 @@
 
 namespace banyan {
 
-enum class DType : std::uint8_t { kF32, kBF16, kF64, kI32, kI64, kU8, kU16, kU32 };
+enum class DType : std::uint8_t { kF32, kBF16, kF64, kI32, kI64, kU8, kU16, kU32, kI8 };
 enum class MemoryKind : std::uint8_t { kHost, kPinned, kDevice };
 
 /// Bytes of one element.
 constexpr std::size_t size_of(DType dtype) {
   switch (dtype) {
-    case DType::kU8: return 1;
+    case DType::kU8:
+    case DType::kI8: return 1;
     case DType::kBF16:
     case DType::kU16: return 2;
     case DType::kF32:
@@ -36,6 +37,7 @@ constexpr std::string_view name_of(DType dtype) {
     case DType::kU8: return "u8";
     case DType::kU16: return "u16";
     case DType::kU32: return "u32";
+    case DType::kI8: return "i8";
   }
   return "?";
 }

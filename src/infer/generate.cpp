@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "src/base/error.hpp"
+#include "src/base/section.hpp"
 #include "src/base/signals.hpp"
 #include "src/parallel/microbatches.hpp"
 
@@ -54,9 +55,13 @@ std::vector<Completion> Generator::generate(std::vector<Prompt> prompts,
   Batcher batcher(limits, std::move(prompts));
   while (!batcher.done()) {
     const Call& call = batcher.next();
+    const Clock::time_point begun = Clock::now();
     pass(call);
     const std::vector<std::int32_t> chosen = choose(call);
     ++counts_.calls;
+    GenerateCounts::Pace& pace = call.tokens.size() > call.start.size() ? counts_.reading : counts_.writing;
+    pace.rows += static_cast<std::int64_t>(call.tokens.size());
+    pace.seconds += Seconds(Clock::now() - begun).count();
     if (stopped_) {
       batcher.stop();
     } else {

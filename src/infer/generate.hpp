@@ -27,6 +27,13 @@ std::vector<Prompt> prompts_of(std::span<const Prompt> prompts, int data_rank, i
 /// Counts over all calls of one Generator on this rank's replica.
 struct GenerateCounts {
   std::int64_t prompt_tokens = 0, new_tokens = 0, calls = 0;
+  /// Of calls in which a prompt is read, and of those that only add a token to every sequence.
+  struct Pace {
+    std::int64_t rows = 0;
+    double seconds = 0;
+    double rate() const { return seconds > 0 ? static_cast<double>(rows) / seconds : 0; }
+  };
+  Pace reading, writing;
 };
 
 class Generator {

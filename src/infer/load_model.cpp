@@ -80,8 +80,9 @@ std::string load_model(job::Team& team, job::Job& job) {
   const job::InPhase phase(job.watchdog, job::Phase::kLoad);
   const std::string source = checkpoint_source(job.config);
   const io::Manifest manifest = job::load_readonly(*team.all, source, kIoLimit, [&](job::Source& from) {
-    for (model::LocalParam& p : team.stage->params())
-      if (p.param.count() > 0) from.read_slab(io::TensorKind::kParam, p.logical.name, p.offset, p.param);
+    for (const model::LocalParam& p : team.stage->params())
+      team.stage->fill_param(
+          p, [&](const Shape& offset, View to) { from.read_slab(io::TensorKind::kParam, p.logical.name, offset, to); });
   });
   team.stage->params_changed();
   return fmt::format("step {} of {}", manifest.step, source);

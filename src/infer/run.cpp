@@ -103,10 +103,12 @@ void write_window(Speaker& speaker, const std::vector<Completion>& completions) 
     for (std::size_t i = 0; i < completions.size(); ++i) speaker.jsonl->write(speaker.window.at(i), completions[i]);
 }
 
-void say_speed(const Speaker& speaker, Seconds seconds) {
+void say_speed(const Speaker& speaker, Seconds seconds, const GenerateCounts& counts) {
   fmt::print(stderr, "{} prompt tokens, {} new tokens in {} ({:.1f} tokens/s)\n", speaker.prompt_tokens,
              speaker.new_tokens, format_seconds(seconds.count()),
              static_cast<double>(speaker.new_tokens) / std::max(1e-9, seconds.count()));
+  fmt::print(stderr, "a replica reads prompts at {:.1f} tokens/s and writes at {:.1f} tokens/s\n",
+             counts.reading.rate(), counts.writing.rate());
 }
 
 /// The work of the ranks of the mesh; true when a stop request cut it short.
@@ -164,7 +166,7 @@ bool generate_on(job::Team& team, job::Job& job, const SavedModel& saved, const 
   }
   if (speaker) {
     if (speaker->jsonl) speaker->jsonl->close();
-    say_speed(*speaker, Clock::now() - begun);
+    say_speed(*speaker, Clock::now() - begun, generator.counts());
   }
   return stopped;
 }

@@ -7,8 +7,41 @@
 namespace banyan::model {
 namespace {
 
-/// Elements of initial values that are made in host memory at a time.
-constexpr std::int64_t kInitChunk = 1 << 20;
+/// Elements that are made or rounded in host memory at a time.
+constexpr std::int64_t kChunk = 1 << 20;
+/// Matrices but for the position table, which is only added.
+bool read_by_products(const LocalParam& p) { return p.count.rank() == 2 && p.logical.name != "embed.position.weight"; }
+
+/// Where a value lies: elements of the fp32 arena, or bytes of the narrow one.
+struct Place {
+  bool narrow = false;
+  std::int64_t begin = 0;
+};
+
+std::vector<Place> places(const std::vector<LocalParam>& params, DType weights, ValueBytes& need) {
+  std::vector<Place> all;
+  if (weights == DType::kF32) {
+    for (const LocalParam& p : params) all.push_back({false, p.begin});
+    need = {arena_count(params), 0};
+    return all;
+  }
+  constexpr std::int64_t line = 16;  // elements: 64 bytes
+  need = {};
+  std::int64_t wide_end = -1;  // of the last fp32 value, in the layout that has all of them
+  for (const LocalParam& p : params) {
+    if (read_by_products(p)) {
+      all.push_back({true, need.narrow});
+      need.narrow += p.count[0] * kernels::narrow_row_bytes(weights, p.count[1]);
+      continue;
+    }
+    // Members of a group stay neighbours.
+    if (p.begin != wide_end) need.wide = (need.wide + line - 1) / line * line;
+    all.push_back({false, need.wide});
+    need.wide += p.count.count();
+    wide_end = p.begin + p.count.count();
+  }
+  return all;
+}
 
 View part_of(View arena, std::int64_t begin, const Shape& shape) {
   return arena.rows(begin, begin + shape.count()).reshaped(shape);
@@ -23,82 +56,124 @@ ParamUse::~ParamUse() {
 ParamUse ParamHandle::acquire() const {
   if (!store_) return {};
   ++store_->in_use_;
-  return {store_, part_of(store_->values_, begin_, shape_)};
+  return {store_, value_};
 }
 
 View ParamHandle::grad() const {
   if (!store_) return {};
   if (!store_->grads_) throw BugError("a stage without gradients was asked for one");
-  return part_of(store_->grads_, begin_, shape_);
+  return grad_;
+}
+
+ValueBytes value_bytes(const std::vector<LocalParam>& params, DType weights) {
+  ValueBytes need;
+  places(params, weights, need);
+  return need;
 }
 
 ParamStore::ParamStore(const StageSpec& spec, kernels::Backend& backend)
     : backend_(backend), params_(local_params(spec)) {
-  const Shape arena{arena_count(params_)};
-  const std::size_t bytes = static_cast<std::size_t>(arena.count()) * sizeof(float);
-  values_ = View(static_cast<std::byte*>(backend_.allocate(bytes)), DType::kF32, arena, backend_.memory_kind());
+  ValueBytes need;
+  const std::vector<Place> where = places(params_, spec.weights, need);
   try {
-    if (spec.gradients)
-      grads_ = View(static_cast<std::byte*>(backend_.allocate(bytes)), DType::kF32, arena, backend_.memory_kind());
+    values_ = allocate(DType::kF32, need.wide);
+    if (spec.gradients) grads_ = allocate(DType::kF32, need.wide);
+    narrow_ = allocate(DType::kU8, need.narrow);
   } catch (...) {
-    backend_.release(values_.data, values_.bytes());
+    release();
     throw;
   }
-  // The gaps between groups must hold zeros.
-  backend_.fill_zero({}, values_);
-  if (grads_) backend_.fill_zero({}, grads_);
   for (std::size_t i = 0; i < params_.size(); ++i) {
     LocalParam& p = params_[i];
     by_name_.emplace(p.logical.name, i);
-    p.param = part_of(values_, p.begin, p.count);
+    if (where[i].narrow) {
+      View matrix(narrow_.data + where[i].begin, spec.weights, p.count, backend_.memory_kind());
+      matrix.row_stride =
+          kernels::narrow_row_bytes(spec.weights, p.count[1]) / static_cast<std::int64_t>(size_of(spec.weights));
+      compute_.push_back(matrix);
+      continue;
+    }
+    p.param = part_of(values_, where[i].begin, p.count);
     if (grads_) p.grad = part_of(grads_, p.begin, p.count);
+    compute_.push_back(p.param);
   }
 }
 
-ParamStore::~ParamStore() {
-  backend_.release(values_.data, values_.bytes());
-  if (grads_) backend_.release(grads_.data, grads_.bytes());
+View ParamStore::allocate(DType dtype, std::int64_t count) {
+  if (count == 0) return {};
+  const std::size_t bytes = static_cast<std::size_t>(count) * size_of(dtype);
+  const View all(static_cast<std::byte*>(backend_.allocate(bytes)), dtype, {count}, backend_.memory_kind());
+  // The gaps between groups must hold zeros.
+  backend_.fill_zero({}, all);
+  return all;
 }
 
+void ParamStore::release() {
+  for (const View& arena : {values_, grads_, narrow_})
+    if (arena) backend_.release(arena.data, arena.bytes());
+}
+
+ParamStore::~ParamStore() { release(); }
+
 ParamHandle ParamStore::fused(const std::vector<std::string>& names) {
-  std::int64_t begin = -1;
-  Shape shape;
+  View value, grad;
   for (const std::string& name : names) {
     const auto found = by_name_.find(name);
     if (found == by_name_.end()) {
-      if (begin >= 0) throw BugError("{} is missing in its fused group", name);
+      if (value) throw BugError("{} is missing in its fused group", name);
       continue;
     }
     const LocalParam& p = params_[found->second];
-    if (begin < 0) {
-      begin = p.begin;
-      shape = p.count;
+    const View& next = compute_[found->second];
+    if (!value) {
+      value = next;
+      grad = p.grad;
       continue;
     }
-    if (p.begin != begin + shape.count()) throw BugError("{} is no neighbour of its fused group", name);
-    shape[0] += p.count[0];
+    if (next.data != value.data + value.shape[0] * value.row_stride * static_cast<std::int64_t>(size_of(value.dtype)))
+      throw BugError("{} is no neighbour of its fused group", name);
+    value.shape[0] += p.count[0];
+    if (grad) grad.shape[0] += p.count[0];
   }
-  return begin < 0 ? ParamHandle() : ParamHandle(this, begin, shape);
+  return value ? ParamHandle(this, value, grad) : ParamHandle();
 }
 
 void ParamStore::init(const ModelShape& shape, std::uint64_t seed) {
   std::vector<float> chunk;
   for (const LocalParam& p : params_) {
     if (p.count.count() == 0) continue;
-    const std::int64_t width = p.count.row_count();
-    const std::int64_t rows_at_a_time = std::max<std::int64_t>(1, kInitChunk / width);
-    const bool matrix = p.count.rank() == 2;
-    const Range columns = matrix ? Range{p.offset[1], p.offset[1] + p.count[1]} : Range{0, 1};
-    for (std::int64_t row = 0; row < p.count[0]; row += rows_at_a_time) {
-      const std::int64_t end = std::min(p.count[0], row + rows_at_a_time);
-      chunk.resize(static_cast<std::size_t>((end - row) * width));
-      init_values(p.logical, shape, seed, {p.offset[0] + row, p.offset[0] + end}, columns, chunk.data());
-      Shape part = p.count;
-      part[0] = end - row;
-      backend_.copy({}, p.param.rows(row, end), ConstView(chunk.data(), part));
-    }
+    fill(p, [&](const Shape& offset, View to) {
+      const std::int64_t width = to.shape.row_count();
+      const std::int64_t rows_at_a_time = std::max<std::int64_t>(1, kChunk / width);
+      const Range columns = to.shape.rank() == 2 ? Range{offset[1], offset[1] + to.shape[1]} : Range{0, 1};
+      for (std::int64_t row = 0; row < to.shape[0]; row += rows_at_a_time) {
+        const std::int64_t end = std::min(to.shape[0], row + rows_at_a_time);
+        chunk.resize(static_cast<std::size_t>((end - row) * width));
+        init_values(p.logical, shape, seed, {offset[0] + row, offset[0] + end}, columns, chunk.data());
+        Shape part = to.shape;
+        part[0] = end - row;
+        backend_.copy({}, to.rows(row, end), ConstView(chunk.data(), part));
+      }
+    });
   }
   backend_.synchronize({});
+}
+
+void ParamStore::fill(const LocalParam& p, const std::function<void(const Shape& offset, View to)>& read) {
+  if (p.count.count() == 0) return;
+  if (p.param) return read(p.offset, p.param);
+  const View matrix = compute_[by_name_.at(p.logical.name)];
+  const std::int64_t width = p.count.row_count(), at_a_time = std::max<std::int64_t>(1, kChunk / width);
+  std::vector<float> chunk;
+  for (std::int64_t row = 0; row < p.count[0]; row += at_a_time) {
+    const std::int64_t end = std::min(p.count[0], row + at_a_time);
+    chunk.resize(static_cast<std::size_t>((end - row) * width));
+    const View rows(chunk.data(), {end - row, width});
+    Shape offset = p.offset;
+    offset[0] += row;
+    read(offset, rows);
+    backend_.narrow({}, matrix.rows(row, end), rows);
+  }
 }
 
 void ParamStore::zero_grads() {

@@ -1,12 +1,17 @@
 // The parameters and gradients of a stage in two arenas of equal layout (see local_params.hpp), and the handles through
 // which blocks use them.
 //
+// Where weights are narrow (StageSpec::weights), the matrices that products read lie in an arena of their own, rounded,
+// and the other parameters alone in the arena of values: nothing holds the matrices in fp32, and what is read from a
+// file goes through fill().
+//
 // A block never keeps a pointer to a parameter: it acquires the value for as long as it computes with it.  Here the
 // value is resident and acquiring it costs nothing; a store that spreads parameters over data ranks gathers in
 // acquire() and drops in release().
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -38,7 +43,7 @@ class ParamUse {
 class ParamHandle {
  public:
   ParamHandle() = default;  ///< a parameter that the model does not have
-  ParamHandle(ParamStore* store, std::int64_t begin, Shape shape) : store_(store), begin_(begin), shape_(shape) {}
+  ParamHandle(ParamStore* store, ConstView value, View grad) : store_(store), value_(value), grad_(grad) {}
   explicit operator bool() const { return store_ != nullptr; }
   ParamUse acquire() const;
   /// Where the gradient accumulates; empty for a parameter that the model does not have.
@@ -46,9 +51,16 @@ class ParamHandle {
 
  private:
   ParamStore* store_ = nullptr;
-  std::int64_t begin_ = 0;
-  Shape shape_;
+  ConstView value_;
+  View grad_;
 };
+
+/// Elements of fp32 and bytes of narrow matrices that the values of these parameters take with the spec's weights.
+struct ValueBytes {
+  std::int64_t wide = 0, narrow = 0;
+  std::int64_t bytes() const { return 4 * wide + narrow; }
+};
+ValueBytes value_bytes(const std::vector<LocalParam>& params, DType weights);
 
 class ParamStore {
  public:
@@ -57,8 +69,10 @@ class ParamStore {
   ParamStore(const ParamStore&) = delete;
   ParamStore& operator=(const ParamStore&) = delete;
 
+  /// With narrow weights `param` of a matrix that products read is empty.
   std::vector<LocalParam>& params() { return params_; }
-  View param_arena() { return values_; }
+  /// Empty with narrow weights.
+  View param_arena() { return narrow_ ? View() : values_; }
   View grad_arena() { return grads_; }
 
   /// Handle of one parameter; empty when the model has no such parameter.
@@ -67,6 +81,9 @@ class ParamStore {
   ParamHandle fused(const std::vector<std::string>& names);
 
   void init(const ModelShape& shape, std::uint64_t seed);
+  /// Gives a parameter its values: read(offset, to) fills `to`, fp32, with the slab of the logical tensor that begins
+  /// at `offset`; several times for a narrow matrix, a bounded number of rows at a time.
+  void fill(const LocalParam& p, const std::function<void(const Shape& offset, View to)>& read);
   void zero_grads();
   /// Parameters were written from outside.
   void changed() const;
@@ -75,10 +92,14 @@ class ParamStore {
   friend class ParamUse;
   friend class ParamHandle;
 
+  View allocate(DType dtype, std::int64_t count);
+  void release();
+
   kernels::Backend& backend_;
   std::vector<LocalParam> params_;
   std::unordered_map<std::string, std::size_t> by_name_;
-  View values_, grads_;
+  std::vector<View> compute_;  ///< of each parameter: what blocks read
+  View values_, grads_, narrow_;
   int in_use_ = 0;
 };
 

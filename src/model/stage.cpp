@@ -46,6 +46,9 @@ class LocalStage final : public Stage {
   View grad_arena() override { return store_.grad_arena(); }
   void init_params(std::uint64_t seed) override { store_.init(spec_.shape, seed); }
   void zero_grads() override { store_.zero_grads(); }
+  void fill_param(const LocalParam& p, const std::function<void(const Shape& offset, View to)>& read) override {
+    store_.fill(p, read);
+  }
   void params_changed() override { store_.changed(); }
 
   void load(int slot, const MicrobatchData& data) override { at(slot).load(spec_, backend_, data); }

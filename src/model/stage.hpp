@@ -57,11 +57,13 @@ class Stage {
 
   virtual const StageSpec& spec() const = 0;
   virtual std::vector<LocalParam>& params() = 0;
-  virtual View param_arena() = 0;  ///< 1-D
+  virtual View param_arena() = 0;  ///< 1-D; empty with narrow weights
   virtual View grad_arena() = 0;   ///< 1-D, same layout; empty without spec().gradients
   /// Initial values as functions of (seed, name, index).
   virtual void init_params(std::uint64_t seed) = 0;
   virtual void zero_grads() = 0;
+  /// Gives a parameter its values, whatever type they are kept in: read(offset, to) fills `to`, fp32, with the slab of the logical tensor that begins at `offset`, once or several times.
+  virtual void fill_param(const LocalParam& p, const std::function<void(const Shape& offset, View to)>& read) = 0;
   /// Tells the stage that parameters were written from outside (optimizer, load).  BugError while a block uses one.
   virtual void params_changed() = 0;
 

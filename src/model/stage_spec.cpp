@@ -32,6 +32,9 @@ void check_stage_spec(const StageSpec& spec) {
           "a microbatch holds at least one sequence no longer than the context");
   require(!spec.sequence || spec.rows() % spec.tensor_size == 0,
           "with sequence parallelism the rows must be a multiple of the tensor ranks");
+  require(
+      spec.weights == DType::kF32 || ((spec.weights == DType::kBF16 || spec.weights == DType::kI8) && !spec.gradients),
+      "narrow weights are bf16 or i8 and have no gradients");
   require(spec.slots >= 0, "slots cannot be negative");
   if (!spec.chunks.empty()) {
     require(spec.chunks.front().begin == spec.first_block && spec.chunks.back().end == spec.last_block,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "src/base/dtype.hpp"
 #include "src/model/params.hpp"
 #include "src/model/shapes.hpp"
 
@@ -24,6 +25,8 @@ struct StageSpec {
                                           ///< (generation only)
   std::vector<std::int64_t> part_blocks;  ///< number of blocks of each backward part, from the top; sums to the blocks
                                           ///< here, and parts end where chunks do.  Empty: one part for each chunk
+  DType weights = DType::kF32;            ///< of the matrices that products read: f32, or narrow (bf16, i8) without
+                                          ///< gradients
   bool gradients = true;                  ///< false: no gradient arena, no backward pass (evaluation, generation)
   std::uint64_t seed = 1;                 ///< of dropout
 

@@ -173,6 +173,7 @@ model::StageSpec Layout::stage_spec(const parallel::Coordinate& c) const {
   if (use == Use::kGenerate) {
     spec.slots = 0;
     spec.gradients = false;
+    spec.weights = weights;
   } else if (use == Use::kEvaluate) {
     // Two, so that one microbatch can be computed while the output of another is still being sent.
     spec.slots = mesh.pipeline > 1 ? 2 : 1;
@@ -240,6 +241,8 @@ Layout make_layout(const Config& config, int world, std::int64_t dataset_vocab, 
   layout.zero = config.parallel.zero == 1;
   layout.audit = config.train.audit_every > 0;
   layout.seed = static_cast<std::uint64_t>(config.run.seed);
+  const std::string& kept = config.generate.weights;
+  if (use == Use::kGenerate && kept != "fp32") layout.weights = kept == "bf16" ? DType::kBF16 : DType::kI8;
   layout.recompute = use == Use::kTrain && config.train.recompute == "block";
   if (use != Use::kGenerate) {
     check_batch(config, layout.mesh);

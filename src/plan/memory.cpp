@@ -11,6 +11,7 @@
 #include "src/base/units.hpp"
 #include "src/model/activation_plan.hpp"
 #include "src/model/local_params.hpp"
+#include "src/model/param_store.hpp"
 
 namespace banyan::plan {
 namespace {
@@ -121,7 +122,11 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
   const model::StageSpec spec = layout.stage_spec(c);
   const std::vector<model::LocalParam> params = model::local_params(spec);
   const std::int64_t count = model::arena_count(params);
-  add("parameters", count * kFloat, fmt::format("{} x {} B", count, kFloat));
+  const model::ValueBytes values = model::value_bytes(params, spec.weights);
+  add("parameters", values.bytes(),
+      values.narrow == 0 ? fmt::format("{} x {} B", values.wide, kFloat)
+                         : fmt::format("matrices in {}: {} B, the rest {} x {} B", name_of(spec.weights), values.narrow,
+                                       values.wide, kFloat));
   if (spec.gradients) add("gradients", count * kFloat, fmt::format("{} x {} B", count, kFloat));
   if (layout.use == Use::kTrain) {
     const std::int64_t mine = optimizer_elements(layout, params, c);

@@ -40,6 +40,18 @@ cmp -s "$scratch/seed.txt" "$scratch/one.txt" && fail "the seed has no effect"
 gen "$scratch/alone.txt" 1 "$@" --generate.batch=1
 same "$scratch/alone.txt" "$scratch/one.txt" "batches of one"
 
+# Narrow weights: less memory, the same text from every mesh.
+for weights in bf16 int8; do
+  set -- --prompt "the river mesh" --prompt "old trees" --generate.temperature=0 --generate.tokens=20 \
+    --generate.weights=$weights
+  gen "$scratch/narrow.txt" 1 "$@"
+  grep -q "^the river mesh" "$scratch/narrow.txt" || fail "no text with $weights"
+  gen "$scratch/narrow4.txt" 4 "$@" --parallel.tensor=2 --parallel.pipeline=2
+  same "$scratch/narrow4.txt" "$scratch/narrow.txt" "mesh t2 p2 with $weights"
+done
+must 64 1 generate "$scratch/c.ini" --prompt a --generate.weights=int4
+says "int8"
+
 # Spares idle, a named checkpoint is taken.
 gen "$scratch/spare.txt" 3 "$@" --parallel.tensor=2 --checkpoint.resume="$(ls -d "$run"/ckpt/step-*)"
 same "$scratch/spare.txt" "$scratch/one.txt" "a spare rank"

@@ -102,6 +102,50 @@ TEST(Generation, CachedLogitsAreThoseOfTheWholeSequence) {
   }
 }
 
+/// The parameters as a stage with narrow weights knows them.
+Tensors rounded(const ModelShape& shape, Tensors params, DType weights) {
+  kernels::Backend& cpu = testing::backend();
+  for (const LogicalParam& p : logical_params(shape)) {
+    if (p.shape.rank() != 2 || p.name == "embed.position.weight") continue;
+    std::vector<double>& values = params.at(p.name);
+    std::vector<float> wide(values.begin(), values.end());
+    const std::int64_t row = kernels::narrow_row_bytes(weights, p.shape[1]);
+    std::vector<std::byte> memory(static_cast<std::size_t>(p.shape[0] * row));
+    View narrow(memory.data(), weights, p.shape);
+    narrow.row_stride = row / static_cast<std::int64_t>(size_of(weights));
+    const View all(wide.data(), p.shape);
+    cpu.narrow({}, narrow, all);
+    std::vector<std::int32_t> every(static_cast<std::size_t>(p.shape[0]));
+    std::iota(every.begin(), every.end(), 0);
+    cpu.embedding_forward({}, all, ConstView(every.data(), {p.shape[0]}), narrow, 0);
+    values.assign(wide.begin(), wide.end());
+  }
+  return params;
+}
+
+TEST(Generation, NarrowWeightsGiveTheLogitsOfRoundedParameters) {
+  for (const ModelShape& shape : testing::tiny_shapes())
+    for (const DType weights : {DType::kBF16, DType::kI8}) {
+      SCOPED_TRACE(testing::kind_name(shape) + " " + std::string(name_of(weights)));
+      const Tensors params = testing::test_params(shape), known = rounded(shape, params, weights);
+      const Prompt prompt(shape);
+      const testing::ReferenceResult want = testing::reference_forward(shape, known, prompt.batch);
+      StageSpec spec = generating(shape);
+      spec.weights = weights;
+      const auto stage = Stage::make(spec, testing::backend(), nullptr);
+      EXPECT_FALSE(stage->param_arena());
+      testing::set_params(*stage, params);
+      stage->make_cache(kSequences * kBlocksEach, kBlockSize, 16);
+      for (const Call& call : calls_of(prompt)) {
+        stage->infer(call.batch, {});
+        std::vector<float> logits;
+        stage->logits(call.rows, logits);
+        for (std::size_t i = 0; i < call.rows.size(); ++i)
+          expect_logits(logits, i, want, call.reference_rows[i], shape.vocab);
+      }
+    }
+}
+
 TEST(Generation, TensorAndPipelineRanksGiveTheSameLogits) {
   for (const ModelShape& shape : testing::tiny_shapes()) {
     SCOPED_TRACE(testing::kind_name(shape));

@@ -61,6 +61,46 @@ TEST(ParamStore, GapsBetweenGroupsStayZero) {
   EXPECT_GT(gaps, 0);
 }
 
+TEST(ParamStore, NarrowMatricesLieSideBySideAndNothingHoldsThemInFp32) {
+  for (const ModelShape& shape : testing::tiny_shapes())
+    for (const DType weights : {DType::kBF16, DType::kI8}) {
+      SCOPED_TRACE(testing::kind_name(shape) + " " + std::string(name_of(weights)));
+      StageSpec spec = spec_of(shape);
+      spec.gradients = false;
+      spec.weights = weights;
+      ParamStore store(spec, testing::backend());
+      EXPECT_FALSE(store.param_arena());
+      const ParamHandle qkv =
+          store.fused({"blocks.1.attn.q.weight", "blocks.1.attn.k.weight", "blocks.1.attn.v.weight"});
+      const ConstView all = qkv.acquire().view(), v = store.handle("blocks.1.attn.v.weight").acquire().view();
+      EXPECT_EQ(all.dtype, weights);
+      EXPECT_EQ(all.rows(all.shape[0] - v.shape[0], all.shape[0]).data, v.data);
+      EXPECT_THROW(qkv.grad(), BugError);
+      if (shape.bias) {
+        const ConstView biases =
+            store.fused({"blocks.1.attn.q.bias", "blocks.1.attn.k.bias", "blocks.1.attn.v.bias"}).acquire().view();
+        EXPECT_EQ(biases.dtype, DType::kF32);
+        EXPECT_EQ(biases.shape[0], all.shape[0]);
+      }
+      std::int64_t wide = 0, narrow = 0;
+      for (const LocalParam& p : store.params())
+        if (p.param)
+          wide += p.count.count();
+        else
+          narrow += p.count[0] * kernels::narrow_row_bytes(weights, p.count[1]);
+      const ValueBytes need = value_bytes(store.params(), weights);
+      EXPECT_EQ(need.narrow, narrow);
+      EXPECT_GE(need.wide, wide);
+      EXPECT_LE(need.wide, wide + 16 * static_cast<std::int64_t>(store.params().size()));
+    }
+}
+
+TEST(ParamStore, NarrowWeightsHaveNoGradients) {
+  StageSpec spec = spec_of(testing::tiny_gpt2());
+  spec.weights = DType::kBF16;
+  EXPECT_THROW(ParamStore(spec, testing::backend()), BugError);
+}
+
 TEST(ParamStore, WithoutGradientsThereIsNoSecondArena) {
   StageSpec spec = spec_of(testing::tiny_gpt2());
   spec.gradients = false;

@@ -111,10 +111,15 @@ void for_slab(const LocalParam& p, const std::function<void(std::size_t, std::si
 }  // namespace
 
 void set_params(Stage& stage, const Tensors& values) {
-  for (LocalParam& p : stage.params()) {
-    float* out = p.param.as<float>();
+  for (const LocalParam& p : stage.params()) {
     const std::vector<double>& in = values.at(p.logical.name);
-    for_slab(p, [&](std::size_t local, std::size_t logical) { out[local] = static_cast<float>(in[logical]); });
+    std::vector<float> slab(static_cast<std::size_t>(p.count.count()));
+    for_slab(p, [&](std::size_t local, std::size_t logical) { slab[local] = static_cast<float>(in[logical]); });
+    const auto width = static_cast<std::size_t>(p.count.row_count());
+    stage.fill_param(p, [&](const Shape& offset, View to) {
+      const auto first = static_cast<std::size_t>(offset[0] - p.offset[0]) * width;
+      std::copy_n(slab.data() + first, to.count(), to.as<float>());
+    });
   }
   stage.params_changed();
 }
