@@ -96,6 +96,9 @@ class Backend {
 
   virtual std::string describe() const = 0;   ///< one line: device, instruction set, threads, library versions
   virtual MemoryKind memory_kind() const = 0;
+  /// Whether products of bf16 matrices have instructions of their own; else they are widened, which takes longer than
+  /// products of f32.
+  virtual bool multiplies_bf16() const { return true; }
   /// Bytes beside the caller's arrays that the operations called so far needed at a time: tiles, tables, packing.
   virtual std::size_t scratch_bytes() const { return 0; }
 

@@ -46,6 +46,7 @@ class CpuBackend final : public Backend {
 
   std::string describe() const override;
   MemoryKind memory_kind() const override { return MemoryKind::kHost; }
+  bool multiplies_bf16() const override { return cpu::multiplies_bf16(gemm_); }
   std::size_t scratch_bytes() const override;
 
   void* allocate(std::size_t bytes) override;

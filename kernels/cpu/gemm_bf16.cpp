@@ -117,7 +117,7 @@ void CpuBackend::gemm_bf16(const Gemm& g) {
   if (M == 0 || N == 0) return;
   const OmpThreads threads(threads_);
   // oneDNN would scale the bias, too.
-  if (K == 0 || !multiplies_bf16(gemm_) || (bias && g.alpha != 1)) {
+  if (K == 0 || !multiplies_bf16() || (bias && g.alpha != 1)) {
     float* const left = bf16_scratch_.floats(bf16_packing_bytes(M, N, K, threads_) / sizeof(float));
     const std::int64_t most = std::max<std::int64_t>(16, kWidenedElements / std::max<std::int64_t>(1, K));
     float *const right = left + M * K, *const sums = right + std::min(N, most) * K;

@@ -40,7 +40,7 @@ void CpuBackend::gemm_narrow(const Gemm& g) {
   const auto halves_in = [](ScratchBuffer& buffer, std::int64_t count) {
     return reinterpret_cast<BF16*>(buffer.floats(static_cast<std::size_t>((count + 1) / 2)));
   };
-  if (multiplies_bf16(gemm_)) {
+  if (multiplies_bf16()) {
     BF16* const left = halves_in(narrow_left_, M * K);
     parallel_for(threads_, M, M * K, [&](std::int64_t r) { std::copy(a.row(r), a.row(r) + K, left + r * K); });
     if (bias) parallel_for(threads_, M, c.count(), [&](std::int64_t r) { std::copy(bias, bias + N, c.row(r)); });

@@ -31,8 +31,12 @@ void CpuBackend::narrow(Queue, View out_NK, ConstView in_NK) {
   const auto in = check.matrix("in", in_NK);
   if (out_NK.dtype == DType::kBF16) {
     const auto out = check.matrix<BF16>("out", out_NK, in.rows, in.columns);
-    parallel_for(threads_, in.rows, in.count(),
-                 [&](std::int64_t r) { std::copy(in.row(r), in.row(r) + in.columns, out.row(r)); });
+    parallel_for(threads_, in.rows, in.count(), [&](std::int64_t r) {
+      const float* from = in.row(r);
+      BF16* to = out.row(r);
+#pragma omp simd
+      for (std::int64_t c = 0; c < in.columns; ++c) to[c] = from[c];
+    });
     return;
   }
   check.that(out_NK.dtype == DType::kI8, "out", "is neither bf16 nor i8");

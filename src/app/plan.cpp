@@ -44,7 +44,7 @@ this program cannot run are priced too and say what is missing.
   --machine FILE  what the machine is, see configs/machines/README.md; without it: a rate, and links as usual
   --topology FILE the network, as `banyan topo` reads it, in place of the machine's; without --ranks and --nodes all its
                   hosts take part
-  --precision P   arithmetic to price, fp32 (default) or bf16
+  --precision P   arithmetic to price, fp32 or bf16, in place of run.precision
   --explain       every term of the best layout's price, and of the best that runs, with formula and numbers
   --json          the whole ranking as one line of JSON
   --gflops X      GFLOP/s that matrix products reach on one rank; measured on this machine when left out
@@ -56,13 +56,13 @@ model.vocab = 0 needs the token files of data.train to be there.
 )";
 
 /// FLOP/s of a matrix product of the model's own shape.
-double measured_flops(const config::Config& config, const model::ModelShape& model) {
+double measured_flops(const config::Config& config, DType dtype, const model::ModelShape& model) {
   const std::unique_ptr<kernels::Backend> backend =
       kernels::make_cpu_backend({.threads = static_cast<int>(config.run.threads), .max_isa = ""});
   const std::int64_t rows = std::min<std::int64_t>(512, config.parallel.microbatch * model.context);
   const std::int64_t in = std::min<std::int64_t>(2048, model.width);
   const std::int64_t out = std::min<std::int64_t>(2048, std::max<std::int64_t>(1, model.ffn / config.parallel.tensor));
-  return job::product_rate(*backend, rows, out, in);
+  return job::product_rate(*backend, dtype, rows, out, in);
 }
 
 /// What a job on nodes of `per_node` ranks chooses before it has measured anything.
@@ -119,7 +119,7 @@ ExitCode run(Args& args) {
   auto ranks = static_cast<int>(args.integer("ranks", 1, 1, 1 << 24));
   const double gflops = args.real("gflops", 0);
   const std::optional<std::int64_t> memory = size_of(args, "memory", "16GiB"), link = size_of(args, "link", "5GB");
-  const std::string precision = args.value("precision").value_or("fp32");
+  const std::string precision = args.value("precision").value_or(config.run.precision);
   const bool search = args.flag("search"), explained = args.flag("explain"), json = args.flag("json");
   if (precision != "fp32" && precision != "bf16")
     throw UsageError("--precision={} is refused; write fp32 or bf16", precision);
@@ -152,13 +152,17 @@ ExitCode run(Args& args) {
 
   const std::int64_t vocab = dataset_vocab(config);
   if (!machine_file) {
-    machine.fp32 = gflops > 0 ? gflops * 1e9 : measured_flops(config, plan::make_model_shape(config, vocab));
+    const DType dtype = precision == "fp32" ? DType::kF32 : DType::kBF16;
+    (precision == "fp32" ? machine.fp32 : machine.bf16) =
+        gflops > 0 ? gflops * 1e9 : measured_flops(config, dtype, plan::make_model_shape(config, vocab));
     if (link) machine.links.front().rate = static_cast<double>(*link);
   }
-  if (search || nodes > 0 || explained || json || precision != "fp32") {
-    const plan::SearchOptions options{
-        .precision = precision == "fp32" ? plan::Precision::kFp32 : plan::Precision::kBf16,
-        .memory = static_cast<double>(memory.value_or(0))};
+  const plan::Precision priced = precision == "fp32" ? plan::Precision::kFp32 : plan::Precision::kBf16;
+  if (machine.peak(priced) <= 0)
+    throw ConfigError("the machine {} says nothing about {}; add compute.{} to its file", machine.name, precision,
+                      precision);
+  if (search || nodes > 0 || explained || json || precision != config.run.precision) {
+    const plan::SearchOptions options{.precision = priced, .memory = static_cast<double>(memory.value_or(0))};
     return rank(config, ranks, vocab, machine, options, explained, json);
   }
   const plan::FittedConfig fitted = plan::fit_mesh(config, ranks);

@@ -4,6 +4,7 @@
 #include <functional>
 #include <vector>
 
+#include "src/base/bf16.hpp"
 #include "src/base/section.hpp"
 #include "src/model/stage.hpp"
 #include "src/plan/cost.hpp"
@@ -30,8 +31,17 @@ double best_seconds(const std::function<void()>& call) {
   return std::max(best, 1e-9);
 }
 
+/// Every element = value; f32 or bf16.
+void fill(View v, float value) {
+  if (v.dtype == DType::kF32)
+    std::fill_n(v.as<float>(), v.count(), value);
+  else
+    std::fill_n(v.as<BF16>(), v.count(), BF16(value));
+}
+
 /// Seconds of one block in the middle of a model, both directions, on one rank without tensor partners.
-double block_seconds(kernels::Backend& backend, const model::ModelShape& shape, std::int64_t sequences) {
+double block_seconds(kernels::Backend& backend, const model::ModelShape& shape, DType activations,
+                     std::int64_t sequences) {
   model::StageSpec spec;
   spec.shape = shape;
   spec.shape.layers = 3;
@@ -40,16 +50,17 @@ double block_seconds(kernels::Backend& backend, const model::ModelShape& shape, 
   spec.has_embedding = spec.has_head = false;
   spec.sequences = sequences;
   spec.length = shape.context;
+  spec.activations = activations;
   const std::unique_ptr<model::Stage> stage = model::Stage::make(spec, backend, nullptr);
   stage->init_params(1);
   const std::vector<std::int32_t> tokens(static_cast<std::size_t>(spec.rows()), 0);
   const std::vector<std::int64_t> samples(static_cast<std::size_t>(spec.rows()), 0);
   const View input = stage->input(0), gradient = stage->d_output(0);
-  std::fill_n(input.as<float>(), input.count(), 0.5f);
+  fill(input, 0.5f);
   return best_seconds([&] {
     stage->load(0, {.tokens = tokens, .targets = tokens, .sample = samples});
     stage->forward(0);
-    std::fill_n(gradient.as<float>(), gradient.count(), 1e-3f);
+    fill(gradient, 1e-3f);
     stage->backward(0, 0);
     backend.synchronize({});
   });
@@ -70,14 +81,16 @@ model::ModelShape measured_shape(const model::ModelShape& shape) {
 
 }  // namespace
 
-double product_rate(kernels::Backend& backend, std::int64_t rows, std::int64_t out, std::int64_t in) {
-  std::vector<float> a(static_cast<std::size_t>(rows * in), 0.5f), b(static_cast<std::size_t>(out * in), 0.25f),
-      c(static_cast<std::size_t>(rows * out));
-  const kernels::Gemm gemm{.c = View(c.data(), {rows, out}),
-                           .a = ConstView(a.data(), {rows, in}),
-                           .b = ConstView(b.data(), {out, in}),
-                           .transpose_b = true,
-                           .bias = {}};
+double product_rate(kernels::Backend& backend, DType dtype, std::int64_t rows, std::int64_t out, std::int64_t in) {
+  const auto matrix = [&](std::vector<std::byte>& memory, std::int64_t height, std::int64_t width) {
+    memory.resize(static_cast<std::size_t>(height * width) * size_of(dtype));
+    return View(memory.data(), dtype, {height, width});
+  };
+  std::vector<std::byte> memory[3];
+  const View a = matrix(memory[0], rows, in), b = matrix(memory[1], out, in), c = matrix(memory[2], rows, out);
+  fill(a, 0.5f);
+  fill(b, 0.25f);
+  const kernels::Gemm gemm{.c = c, .a = a, .b = b, .transpose_b = true, .bias = {}};
   const double seconds = best_seconds([&] {
     backend.gemm({}, gemm);
     backend.synchronize({});
@@ -98,7 +111,9 @@ plan::Machine measure_machine(kernels::Backend& backend, const plan::Layout& lay
   const std::int64_t sequences = std::clamp<std::int64_t>(kMeasuredRows / shape.context, 1, layout.sequences);
   // The largest product of a block on one tensor rank, and whole.
   const std::int64_t rows = sequences * shape.context, tensor = layout.mesh.tensor;
-  m.fp32 = product_rate(backend, rows, std::max<std::int64_t>(1, shape.ffn / tensor), shape.width);
+  const DType dtype = layout.activations;
+  const auto peak = [dtype](plan::Machine& of) -> double& { return dtype == DType::kBF16 ? of.bf16 : of.fp32; };
+  peak(m) = product_rate(backend, dtype, rows, std::max<std::int64_t>(1, shape.ffn / tensor), shape.width);
   m.attention_efficiency = kAttentionShare;
   m.ranks_per_node = places.node_ranks;
   use_links(m, {});
@@ -106,13 +121,14 @@ plan::Machine measure_machine(kernels::Backend& backend, const plan::Layout& lay
   // What a block takes beyond its products and attention is said to go through memory, whatever it really is.
   plan::Division alone;
   alone.microbatch = sequences;
-  const double seconds = block_seconds(backend, shape, sequences);
+  alone.precision = dtype == DType::kBF16 ? plan::Precision::kBf16 : plan::Precision::kFp32;
+  const double seconds = block_seconds(backend, shape, dtype, sequences);
   plan::Machine endless = m;
-  if (tensor > 1) endless.fp32 = product_rate(backend, rows, shape.ffn, shape.width);
+  if (tensor > 1) peak(endless) = product_rate(backend, dtype, rows, shape.ffn, shape.width);
   endless.memory_rate = 1e18;
   const plan::BlockPrice arithmetic = plan::block_price(shape, alone, endless);
   plan::Machine unit = endless;
-  unit.fp32 = 1e18;
+  peak(unit) = 1e18;
   unit.memory_rate = 1;
   const double streamed = plan::block_price(shape, alone, unit).streams.total();
   const double left = seconds - arithmetic.forward() - arithmetic.backward();

@@ -18,9 +18,9 @@ struct RankPlaces {
   int threads = 1;     ///< of a rank
 };
 
-/// FLOP/s that a product of rows x in by in x out reaches on this rank, measured for about a fifth of a second: the
-/// best of a few calls, since a busy machine only ever slows them.
-double product_rate(kernels::Backend& backend, std::int64_t rows, std::int64_t out, std::int64_t in);
+/// FLOP/s that a product of rows x in by in x out of elements of f32 or bf16 reaches on this rank, measured for about a
+/// fifth of a second: the best of a few calls, since a busy machine only ever slows them.
+double product_rate(kernels::Backend& backend, DType dtype, std::int64_t rows, std::int64_t out, std::int64_t in);
 /// Takes at most about half a second.  Allocates one block of the model's shape, cut to at most kMeasuredWidth
 /// channels, and one microbatch of it.
 plan::Machine measure_machine(kernels::Backend& backend, const plan::Layout& layout, const RankPlaces& places);

@@ -89,6 +89,11 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
   }
   threads = config.run.threads > 0 ? static_cast<int>(config.run.threads) : default_threads(world);
   backend = device ? std::move(device) : kernels::make_cpu_backend({.threads = threads, .max_isa = isa});
+  if (config.run.precision == "bf16" && !backend->multiplies_bf16() && world.rank() == 0)
+    log::warning(
+        "run.precision = bf16: the processors of this job have no products of bf16 in common, so they are computed in "
+        "fp32; "
+        "that saves memory and messages, but takes longer than run.precision = fp32");
   kernels::Backend* b = backend.get();
   const bool background = moves_in_background(config.comm.progress, world);
   // A thread that moves messages adds alone: a second team of threads would fight the first for the cores.

@@ -50,7 +50,7 @@ struct Local {
 
 void add_norm(Builder& b, const StageSpec& spec, const std::string& prefix, const std::string& number,
               std::int64_t rows) {
-  b.add(prefix + "normed" + number, {rows, spec.shape.width});
+  b.add(prefix + "normed" + number, {rows, spec.shape.width}, spec.activations);
   if (spec.shape.norm == Norm::kLayer) b.add(prefix + "mean" + number, {rows});
   b.add(prefix + "rstd" + number, {rows});
 }
@@ -60,13 +60,13 @@ void add_block(Builder& b, const StageSpec& spec, const std::string& prefix) {
   const Local n(spec);
   const std::int64_t rows = spec.rows(), stream = spec.stream_rows();
   add_norm(b, spec, prefix, "1", stream);
-  b.add(prefix + "qkv", {rows, n.qkv});
+  b.add(prefix + "qkv", {rows, n.qkv}, spec.activations);
   b.add(prefix + "lse", {n.heads, rows});
-  b.add(prefix + "attended", {rows, n.query});
-  b.add(prefix + "middle", {stream, n.width});
+  b.add(prefix + "attended", {rows, n.query}, spec.activations);
+  b.add(prefix + "middle", {stream, n.width}, spec.activations);
   add_norm(b, spec, prefix, "2", stream);
-  b.add(prefix + "wide", {rows, n.wide});
-  b.add(prefix + "active", {rows, n.ffn});
+  b.add(prefix + "wide", {rows, n.wide}, spec.activations);
+  b.add(prefix + "active", {rows, n.ffn}, spec.activations);
 }
 
 }  // namespace
@@ -74,7 +74,8 @@ void add_block(Builder& b, const StageSpec& spec, const std::string& prefix) {
 std::int64_t head_chunk_rows(const StageSpec& spec, std::int64_t rows) {
   // The share of the first member, so that all members work on the same rows at a time.
   const std::int64_t vocab = split_range(spec.shape.vocab, 0, spec.tensor_size).count();
-  const std::int64_t most = std::max<std::int64_t>(1, kLogitsBytes / (4 * vocab));
+  const std::int64_t most =
+      std::max<std::int64_t>(1, kLogitsBytes / (static_cast<std::int64_t>(size_of(spec.activations)) * vocab));
   const std::int64_t chunks = (rows + most - 1) / most;
   return chunks <= 1 ? rows : (rows + chunks - 1) / chunks;
 }
@@ -91,7 +92,7 @@ ActivationPlan activation_plan(const StageSpec& spec) {
 
   Builder slot;
   // Before all chunks: its send may still be under way when the slot takes the next microbatch.
-  if (spec.gradients) slot.add("d_stream", {stream, n.width});
+  if (spec.gradients) slot.add("d_stream", {stream, n.width}, spec.activations);
   slot.keep();
   for (int chunk = 0; chunk < chunk_count(spec); ++chunk) {
     const std::string prefix = chunk_prefix(chunk);
@@ -100,7 +101,7 @@ ActivationPlan activation_plan(const StageSpec& spec) {
     if (spec.has_embedding && chunk == 0) slot.add(prefix + "tokens", {rows}, DType::kI32);
     if (spec.has_head && chunk + 1 == chunk_count(spec)) slot.add(prefix + "targets", {rows}, DType::kI32);
     for (std::int64_t i = blocks.begin; i <= blocks.end; ++i)
-      slot.add(prefix + fmt::format("stream.{}", i), {stream, n.width});
+      slot.add(prefix + fmt::format("stream.{}", i), {stream, n.width}, spec.activations);
     if (keep_blocks)
       for (std::int64_t i = blocks.begin; i < blocks.end; ++i)
         add_block(slot, spec, prefix + fmt::format("block.{}.", i));
@@ -114,16 +115,17 @@ ActivationPlan activation_plan(const StageSpec& spec) {
 
   Builder scratch;
   scratch.add("positions", {rows}, DType::kI32);
-  scratch.add("rows.partial", {rows, n.width});
-  if (spec.sequence && spec.tensor_size > 1) scratch.add("rows.gathered", {rows, n.width});
+  scratch.add("rows.partial", {rows, n.width}, spec.activations);
+  if (spec.sequence && spec.tensor_size > 1) scratch.add("rows.gathered", {rows, n.width}, spec.activations);
   if (!keep_blocks && spec.last_block > spec.first_block) add_block(scratch, spec, "block.");
   if (spec.gradients && spec.last_block > spec.first_block) {
-    scratch.add("d_wide", {rows, std::max(n.qkv, n.wide)});
-    scratch.add("d_inner", {rows, spec.shape.mlp == Mlp::kSwiglu ? std::max(n.query, n.ffn) : n.query});
+    scratch.add("d_wide", {rows, std::max(n.qkv, n.wide)}, spec.activations);
+    scratch.add("d_inner", {rows, spec.shape.mlp == Mlp::kSwiglu ? std::max(n.query, n.ffn) : n.query},
+                spec.activations);
   }
   if (spec.has_head) {
     const std::int64_t chunk = head_chunk_rows(spec, rows);
-    scratch.add("head.logits", {chunk, n.vocab});
+    scratch.add("head.logits", {chunk, n.vocab}, spec.activations);
     scratch.add("head.statistics", {5 * chunk});
   }
   plan.scratch_bytes = scratch.bytes();

@@ -24,6 +24,7 @@ struct LocalParam {
   Shape offset, count;      ///< the slab of the logical tensor held here (without padding); per axis.  A late member of
                             ///< a large tensor group may hold no rows of a vocabulary table: then count[0] is 0
   View param, grad;         ///< shape = count, fp32, contiguous
+  View rounded;             ///< bf16 copy of a matrix that blocks compute with, where activations are bf16; else empty
   std::int64_t begin = 0;   ///< element offset in the arenas
   int part = 0;             ///< backward part after which grad is complete
   bool tied_copy = false;   ///< the last stage's copy of the token embedding

@@ -79,6 +79,7 @@ ParamStore::ParamStore(const StageSpec& spec, kernels::Backend& backend)
     values_ = allocate(DType::kF32, need.wide);
     if (spec.gradients) grads_ = allocate(DType::kF32, need.wide);
     narrow_ = allocate(DType::kU8, need.narrow);
+    if (spec.activations == DType::kBF16) rounded_ = allocate(DType::kBF16, need.wide);
   } catch (...) {
     release();
     throw;
@@ -95,7 +96,8 @@ ParamStore::ParamStore(const StageSpec& spec, kernels::Backend& backend)
     }
     p.param = part_of(values_, where[i].begin, p.count);
     if (grads_) p.grad = part_of(grads_, p.begin, p.count);
-    compute_.push_back(p.param);
+    if (rounded_ && read_by_products(p)) p.rounded = part_of(rounded_, where[i].begin, p.count);
+    compute_.push_back(p.rounded ? p.rounded : p.param);
   }
 }
 
@@ -109,7 +111,7 @@ View ParamStore::allocate(DType dtype, std::int64_t count) {
 }
 
 void ParamStore::release() {
-  for (const View& arena : {values_, grads_, narrow_})
+  for (const View& arena : {values_, grads_, narrow_, rounded_})
     if (arena) backend_.release(arena.data, arena.bytes());
 }
 
@@ -156,6 +158,7 @@ void ParamStore::init(const ModelShape& shape, std::uint64_t seed) {
       }
     });
   }
+  changed();
   backend_.synchronize({});
 }
 
@@ -181,8 +184,11 @@ void ParamStore::zero_grads() {
   backend_.fill_zero({}, grads_);
 }
 
-void ParamStore::changed() const {
+void ParamStore::changed(bool rounded) {
   if (in_use_ != 0) throw BugError("parameters changed while a block was computing with {} of them", in_use_);
+  if (rounded) return;
+  for (const LocalParam& p : params_)
+    if (p.rounded && p.count.count() > 0) backend_.narrow({}, p.rounded, p.param);
 }
 
 }  // namespace banyan::model

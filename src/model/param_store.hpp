@@ -5,6 +5,9 @@
 // and the other parameters alone in the arena of values: nothing holds the matrices in fp32, and what is read from a
 // file goes through fill().
 //
+// Where activations are bf16 (StageSpec::activations), the same matrices have a rounded copy beside the fp32 parameters
+// that are trained, in an arena of the same layout, which blocks compute with.
+//
 // A block never keeps a pointer to a parameter: it acquires the value for as long as it computes with it.  Here the
 // value is resident and acquiring it costs nothing; a store that spreads parameters over data ranks gathers in
 // acquire() and drops in release().
@@ -85,8 +88,8 @@ class ParamStore {
   /// at `offset`; several times for a narrow matrix, a bounded number of rows at a time.
   void fill(const LocalParam& p, const std::function<void(const Shape& offset, View to)>& read);
   void zero_grads();
-  /// Parameters were written from outside.
-  void changed() const;
+  /// Parameters were written from outside; `rounded`: and LocalParam::rounded with them.
+  void changed(bool rounded = false);
 
  private:
   friend class ParamUse;
@@ -99,7 +102,7 @@ class ParamStore {
   std::vector<LocalParam> params_;
   std::unordered_map<std::string, std::size_t> by_name_;
   std::vector<View> compute_;  ///< of each parameter: what blocks read
-  View values_, grads_, narrow_;
+  View values_, grads_, narrow_, rounded_;
   int in_use_ = 0;
 };
 

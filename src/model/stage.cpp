@@ -49,7 +49,7 @@ class LocalStage final : public Stage {
   void fill_param(const LocalParam& p, const std::function<void(const Shape& offset, View to)>& read) override {
     store_.fill(p, read);
   }
-  void params_changed() override { store_.changed(); }
+  void params_changed(bool rounded) override { store_.changed(rounded); }
 
   void load(int slot, const MicrobatchData& data) override { at(slot).load(spec_, backend_, data); }
   View input(int slot, int chunk) override { return of_chunk(slot, chunk).stream.front(); }

@@ -36,6 +36,9 @@ void check_stage_spec(const StageSpec& spec) {
       spec.weights == DType::kF32 || ((spec.weights == DType::kBF16 || spec.weights == DType::kI8) && !spec.gradients),
       "narrow weights are bf16 or i8 and have no gradients");
   require(spec.slots >= 0, "slots cannot be negative");
+  require(spec.activations == DType::kF32 || spec.activations == DType::kBF16, "activations are fp32 or bf16");
+  require(spec.activations == DType::kF32 || spec.slots > 0, "generation computes in fp32");
+  require(spec.activations == DType::kF32 || spec.weights == DType::kF32, "weights are narrow or have a rounded copy");
   if (!spec.chunks.empty()) {
     require(spec.chunks.front().begin == spec.first_block && spec.chunks.back().end == spec.last_block,
             "its chunks must begin and end where its blocks do");

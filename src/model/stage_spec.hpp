@@ -25,6 +25,8 @@ struct StageSpec {
                                           ///< (generation only)
   std::vector<std::int64_t> part_blocks;  ///< number of blocks of each backward part, from the top; sums to the blocks
                                           ///< here, and parts end where chunks do.  Empty: one part for each chunk
+  DType activations = DType::kF32;        ///< of activations, their gradients and their messages.  bf16: the matrices
+                                          ///< that products read are rounded to it, too, beside the fp32 parameters
   DType weights = DType::kF32;            ///< of the matrices that products read: f32, or narrow (bf16, i8) without
                                           ///< gradients
   bool gradients = true;                  ///< false: no gradient arena, no backward pass (evaluation, generation)

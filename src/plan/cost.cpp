@@ -50,6 +50,7 @@ Division division_of(const Layout& layout) {
   d.recompute = layout.recompute ? Recompute::kBlock : Recompute::kNone;
   d.sequence = layout.sequence;
   d.virtual_stages = layout.chunks;
+  d.precision = layout.activations == DType::kBF16 ? Precision::kBf16 : Precision::kFp32;
   d.gpipe = layout.schedule == parallel::ScheduleKind::kGpipe;
   return d;
 }
@@ -108,9 +109,12 @@ StepCost step_cost(const Layout& layout, const Machine& machine) {
       return at_place[place].backward / static_cast<double>(layout.part_blocks[place].size());
     return 0.0;
   };
-  const double message = stages > 1 ? comm::tree_message_seconds(machine.links, {stages, division.pipeline_stride()},
-                                                                 stage_message_bytes(layout.model, division))
-                                    : 0;
+  // This program sends a stream whole, whatever other programs do.
+  const double message_bytes = static_cast<double>(layout.sequences * layout.model.context * layout.model.width) *
+                               static_cast<double>(size_of(layout.activations)) /
+                               (layout.sequence ? layout.mesh.tensor : 1);
+  const double message =
+      stages > 1 ? comm::tree_message_seconds(machine.links, {stages, division.pipeline_stride()}, message_bytes) : 0;
   const parallel::Timeline timeline = parallel::play(schedules, price, message);
   const double turns = core_turns(machine, layout.mesh.size());
   cost.pipeline = std::max(timeline.makespan, work / stages * turns);
@@ -140,9 +144,10 @@ StepCost step_cost(const Layout& layout, const Machine& machine) {
                                                      : comm::tree_all_reduce_seconds(machine.links, data, part));
     }
     cost.reduce = std::max(cost.reduce, (reduced - computed) * turns);
-    // Parameter, gradient and two moments are read, all but the gradient written.
+    // Parameter, gradient and two moments are read, all but the gradient written, and in bf16 the rounded parameter.
     const double share = layout.zero ? layout.mesh.data : 1;
-    double update = turns * 7 * bytes / share / speed.memory_rate;
+    const double rounded = division.precision == Precision::kBf16 ? 0.5 : 0;
+    double update = turns * (7 + rounded) * bytes / share / speed.memory_rate;
     if (layout.zero) update += turns * comm::tree_all_gather_seconds(machine.links, data, bytes);
     cost.update = std::max(cost.update, update);
   }

@@ -167,6 +167,7 @@ model::StageSpec Layout::stage_spec(const parallel::Coordinate& c) const {
   spec.tensor_size = mesh.tensor;
   spec.sequence = sequence;
   spec.recompute = recompute;
+  spec.activations = activations;
   spec.sequences = sequences;
   spec.length = model.context;
   spec.seed = seed;
@@ -241,6 +242,7 @@ Layout make_layout(const Config& config, int world, std::int64_t dataset_vocab, 
   layout.zero = config.parallel.zero == 1;
   layout.audit = config.train.audit_every > 0;
   layout.seed = static_cast<std::uint64_t>(config.run.seed);
+  if (use != Use::kGenerate && config.run.precision == "bf16") layout.activations = DType::kBF16;
   const std::string& kept = config.generate.weights;
   if (use == Use::kGenerate && kept != "fp32") layout.weights = kept == "bf16" ? DType::kBF16 : DType::kI8;
   layout.recompute = use == Use::kTrain && config.train.recompute == "block";

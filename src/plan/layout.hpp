@@ -34,9 +34,10 @@ struct Layout {
   std::int64_t microbatches = 1;                       ///< of a global batch (train.batch / parallel.microbatch)
   bool sequence = false;                               ///< sequence parallelism
   bool recompute = false;
-  bool zero = false;            ///< ZeRO-1
-  bool audit = false;           ///< data ranks also compute the batches of others
-  DType weights = DType::kF32;  ///< of the matrices, in generation
+  bool zero = false;                ///< ZeRO-1
+  bool audit = false;               ///< data ranks also compute the batches of others
+  DType activations = DType::kF32;  ///< bf16 with run.precision = bf16; generation computes in fp32
+  DType weights = DType::kF32;      ///< of the matrices, in generation
   std::uint64_t seed = 1;
 
   int spares() const { return world - mesh.size(); }

@@ -83,7 +83,9 @@ std::int64_t kernel_scratch(const model::StageSpec& spec, int threads) {
       kernels::cpu_scratch_bytes({.threads = threads,
                                   .head_size = static_cast<int>(m.head_size()),
                                   .rotary_positions = m.position == model::Position::kRotary ? m.context : 0,
-                                  .gemms = products}));
+                                  .gemms = products,
+                                  .activations = spec.activations,
+                                  .keys = spec.gradients ? spec.length : 0}));
 }
 
 /// Threads of a rank that shares no node with others, when the config leaves the number open.
@@ -127,6 +129,8 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
       values.narrow == 0 ? fmt::format("{} x {} B", values.wide, kFloat)
                          : fmt::format("matrices in {}: {} B, the rest {} x {} B", name_of(spec.weights), values.narrow,
                                        values.wide, kFloat));
+  if (spec.activations == DType::kBF16)
+    add("rounded matrices", count * 2, fmt::format("{} x 2 B, what blocks compute with", count));
   if (spec.gradients) add("gradients", count * kFloat, fmt::format("{} x {} B", count, kFloat));
   if (layout.use == Use::kTrain) {
     const std::int64_t mine = optimizer_elements(layout, params, c);

@@ -72,9 +72,9 @@ std::string memory_lines(const Layout& l, const config::Config& config) {
   return s;
 }
 
-std::string cost_lines(const StepCost& c, const Machine& machine) {
+std::string cost_lines(const StepCost& c, const Machine& machine, Precision precision) {
   std::string s = fmt::format("\nprediction for {}FLOP/s a rank, {}/s through memory and {}/s between ranks ({})\n",
-                              count(machine.fp32), format_bytes(machine.memory_rate),
+                              count(machine.peak(precision)), format_bytes(machine.memory_rate),
                               format_bytes(machine.links.front().rate), machine.name);
   s += fmt::format("  step             {}  ({} tokens/s)\n", format_seconds(c.step), count(c.tokens_per_second));
   s += fmt::format("  pipeline         {}  (bubble {:.1f} %)\n", format_seconds(c.pipeline), 100 * c.bubble_share);
@@ -89,7 +89,7 @@ std::string cost_lines(const StepCost& c, const Machine& machine) {
 std::string report(const Layout& layout, const config::Config& config, const Machine& machine) {
   const StepCost cost = step_cost(layout, machine);
   return model_lines(layout) + mesh_lines(layout) + stage_lines(layout, cost) + schedule_lines(layout) +
-         memory_lines(layout, config) + cost_lines(cost, machine);
+         memory_lines(layout, config) + cost_lines(cost, machine, division_of(layout).precision);
 }
 
 std::int64_t largest_rank(const Layout& layout, const config::Config& config) {

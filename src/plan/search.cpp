@@ -169,8 +169,8 @@ class Search {
     if (c.runnable && (!best_runnable_ || faster(c, *best_runnable_))) best_runnable_ = c;
   }
   static bool can_run(const Division& d) {
-    return d.precision == Precision::kFp32 && d.mesh.context == 1 && d.virtual_stages == 1 && d.zero <= 1 &&
-           d.recompute != Recompute::kAttention && !d.data_outermost;
+    return d.mesh.context == 1 && d.virtual_stages == 1 && d.zero <= 1 && d.recompute != Recompute::kAttention &&
+           !d.data_outermost;
   }
 
   SearchResult& r_;
@@ -202,7 +202,6 @@ std::string not_runnable(const Division& d) {
   const auto add = [&](bool missing, std::string_view what) {
     if (missing) why += fmt::format("{}{}", why.empty() ? "" : ", ", what);
   };
-  add(d.precision != Precision::kFp32, name_of(d.precision));
   add(d.mesh.context > 1, "context ranks");
   add(d.virtual_stages > 1, "model chunks");
   add(d.zero > 1, fmt::format("ZeRO-{}", d.zero));

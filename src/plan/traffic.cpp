@@ -8,7 +8,7 @@
 namespace banyan::plan {
 namespace {
 
-constexpr double kBytes = 4;  // of an element on its way
+constexpr double kBytes = 4;  // of an element of a gradient of parameters on its way
 
 }  // namespace
 
@@ -16,7 +16,8 @@ Demand demand_of(const Layout& layout) {
   Demand demand;
   const parallel::MeshShape& mesh = layout.mesh;
   const double tokens = static_cast<double>(layout.sequences * layout.model.context);
-  const double stream = tokens * static_cast<double>(layout.model.width) * kBytes;
+  const double stream =
+      tokens * static_cast<double>(layout.model.width) * static_cast<double>(size_of(layout.activations));
   const double microbatches = static_cast<double>(layout.microbatches_of(0).count);
   const bool trains = layout.use == Use::kTrain;
   demand.microbatches = microbatches;

@@ -46,7 +46,8 @@ void Optimizer::update(std::int64_t updates, double lr, double grad_scale) {
                           .eps = static_cast<float>(options_.eps),
                           .weight_decay = p.logical.decay ? static_cast<float>(options_.weight_decay) : 0.0f,
                           .step = updates,
-                          .grad_scale = static_cast<float>(grad_scale)});
+                          .grad_scale = static_cast<float>(grad_scale),
+                          .rounded = p.rounded ? flat(p.rounded.rows(s.rows.begin, s.rows.end)) : View()});
   }
 }
 

@@ -143,7 +143,8 @@ void Trainer::apply_update(std::int64_t step, const StepTotals& totals, StepRepo
     Stopwatch waiting(report.reduce_wait);
     grad_sync.gather_params();
   }
-  stage.params_changed();
+  // The optimizer has rounded what it updated; rows that came from others are not.
+  stage.params_changed(!team.layout.zero || team.layout.mesh.data == 1);
 }
 
 // ------------------------------------------------------------------------------------------------- what all must know

@@ -34,6 +34,17 @@ for run in killed whole; do
 done
 cmp "$scratch/killed.digest" "$scratch/whole.digest" || fail "a checkpoint written in the background holds other values"
 
+# In bf16 the parameters of a checkpoint are the exact ones, and what is computed with is rounded from them again.
+half="$mesh --run.precision=bf16 --checkpoint.every_steps=7"
+# shellcheck disable=SC2086
+must 0 4 train "$scratch/c.ini" --run.dir="$scratch/bf16" $half --train.steps=20
+# shellcheck disable=SC2086
+must 0 4 train "$scratch/c.ini" --run.dir="$scratch/bf16.resumed" $half --train.steps=20 \
+  --checkpoint.resume="$(ls -d "$scratch"/bf16/ckpt/step-000000007.*)"
+says "resuming after step 7"
+losses "$scratch/bf16" | tail -n 13 > "$scratch/bf16.whole"
+losses "$scratch/bf16.resumed" | cmp - "$scratch/bf16.whole" || fail "bf16 went on with other losses"
+
 # A signal to one rank only: all ranks stop at one step, commit, 75; the rest is the same to the bit.
 for signal in USR1 TERM; do
   # shellcheck disable=SC2086

@@ -9,7 +9,7 @@ function(banyan_e2e_test name)
 endfunction()
 
 foreach(kind gpt2 llama)
-  foreach(variant plain zero sequence recompute all)
+  foreach(variant plain zero sequence recompute all bf16)
     banyan_e2e_test(mesh_equality.${kind}.${variant}
                     COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/mesh_equality.sh $<TARGET_FILE:banyan> ${kind} ${variant})
   endforeach()

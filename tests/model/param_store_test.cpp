@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "src/base/bf16.hpp"
 #include "src/base/error.hpp"
 #include "tests/model/testing.hpp"
 
@@ -59,6 +60,35 @@ TEST(ParamStore, GapsBetweenGroupsStayZero) {
     ASSERT_EQ(store.grad_arena().as<float>()[i], 0.0f);
   }
   EXPECT_GT(gaps, 0);
+}
+
+TEST(ParamStore, RoundedMatricesFollowTheParameters) {
+  for (const ModelShape& shape : testing::tiny_shapes()) {
+    SCOPED_TRACE(testing::kind_name(shape));
+    StageSpec spec = spec_of(shape);
+    spec.activations = DType::kBF16;
+    ParamStore store(spec, testing::backend());
+    store.init(shape, 1);
+    for (const LocalParam& p : store.params()) {
+      const ParamHandle handle = store.handle(p.logical.name);
+      const auto same = [&] {
+        const ParamUse use = handle.acquire();
+        if (!p.rounded) return use.view().data == p.param.data;
+        for (std::int64_t i = 0; i < p.count.count(); ++i)
+          if (use.view().as<BF16>()[i].bits != BF16(p.param.as<float>()[i]).bits) return false;
+        return true;
+      };
+      EXPECT_EQ(static_cast<bool>(p.rounded), p.count.rank() == 2 && p.logical.name != "embed.position.weight");
+      EXPECT_TRUE(same()) << p.logical.name << " after initialisation";
+      p.param.as<float>()[0] += 1;
+      EXPECT_EQ(same(), !p.rounded) << p.logical.name;
+      store.changed(true);
+      EXPECT_EQ(same(), !p.rounded) << p.logical.name << " was said to be rounded already";
+      store.changed();
+      EXPECT_TRUE(same()) << p.logical.name;
+    }
+    EXPECT_EQ(store.fused({"blocks.0.attn.q.weight", "blocks.0.attn.k.weight"}).acquire().view().dtype, DType::kBF16);
+  }
 }
 
 TEST(ParamStore, NarrowMatricesLieSideBySideAndNothingHoldsThemInFp32) {

@@ -81,6 +81,26 @@ TEST(Stage, LossAndGradientsMatchDoublePrecision) {
   }
 }
 
+TEST(Stage, Bf16StaysNearFp32OnEveryMesh) {
+  for (const ModelShape& shape : shapes_with_dropout()) {
+    SCOPED_TRACE(testing::kind_name(shape));
+    const Tensors params = testing::test_params(shape);
+    const std::vector<ReferenceBatch> batches{testing::test_batch(shape, 2, 8), testing::test_batch(shape, 2, 8, 1)};
+    const MeshResult want = testing::run_mesh(shape, params, batches, {});
+    for (MeshArgs args : {MeshArgs{}, MeshArgs{.tensor = 2}, MeshArgs{.tensor = 2, .stages = 2, .sequence = true},
+                          MeshArgs{.recompute = true}}) {
+      SCOPED_TRACE(std::to_string(args.tensor) + " x " + std::to_string(args.stages));
+      args.activations = DType::kBF16;
+      const MeshResult got = testing::run_mesh(shape, params, batches, args);
+      EXPECT_NEAR(got.loss, want.loss, 5e-3 * want.loss);
+      EXPECT_NE(got.loss, want.loss);
+      std::string name;
+      // The true gradient of a key bias is zero, so that only roundings are left of it.
+      EXPECT_LT(testing::worst_difference(got.grads, want.grads, &name), 0.1) << name;
+    }
+  }
+}
+
 TEST(Stage, EvaluationHasNoDropoutAndLeavesGradientsAlone) {
   ModelShape shape = testing::tiny_gpt2();
   shape.dropout = 0.3;

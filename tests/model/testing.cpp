@@ -169,11 +169,11 @@ namespace {
 /// Copies between neighbouring stages, which are threads here.
 struct Wire {
   std::mutex mutex;
-  std::map<std::string, std::vector<float>> messages;
+  std::map<std::string, std::vector<std::byte>> messages;
 
   void put(const std::string& key, View v) {
     const std::lock_guard lock(mutex);
-    messages[key].assign(v.as<float>(), v.as<float>() + v.count());
+    messages[key].assign(v.data, v.data + v.bytes());
   }
   bool take(const std::string& key, View v) {
     const std::lock_guard lock(mutex);
@@ -199,6 +199,7 @@ StageSpec mesh_spec(const ModelShape& shape, const ReferenceBatch& batch, const 
   spec.tensor_size = args.tensor;
   spec.sequence = args.sequence;
   spec.recompute = args.recompute;
+  spec.activations = args.activations;
   spec.part_blocks = args.part_blocks;
   return spec;
 }

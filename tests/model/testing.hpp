@@ -51,7 +51,8 @@ struct MeshResult {
 struct MeshArgs {
   int tensor = 1, stages = 1;
   bool sequence = false, recompute = false;
-  std::vector<std::int64_t> part_blocks;  ///< of a single stage
+  DType activations = DType::kF32;
+  std::vector<std::int64_t> part_blocks = {};  ///< of a single stage
 };
 MeshResult run_mesh(const model::ModelShape& shape, const Tensors& params, const std::vector<ReferenceBatch>& batches,
                     const MeshArgs& args);

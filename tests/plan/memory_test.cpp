@@ -27,6 +27,21 @@ TEST(MemoryPlan, OfGpt2HoldsFourCopiesOfTheParameters) {
   EXPECT_NE(plan.str().find("total"), std::string::npos);
 }
 
+TEST(MemoryPlan, Bf16HalvesActivationsAndKeepsRoundedMatrices) {
+  config::Config c = gpt2_124m();
+  const MemoryPlan wide = memory_plan(make_layout(c, 1, 0), c, {});
+  c.run.precision = "bf16";
+  const MemoryPlan half = memory_plan(make_layout(c, 1, 0), c, {});
+  for (const char* same : {"parameters", "gradients", "optimizer"})
+    EXPECT_EQ(bytes_of(wide, same), bytes_of(half, same));
+  EXPECT_EQ(bytes_of(wide, "rounded matrices"), 0);
+  EXPECT_EQ(2 * bytes_of(half, "rounded matrices"), bytes_of(half, "parameters"));
+  const double share =
+      static_cast<double>(bytes_of(half, "activations")) / static_cast<double>(bytes_of(wide, "activations"));
+  EXPECT_NEAR(share, 0.5, 0.01);  // statistics stay fp32
+  EXPECT_EQ(bytes_of(memory_plan(make_layout(c, 1, 0, Use::kGenerate), c, {}), "rounded matrices"), 0);
+}
+
 TEST(MemoryPlan, ZeroSpreadsTheOptimizerStateOverTheDataRanks) {
   config::Config c = gpt2_124m();
   const std::int64_t whole = bytes_of(memory_plan(make_layout(c, 3, 0), c, {}), "optimizer");

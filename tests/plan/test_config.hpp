@@ -8,6 +8,8 @@ namespace banyan::plan {
 inline config::Config gpt2_124m() {
   config::Config c;
   c.run.seed = 1;
+  c.run.precision = "fp32";
+  c.generate.weights = "fp32";
   c.model.layers = 12;
   c.model.width = 768;
   c.model.heads = 12;
