@@ -1,5 +1,6 @@
 #include "src/plan/placement_choice.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,6 +8,8 @@
 #include <set>
 
 #include "src/base/error.hpp"
+#include "src/plan/step_on_network.hpp"
+#include "tests/comm/topology/ib_wiring.hpp"
 #include "tests/plan/placement_fabrics.hpp"
 
 namespace banyan::plan {
@@ -39,6 +42,43 @@ TEST(PlacementChoice, CountsWhatWaysUpCarry) {
   f.leaf_rate[1] = 1e12;
   f.node_rate[3] = 1e8;
   EXPECT_GT(given(), 5 * intact);
+}
+
+/// Three leaves of one host each below a spine, two cables from each leaf; something is the matter with one of leaf
+/// `weak`'s (-1: no leaf's): it is gone, a lane of four is left of it, or it has errors.
+enum class Flaw : std::uint8_t { kMissing, kNarrow, kFaulty };
+comm::Fabric three_leaves(int weak, Flaw flaw) {
+  comm::Wiring w;
+  const int spine = w.node(true, "spine");
+  std::string errors;
+  for (int l = 0; l < 3; ++l) {
+    const int leaf = w.node(true, fmt::format("leaf{}", l));
+    w.cable(w.node(false, fmt::format("n{} mlx5_0", l)), leaf, "4xNDR");
+    w.cable(leaf, spine, "4xSDR");
+    if (l != weak || flaw == Flaw::kFaulty) w.cable(leaf, spine, "4xSDR");
+    if (l == weak && flaw == Flaw::kNarrow) w.cable(leaf, spine, "1xSDR");
+    if (l == weak && flaw == Flaw::kFaulty)
+      errors = fmt::format("Errors for {0:#x} \"leaf{1}\"\n   GUID {0:#x} port 3: [SymbolErrorCounter == 500]\n",
+                           w.guid(leaf), l);
+  }
+  return w.fabric(errors);
+}
+
+// Two of three hosts are needed: not the one below a leaf whose way up is weaker than the others', if rank 0, which
+// speaks for the job, is another's.
+TEST(PlacementChoice, MovesAwayFromWeakLinks) {
+  config::Config c = gpt2_124m();
+  c.parallel.pipeline = 2;
+  const Layout layout = make_layout(c, 3, 0);
+  const auto chosen = [&](int weak, Flaw flaw) {
+    const parallel::Fabric f = fabric_on(three_leaves(weak, flaw), {"n0", "n1", "n2"});
+    return choose_placement({layout, f, kLinks}).chosen.process_of;
+  };
+  for (const Flaw flaw : {Flaw::kMissing, Flaw::kNarrow, Flaw::kFaulty}) {
+    EXPECT_EQ(chosen(-1, flaw), (std::vector<int>{0, 1})) << "the order given";
+    EXPECT_EQ(chosen(2, flaw), (std::vector<int>{0, 1})) << static_cast<int>(flaw);
+    EXPECT_EQ(chosen(1, flaw), (std::vector<int>{0, 2})) << static_cast<int>(flaw);
+  }
 }
 
 TEST(PlacementChoice, OneNodeHasNothingToChoose) {
