@@ -13,6 +13,7 @@
 #include "perf/commands.hpp"
 #include "perf/peak.hpp"
 #include "perf/timed_backend.hpp"
+#include "src/base/bf16.hpp"
 #include "src/base/error.hpp"
 #include "src/base/json.hpp"
 #include "src/base/rng.hpp"
@@ -67,14 +68,17 @@ class RandomSamples final : public train::Samples {
 
 double milliseconds_since(double begin) { return (now() - begin) * 1e3; }
 
-/// Best of several products of a square matrix, in FLOP/s.
-double gemm_peak(kernels::Backend& backend) {
+/// Best of several products of a square matrix of f32 or bf16, in FLOP/s.
+double gemm_peak(kernels::Backend& backend, DType dtype) {
   constexpr std::int64_t n = 2048;
-  const auto bytes = static_cast<std::size_t>(n * n) * sizeof(float);
+  const auto bytes = static_cast<std::size_t>(n * n) * size_of(dtype);
   std::vector<View> m;
   for (int i = 0; i < 3; ++i) {
-    m.emplace_back(static_cast<std::byte*>(backend.allocate(bytes)), DType::kF32, Shape{n, n}, backend.memory_kind());
-    for (std::int64_t j = 0; j < n * n; ++j) m.back().as<float>()[j] = static_cast<float>(j % 17) * 0.1f;
+    m.emplace_back(static_cast<std::byte*>(backend.allocate(bytes)), dtype, Shape{n, n}, backend.memory_kind());
+    for (std::int64_t j = 0; j < n * n; ++j) {
+      const float value = static_cast<float>(j % 17) * 0.1f;
+      dtype == DType::kF32 ? void(m.back().as<float>()[j] = value) : void(m.back().as<BF16>()[j] = value);
+    }
   }
   double best = 0;
   for (int i = 0; i < 8; ++i) {
@@ -141,7 +145,7 @@ Figures measure(const config::Config& config, int steps, bool ops) {
     f.device = job.backend->describe();
     f.tokens_per_step = team->layout.tokens_per_batch();
     f.flops_per_step = model::flops_per_token(team->layout.model) * static_cast<double>(f.tokens_per_step);
-    f.gemm_peak = gemm_peak(*job.backend);
+    f.gemm_peak = gemm_peak(*job.backend, team->layout.activations);
     const std::vector<parallel::Action> usual = trainer.schedule, apart = additions_last(usual);
     const bool both = f.data_ranks > 1;
     const auto over_ranks = [&](double mine, comm::ReduceOp op) {

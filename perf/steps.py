@@ -29,6 +29,9 @@ CASES = {
     "10.8M, 12 x 256": (SMALL, 12, 256),
     "Llama 114M, 2 x 1024": (LLAMA, 2, 1024),
 }
+BF16 = (["--run.precision=bf16"], ["--bf16"])  # PyTorch keeps the parameters in fp32, too (autocast)
+for _name, ((_ours, _theirs), _batch, _length) in list(CASES.items()):
+    CASES[_name + ", bf16"] = ((_ours + BF16[0], _theirs + BF16[1]), _batch, _length)
 
 
 def banyan_step(bench, case, steps, threads):

@@ -14,7 +14,8 @@ constexpr std::string_view kUsage = R"(banyan compare CONFIG [--steps N] [--sect
 
 Runs N steps (3 when not given) of the mesh of CONFIG and, in the same job on rank 0, of one rank alone, from the same
 initial parameters and data, and compares losses and the gradient of every tensor.  Prints a table; exit code 65 when
-something differs by more than 1e-4.  Refuses when one rank cannot hold the whole model.  Writes no files.
+something differs by more than 1e-4; with run.precision = bf16 by more than 5e-3 in losses or a tenth in gradients,
+which is what rounding to 8 bits leaves.  Refuses when one rank cannot hold the whole model.  Writes no files.
 )";
 
 ExitCode run(Args& args) {

@@ -15,6 +15,11 @@ struct BF16 {
   /// To nearest, ties to even; what is no number stays none.
   BF16(float value) : bits(rounded(value)) {}                                         // NOLINT: meant to be implicit
   operator float() const { return std::bit_cast<float>(std::uint32_t{bits} << 16); }  // NOLINT: meant to be implicit
+  // Both write the bits in place: a temporary object that is then copied keeps compilers from making vectors.
+  BF16& operator=(float value) {
+    bits = rounded(value);
+    return *this;
+  }
   BF16& operator+=(float value) { return *this = static_cast<float>(*this) + value; }
 
  private:

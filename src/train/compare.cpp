@@ -127,8 +127,8 @@ double LossRow::difference() const { return std::abs(mesh - reference) / std::ab
 
 bool Comparison::agrees() const {
   // Written so that NaN does not agree.
-  return std::all_of(losses.begin(), losses.end(), [](const LossRow& r) { return r.difference() <= kLossTolerance; }) &&
-         std::all_of(grads.begin(), grads.end(), [](const GradRow& r) { return r.difference <= kGradTolerance; });
+  return std::all_of(losses.begin(), losses.end(), [this](const LossRow& r) { return r.difference() <= tolerance.loss; }) &&
+         std::all_of(grads.begin(), grads.end(), [this](const GradRow& r) { return r.difference <= tolerance.grad; });
 }
 
 std::string Comparison::str() const {
@@ -136,14 +136,14 @@ std::string Comparison::str() const {
   std::string s = fmt::format("{:>6}  {:>14}  {:>14}  {:>10}\n", "step", "loss mesh", "loss one rank", "relative");
   for (const LossRow& r : losses)
     s += fmt::format("{:>6}  {:>14.8f}  {:>14.8f}  {:>10.2e}{}\n", r.step, r.mesh, r.reference, r.difference(),
-                     r.difference() <= kLossTolerance ? "" : "  <-- beyond " + fmt::format("{:.0e}", kLossTolerance));
+                     r.difference() <= tolerance.loss ? "" : "  <-- beyond " + fmt::format("{:.0e}", tolerance.loss));
   s += fmt::format("\n{:<40}  {:>6}  {:>12}  {:>10}\n", "gradient (largest differences first)", "step", "norm",
                    "relative");
   for (std::size_t i = 0; i < std::min(kShown, grads.size()); ++i)
     s += fmt::format(
         "{:<40}  {:>6}  {:>12.5e}  {:>10.2e}{}\n", grads[i].name, grads[i].step, grads[i].reference_norm,
         grads[i].difference,
-        grads[i].difference <= kGradTolerance ? "" : "  <-- beyond " + fmt::format("{:.0e}", kGradTolerance));
+        grads[i].difference <= tolerance.grad ? "" : "  <-- beyond " + fmt::format("{:.0e}", tolerance.grad));
   if (grads.size() > kShown) s += fmt::format("... and {} more, all smaller\n", grads.size() - kShown);
   return s;
 }
@@ -167,6 +167,7 @@ Comparison compare(job::Job& job, std::int64_t steps) {
   start(alone_team, reference);
 
   Comparison result;
+  if (job.config.run.precision == "bf16") result.tolerance = kBf16Tolerance;
   std::map<std::string, GradRow> worst;
   for (std::int64_t step = 0; step < steps; ++step) {
     job.watchdog.at_step(step);

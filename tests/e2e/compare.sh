@@ -8,6 +8,7 @@ for kind in gpt2 llama; do
     --model.dropout=0.1
   says "computes what one rank computes"
   must 0 3 compare "$scratch/c.ini" --parallel.tensor=2 --steps=2
+  must 0 4 compare "$scratch/c.ini" --parallel.tensor=2 --parallel.pipeline=2 --run.precision=bf16
 done
 must 78 2 compare "$scratch/c.ini" --model.layers=4000 --model.width=65536 --model.heads=64 --model.kv_heads=64
 says "cannot hold"
