@@ -21,7 +21,7 @@ struct HeadActivations {
 
 class Head {
  public:
-  /// Views of scratch: logits [chunk, V of this rank], statistics [5 * chunk].
+  /// Views of scratch: logits [chunk, V of this rank] (strided), statistics [5 * chunk].
   struct Room {
     View logits, statistics;
   };

@@ -1,5 +1,6 @@
 #include "src/model/stage.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -38,6 +39,8 @@ class LocalStage final : public Stage {
     if (spec_.slots > 0) prepare_rows();
     if (scratch_.find("block.qkv")) shared_block_ = block_activations(scratch_, "block.");
     head_room_ = {scratch_.find("head.logits"), scratch_.find("head.statistics")};
+    if (spec_.has_head && head_room_.logits)  // the rows end in padding
+      head_room_.logits = head_room_.logits.columns(0, std::max<std::int64_t>(1, layers_.head[0].vocabulary().count()));
   }
 
   const StageSpec& spec() const override { return spec_; }
