@@ -78,24 +78,46 @@ void rows_over_tensor(const Config& c) {
       c.parallel.microbatch, c.model.context, rows, tensor, (c.model.context / tensor + 1) * tensor);
 }
 
+/// Schedules that only a pipeline of several stages can have.
+bool needs_stages(const std::string& schedule) { return schedule != "gpipe" && schedule != "1f1b"; }
+
+void schedule_needs_stages(const Config& c) {
+  const auto& p = c.parallel;
+  if (!needs_stages(p.schedule) || p.pipeline > 1) return;
+  throw ConfigError(
+      "parallel.schedule = {} is for several pipeline stages, but parallel.pipeline = {}; use parallel.pipeline = 2 or "
+      "more, or parallel.schedule = 1f1b",
+      p.schedule, p.pipeline);
+}
+
 void virtual_stages_fit(const Config& c) {
   const auto& p = c.parallel;
+  if (p.virtual_stages == 0) return;
   if (p.schedule == "interleaved") {
-    if (p.pipeline < 2)
-      throw ConfigError(
-          "parallel.schedule = interleaved goes round several pipeline stages, but parallel.pipeline = {}; use "
-          "parallel.pipeline = 2 or more, or parallel.schedule = 1f1b",
-          p.pipeline);
     if (p.virtual_stages == 1)
       throw ConfigError(
           "parallel.schedule = interleaved needs several chunks of the model on a stage, but parallel.virtual_stages = "
           "1; use parallel.virtual_stages = 2 or more, or parallel.schedule = 1f1b");
+  } else if (p.schedule == "zb-v") {
+    if (p.virtual_stages != 2)
+      throw ConfigError(
+          "parallel.schedule = zb-v has two chunks of the model on every stage, but parallel.virtual_stages = {}; use "
+          "parallel.virtual_stages = 2",
+          p.virtual_stages);
   } else if (p.virtual_stages > 1) {
     throw ConfigError(
         "parallel.virtual_stages = {} is for parallel.schedule = interleaved, but parallel.schedule = {}; use "
         "parallel.virtual_stages = 1, or the interleaved schedule",
         p.virtual_stages, p.schedule);
   }
+}
+
+void split_backward_keeps_blocks(const Config& c) {
+  if (c.train.recompute == "none" || (c.parallel.schedule != "zb-h1" && c.parallel.schedule != "zb-v")) return;
+  throw ConfigError(
+      "parallel.schedule = {} makes gradients of weights later, from what train.recompute = {} would not keep; use "
+      "train.recompute = none, or parallel.schedule = {}",
+      c.parallel.schedule, c.train.recompute, c.parallel.schedule == "zb-v" ? "interleaved" : "1f1b");
 }
 
 void layers_over_pipeline(const Config& c) {
@@ -218,7 +240,9 @@ const std::vector<Rule>& rules() {
       {"ffn_over_tensor", ffn_over_tensor},
       {"sequence_needs_tensor", sequence_needs_tensor},
       {"rows_over_tensor", rows_over_tensor},
+      {"schedule_needs_stages", schedule_needs_stages},
       {"virtual_stages_fit", virtual_stages_fit},
+      {"split_backward_keeps_blocks", split_backward_keeps_blocks},
       {"layers_over_pipeline", layers_over_pipeline},
       {"stages_fit", stages_fit},
       {"batch_over_microbatch", batch_over_microbatch},
@@ -247,7 +271,7 @@ std::int64_t effective_ffn(const model_section& m) {
 
 std::int64_t effective_virtual_stages(const parallel_section& p) {
   if (p.virtual_stages != 0) return p.virtual_stages;
-  return p.schedule == "interleaved" ? 2 : 1;
+  return p.schedule == "interleaved" || p.schedule == "zb-v" ? 2 : 1;
 }
 
 std::vector<std::int64_t> stage_list(const std::string& stages) {
@@ -304,7 +328,7 @@ Config with_mesh(const Config& config, const FallbackMesh& mesh) {
   other.parallel.pipeline = mesh.pipeline;
   other.parallel.data = mesh.data;
   if (mesh.tensor == 1) other.parallel.sequence = false;
-  if (mesh.pipeline == 1 && other.parallel.schedule == "interleaved") {
+  if (mesh.pipeline == 1 && needs_stages(other.parallel.schedule)) {
     other.parallel.schedule = "1f1b";
     other.parallel.virtual_stages = 1;
   }

@@ -55,7 +55,7 @@ void add_norm(Builder& b, const StageSpec& spec, const std::string& prefix, cons
   b.add(prefix + "rstd" + number, {rows});
 }
 
-/// What the forward pass of one block leaves for its backward pass.
+/// What the forward pass of one block leaves for its backward pass, and of a split one its first half for the second.
 void add_block(Builder& b, const StageSpec& spec, const std::string& prefix) {
   const Local n(spec);
   const std::int64_t rows = spec.rows(), stream = spec.stream_rows();
@@ -67,6 +67,11 @@ void add_block(Builder& b, const StageSpec& spec, const std::string& prefix) {
   add_norm(b, spec, prefix, "2", stream);
   b.add(prefix + "wide", {rows, n.wide}, spec.activations);
   b.add(prefix + "active", {rows, n.ffn}, spec.activations);
+  if (!spec.gradients || !spec.split_backward) return;
+  b.add(prefix + "d_attention", {stream, n.width}, spec.activations);
+  b.add(prefix + "d_qkv", {rows, n.qkv}, spec.activations);
+  b.add(prefix + "d_mlp", {stream, n.width}, spec.activations);
+  b.add(prefix + "d_wide", {rows, n.wide}, spec.activations);
 }
 
 }  // namespace
@@ -119,7 +124,7 @@ ActivationPlan activation_plan(const StageSpec& spec) {
   if (spec.sequence && spec.tensor_size > 1) scratch.add("rows.gathered", {rows, n.width}, spec.activations);
   if (!keep_blocks && spec.last_block > spec.first_block) add_block(scratch, spec, "block.");
   if (spec.gradients && spec.last_block > spec.first_block) {
-    scratch.add("d_wide", {rows, std::max(n.qkv, n.wide)}, spec.activations);
+    if (!spec.split_backward) scratch.add("d_wide", {rows, std::max(n.qkv, n.wide)}, spec.activations);
     scratch.add("d_inner", {rows, spec.shape.mlp == Mlp::kSwiglu ? std::max(n.query, n.ffn) : n.query},
                 spec.activations);
   }

@@ -9,6 +9,10 @@ AttentionActivations attention_activations(const Arena& arena, const std::string
           arena.at(prefix + "attended")};
 }
 
+AttentionGradients attention_gradients(const Arena& arena, const std::string& prefix) {
+  return {arena.find(prefix + "d_attention"), arena.find(prefix + "d_qkv")};
+}
+
 AttentionBlock::AttentionBlock(const StageSpec& spec, ParamStore& store, std::int64_t block)
     : block_(block),
       heads_(static_cast<int>(spec.shape.heads / spec.tensor_size)),
@@ -49,27 +53,29 @@ void AttentionBlock::forward(const Compute& c, const Rows& rows, const Attention
   c.backend.add(c.queue, out, x, branch);
 }
 
-void AttentionBlock::backward(const Compute& c, const Rows& rows, const AttentionActivations& a, ConstView x,
-                              View d_stream) const {
+void AttentionBlock::backward(const Compute& c, const Rows& rows, const AttentionActivations& a,
+                              const AttentionGradients& kept, ConstView x, View d_stream) const {
   const std::int64_t width = x.shape[1];
+  const bool later = static_cast<bool>(kept.branch);
   ConstView d_branch = d_stream;
   const kernels::Dropout dropout = rows.stream_dropout(rng::Purpose::kResidualAttention, block_);
   if (dropout.p > 0) {
-    const View room = matrix_in(c.scratch.partial, rows.stream_count, width);
+    const View room = later ? kept.branch : matrix_in(c.scratch.partial, rows.stream_count, width);
     c.backend.dropout(c.queue, room, d_stream, dropout);
     d_branch = room;
+  } else if (later) {
+    c.backend.copy(c.queue, kept.branch, d_stream);
   }
 
   const View d_attended = matrix_in(c.scratch.d_inner, rows.count, a.attended.shape[1]);
   {
-    if (o_bias_) c.backend.bias_backward(c.queue, o_bias_.grad(), d_branch);
     const ConstView d_out = c.tensor.gather(d_branch, c.scratch.gathered, "gradient of attention's output");
     const ParamUse weight = o_weight_.acquire();
     c.linear_backward_input(d_attended, d_out, weight.view());
-    c.linear_backward_weight(o_weight_.grad(), d_out, a.attended);
+    if (!later) add_o_gradients(c, a, d_branch, d_out);
   }
 
-  const View d_qkv = matrix_in(c.scratch.d_wide, rows.count, a.qkv.shape[1]);
+  const View d_qkv = later ? kept.qkv : matrix_in(c.scratch.d_wide, rows.count, a.qkv.shape[1]);
   const Heads h = split(a.qkv), d = split(d_qkv);
   c.backend.attention_backward(c.queue, d.query, d.key, d.value, d_attended, h.query, h.key, h.value, a.attended, a.lse,
                                description(rows));
@@ -78,14 +84,32 @@ void AttentionBlock::backward(const Compute& c, const Rows& rows, const Attentio
   const View d_normed = matrix_in(c.scratch.partial, rows.count, width);
   {
     const ParamUse weight = qkv_weight_.acquire();
-    const ConstView normed = c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of attention, again");
+    const ConstView normed =
+        later ? ConstView() : c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of attention, again");
     c.linear_backward_input(d_normed, d_qkv, weight.view());
     Event summed = c.tensor.start_reduce(d_normed, "gradient of attention's input");
-    c.linear_backward_weight(qkv_weight_.grad(), d_qkv, normed);
-    if (qkv_bias_) c.backend.bias_backward(c.queue, qkv_bias_.grad(), d_qkv);
+    if (!later) add_qkv_gradients(c, d_qkv, normed);
     summed.wait();
   }
   norm_.backward(c, a.norm, d_stream, c.tensor.reduced(d_normed), x);
+}
+
+void AttentionBlock::backward_weights(const Compute& c, const AttentionActivations& a,
+                                      const AttentionGradients& d) const {
+  add_o_gradients(c, a, d.branch,
+                  c.tensor.gather(d.branch, c.scratch.gathered, "gradient of attention's output, again"));
+  add_qkv_gradients(c, d.qkv, c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of attention, again"));
+}
+
+void AttentionBlock::add_o_gradients(const Compute& c, const AttentionActivations& a, ConstView d_branch,
+                                     ConstView d_out) const {
+  if (o_bias_) c.backend.bias_backward(c.queue, o_bias_.grad(), d_branch);
+  c.linear_backward_weight(o_weight_.grad(), d_out, a.attended);
+}
+
+void AttentionBlock::add_qkv_gradients(const Compute& c, ConstView d_qkv, ConstView normed) const {
+  c.linear_backward_weight(qkv_weight_.grad(), d_qkv, normed);
+  if (qkv_bias_) c.backend.bias_backward(c.queue, qkv_bias_.grad(), d_qkv);
 }
 
 AttentionBlock::Heads AttentionBlock::split(View qkv) const {

@@ -22,6 +22,13 @@ struct AttentionActivations {
 };
 AttentionActivations attention_activations(const Arena& arena, const std::string& prefix);
 
+/// Gradients that the weights' own are made of later, where the backward pass is split; else empty.
+struct AttentionGradients {
+  View branch;  ///< [stream rows, C]: of o's output
+  View qkv;     ///< as the activation
+};
+AttentionGradients attention_gradients(const Arena& arena, const std::string& prefix);
+
 class AttentionBlock {
  public:
   AttentionBlock(const StageSpec& spec, ParamStore& store, std::int64_t block);
@@ -29,8 +36,11 @@ class AttentionBlock {
   /// appended to it.
   void forward(const Compute& c, const Rows& rows, const AttentionActivations& a, ConstView x, View out,
                const KvCache* cache = nullptr) const;
-  /// d_stream: gradient of the output on entry, of the input on return.  Accumulates the parameters' gradients.
-  void backward(const Compute& c, const Rows& rows, const AttentionActivations& a, ConstView x, View d_stream) const;
+  /// d_stream: gradient of the output on entry, of the input on return.  Accumulates the parameters' gradients; those
+  /// of the linear layers only where nothing is kept in `d` for backward_weights.
+  void backward(const Compute& c, const Rows& rows, const AttentionActivations& a, const AttentionGradients& d,
+                ConstView x, View d_stream) const;
+  void backward_weights(const Compute& c, const AttentionActivations& a, const AttentionGradients& d) const;
 
  private:
   struct Heads {
@@ -38,6 +48,9 @@ class AttentionBlock {
   };
   Heads split(View qkv) const;
   kernels::Attention description(const Rows& rows) const;
+  /// d_branch is the part of d_out that norm regions of this rank hold.
+  void add_o_gradients(const Compute& c, const AttentionActivations& a, ConstView d_branch, ConstView d_out) const;
+  void add_qkv_gradients(const Compute& c, ConstView d_qkv, ConstView normed) const;
   void rotate(const Compute& c, const Rows& rows, const Heads& h, bool inverse) const;
 
   std::int64_t block_;

@@ -6,6 +6,10 @@ MlpActivations mlp_activations(const Arena& arena, const std::string& prefix) {
   return {norm_activations(arena, prefix, "2"), arena.at(prefix + "wide"), arena.at(prefix + "active")};
 }
 
+MlpGradients mlp_gradients(const Arena& arena, const std::string& prefix) {
+  return {arena.find(prefix + "d_mlp"), arena.find(prefix + "d_wide")};
+}
+
 MlpBlock::MlpBlock(const StageSpec& spec, ParamStore& store, std::int64_t block)
     : block_(block),
       ffn_(spec.shape.ffn / spec.tensor_size),
@@ -48,25 +52,28 @@ void MlpBlock::forward_out(const Compute& c, const Rows& rows, const MlpActivati
   c.backend.add(c.queue, out, x, branch);
 }
 
-void MlpBlock::backward(const Compute& c, const Rows& rows, const MlpActivations& a, ConstView x, View d_stream) const {
+void MlpBlock::backward(const Compute& c, const Rows& rows, const MlpActivations& a, const MlpGradients& kept,
+                        ConstView x, View d_stream) const {
   const std::int64_t width = x.shape[1];
+  const bool later = static_cast<bool>(kept.branch);
   ConstView d_branch = d_stream;
   const kernels::Dropout dropout = rows.stream_dropout(rng::Purpose::kResidualMlp, block_);
   if (dropout.p > 0) {
-    const View room = matrix_in(c.scratch.partial, rows.stream_count, width);
+    const View room = later ? kept.branch : matrix_in(c.scratch.partial, rows.stream_count, width);
     c.backend.dropout(c.queue, room, d_stream, dropout);
     d_branch = room;
+  } else if (later) {
+    c.backend.copy(c.queue, kept.branch, d_stream);
   }
 
-  const View d_wide = matrix_in(c.scratch.d_wide, rows.count, a.wide.shape[1]);
+  const View d_wide = later ? kept.wide : matrix_in(c.scratch.d_wide, rows.count, a.wide.shape[1]);
   // GELU's gradient is made in place of that of its output.
   const View d_active = gated_ ? matrix_in(c.scratch.d_inner, rows.count, ffn_) : d_wide;
   {
-    if (down_bias_) c.backend.bias_backward(c.queue, down_bias_.grad(), d_branch);
     const ConstView d_out = c.tensor.gather(d_branch, c.scratch.gathered, "gradient of the feed-forward part's output");
     const ParamUse weight = down_weight_.acquire();
     c.linear_backward_input(d_active, d_out, weight.view());
-    c.linear_backward_weight(down_weight_.grad(), d_out, a.active);
+    if (!later) add_down_gradients(c, a, d_branch, d_out);
   }
   if (gated_)
     c.backend.swiglu_backward(c.queue, d_wide.columns(0, ffn_), d_wide.columns(ffn_, 2 * ffn_), d_active,
@@ -78,14 +85,33 @@ void MlpBlock::backward(const Compute& c, const Rows& rows, const MlpActivations
   {
     const ParamUse weight = wide_weight_.acquire();
     const ConstView normed =
-        c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of the feed-forward part, again");
+        later ? ConstView()
+              : c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of the feed-forward part, again");
     c.linear_backward_input(d_normed, d_wide, weight.view());
     Event summed = c.tensor.start_reduce(d_normed, "gradient of the feed-forward part's input");
-    c.linear_backward_weight(wide_weight_.grad(), d_wide, normed);
-    if (wide_bias_) c.backend.bias_backward(c.queue, wide_bias_.grad(), d_wide);
+    if (!later) add_wide_gradients(c, d_wide, normed);
     summed.wait();
   }
   norm_.backward(c, a.norm, d_stream, c.tensor.reduced(d_normed), x);
+}
+
+void MlpBlock::backward_weights(const Compute& c, const MlpActivations& a, const MlpGradients& d) const {
+  add_down_gradients(
+      c, a, d.branch,
+      c.tensor.gather(d.branch, c.scratch.gathered, "gradient of the feed-forward part's output, again"));
+  add_wide_gradients(c, d.wide,
+                     c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of the feed-forward part, again"));
+}
+
+void MlpBlock::add_down_gradients(const Compute& c, const MlpActivations& a, ConstView d_branch,
+                                  ConstView d_out) const {
+  if (down_bias_) c.backend.bias_backward(c.queue, down_bias_.grad(), d_branch);
+  c.linear_backward_weight(down_weight_.grad(), d_out, a.active);
+}
+
+void MlpBlock::add_wide_gradients(const Compute& c, ConstView d_wide, ConstView normed) const {
+  c.linear_backward_weight(wide_weight_.grad(), d_wide, normed);
+  if (wide_bias_) c.backend.bias_backward(c.queue, wide_bias_.grad(), d_wide);
 }
 
 }  // namespace banyan::model

@@ -20,6 +20,13 @@ struct MlpActivations {
 };
 MlpActivations mlp_activations(const Arena& arena, const std::string& prefix);
 
+/// Gradients that the weights' own are made of later, where the backward pass is split; else empty.
+struct MlpGradients {
+  View branch;  ///< [stream rows, C]: of down's output
+  View wide;    ///< as the activation
+};
+MlpGradients mlp_gradients(const Arena& arena, const std::string& prefix);
+
 class MlpBlock {
  public:
   MlpBlock(const StageSpec& spec, ParamStore& store, std::int64_t block);
@@ -27,10 +34,17 @@ class MlpBlock {
   void forward_inside(const Compute& c, const MlpActivations& a, ConstView x) const;
   /// out = ; may alias x.
   void forward_out(const Compute& c, const Rows& rows, const MlpActivations& a, ConstView x, View out) const;
-  /// d_stream: gradient of the output on entry, of the input on return.  Accumulates the parameters' gradients.
-  void backward(const Compute& c, const Rows& rows, const MlpActivations& a, ConstView x, View d_stream) const;
+  /// d_stream: gradient of the output on entry, of the input on return.  Accumulates the parameters' gradients; those
+  /// of the linear layers only where nothing is kept in `d` for backward_weights.
+  void backward(const Compute& c, const Rows& rows, const MlpActivations& a, const MlpGradients& d, ConstView x,
+                View d_stream) const;
+  void backward_weights(const Compute& c, const MlpActivations& a, const MlpGradients& d) const;
 
  private:
+  /// d_branch is the part of d_out that norm regions of this rank hold.
+  void add_down_gradients(const Compute& c, const MlpActivations& a, ConstView d_branch, ConstView d_out) const;
+  void add_wide_gradients(const Compute& c, ConstView d_wide, ConstView normed) const;
+
   std::int64_t block_, ffn_;
   bool gated_;
   NormLayer norm_;

@@ -7,7 +7,8 @@
 namespace banyan::model {
 
 BlockActivations block_activations(const Arena& arena, const std::string& prefix) {
-  return {attention_activations(arena, prefix), arena.at(prefix + "middle"), mlp_activations(arena, prefix)};
+  return {attention_activations(arena, prefix), arena.at(prefix + "middle"), mlp_activations(arena, prefix),
+          attention_gradients(arena, prefix), mlp_gradients(arena, prefix)};
 }
 
 Slot::Slot(const StageSpec& spec, kernels::Backend& backend, const ActivationPlan& plan)
@@ -63,6 +64,7 @@ void Slot::load(const StageSpec& spec, kernels::Backend& backend, const Microbat
   loss_scale = data.loss_scale;
   train = data.train;
   next_part = -1;
+  input_next = false;
 }
 
 }  // namespace banyan::model

@@ -20,6 +20,8 @@ struct BlockActivations {
   AttentionActivations attention;
   View middle;  ///< [stream rows, C]: the stream between the halves
   MlpActivations mlp;
+  AttentionGradients d_attention;  ///< both empty unless the backward pass is split
+  MlpGradients d_mlp;
 };
 BlockActivations block_activations(const Arena& arena, const std::string& prefix);
 
@@ -53,6 +55,7 @@ class Slot {
 
   /// Part of the backward pass that comes next; -1 when none may.
   int next_part = -1;
+  bool input_next = false;  ///< of a split one, the gradient of the input comes next
 
  private:
   Arena arena_;

@@ -76,34 +76,36 @@ class LocalStage final : public Stage {
     const bool gradients = s.train && spec_.gradients;
     if (here.targets)
       layers_.head[0].forward(c, head_room_, here.head, here.stream.back(), here.targets, s.loss_scale, gradients);
-    s.next_part = gradients ? static_cast<int>(parts_of_chunk(spec_, s.chunk).begin) : -1;
+    s.input_next = gradients && spec_.split_backward;
+    s.next_part = gradients && !spec_.split_backward ? static_cast<int>(parts_of_chunk(spec_, s.chunk).begin) : -1;
   }
 
   void backward(int slot, int part) override {
     Slot& s = at(slot);
-    if (part != s.next_part)
-      throw BugError("part {} of the backward pass was asked of slot {}, whose next part is {}", part, slot,
-                     s.next_part);
-    const Compute c = compute();
-    const Rows rows = rows_of(s);
-    const ChunkActivations& here = s.here();
+    take_part(s, slot, part, spec_.split_backward);
     const Range parts = parts_of_chunk(spec_, s.chunk);
-    if (part == parts.begin && here.targets) layers_.head[0].backward(c, here.head, here.stream.back(), s.d_stream);
+    backward_blocks(s, blocks_of_part(spec_, part), part == parts.begin, s.next_part < 0);
+  }
+
+  void backward_input(int slot) override {
+    Slot& s = at(slot);
+    if (!s.input_next) throw BugError("the gradient of the input was asked of slot {}, which has none to give", slot);
+    s.input_next = false;
+    backward_blocks(s, blocks_of_chunk(spec_, s.chunk), true, true);
+    s.next_part = static_cast<int>(parts_of_chunk(spec_, s.chunk).begin);
+  }
+
+  void backward_weights(int slot, int part) override {
+    Slot& s = at(slot);
+    take_part(s, slot, part, !spec_.split_backward);
+    const Compute c = compute();
     const Range blocks = blocks_of_part(spec_, part);
     for (std::int64_t block = blocks.end - 1; block >= blocks.begin; --block) {
       const auto i = static_cast<std::size_t>(block - blocks_of_chunk(spec_, s.chunk).begin);
-      const std::size_t layer = layer_of(s, i);
       const BlockActivations& a = activations(s, i);
-      if (spec_.recompute) {
-        layers_.attention[layer].forward(c, rows, a.attention, here.stream[i], a.middle);
-        layers_.mlp[layer].forward_inside(c, a.mlp, a.middle);
-      }
-      layers_.mlp[layer].backward(c, rows, a.mlp, a.middle, s.d_stream);
-      layers_.attention[layer].backward(c, rows, a.attention, here.stream[i], s.d_stream);
+      layers_.mlp[layer_of(s, i)].backward_weights(c, a.mlp, a.d_mlp);
+      layers_.attention[layer_of(s, i)].backward_weights(c, a.attention, a.d_attention);
     }
-    s.next_part = part + 1 < parts.end ? part + 1 : -1;
-    // The embedding ends the pass and uses the gradient up; other chunks send it on.
-    if (s.next_part < 0 && here.tokens) layers_.embedding[0].backward(c, rows, here.tokens, s.d_stream);
   }
 
   void set_progress(std::function<void()> progress) override { progress_ = std::move(progress); }
@@ -144,6 +146,35 @@ class LocalStage final : public Stage {
   std::size_t layer_of(const Slot& s, std::size_t i) const {
     return static_cast<std::size_t>(first_layer_[static_cast<std::size_t>(s.chunk)]) + i;
   }
+  /// The part must be the one that comes next, which then is the one behind it.
+  void take_part(Slot& s, int slot, int part, bool never) const {
+    if (never || part != s.next_part)
+      throw BugError("part {} of the backward pass was asked of slot {}, whose next part is {}", part, slot,
+                     s.next_part);
+    s.next_part = part + 1 < parts_of_chunk(spec_, s.chunk).end ? part + 1 : -1;
+  }
+
+  /// Blocks of the slot's chunk, from the top, with what is before them and behind them.
+  void backward_blocks(Slot& s, Range blocks, bool begins, bool ends) {
+    const Compute c = compute();
+    const Rows rows = rows_of(s);
+    const ChunkActivations& here = s.here();
+    if (begins && here.targets) layers_.head[0].backward(c, here.head, here.stream.back(), s.d_stream);
+    for (std::int64_t block = blocks.end - 1; block >= blocks.begin; --block) {
+      const auto i = static_cast<std::size_t>(block - blocks_of_chunk(spec_, s.chunk).begin);
+      const std::size_t layer = layer_of(s, i);
+      const BlockActivations& a = activations(s, i);
+      if (spec_.recompute) {
+        layers_.attention[layer].forward(c, rows, a.attention, here.stream[i], a.middle);
+        layers_.mlp[layer].forward_inside(c, a.mlp, a.middle);
+      }
+      layers_.mlp[layer].backward(c, rows, a.mlp, a.d_mlp, a.middle, s.d_stream);
+      layers_.attention[layer].backward(c, rows, a.attention, a.d_attention, here.stream[i], s.d_stream);
+    }
+    // The embedding ends the pass and uses the gradient up; other chunks send it on.
+    if (ends && here.tokens) layers_.embedding[0].backward(c, rows, here.tokens, s.d_stream);
+  }
+
   Generation& generation() {
     if (!generation_) throw BugError("generation was asked of a stage without a cache");
     return *generation_;

@@ -3,6 +3,7 @@
 // over the tensor group.
 //
 // Life of a microbatch in a chunk:   load -> forward -> backward(first part of the chunk) ... backward(its last part)
+//   or, with a split backward pass,  load -> forward -> backward_input -> backward_weights(first part) ... (last part)
 // Everything it needs lives in one slot (an arena of activation_plan().slot_bytes); a schedule decides which slot a
 // microbatch uses.  Parts divide the backward pass by blocks, from the head down, so that the gradients of a part can
 // be reduced while the next part is computed.  Gradients accumulate until zero_grads(). The head turns logits into
@@ -82,6 +83,10 @@ class Stage {
   virtual View d_input(int slot) = 0;
   virtual void forward(int slot) = 0;
   virtual void backward(int slot, int part) = 0;
+  /// The gradient of the chunk's input, and of all parameters but weights and biases of its linear layers.
+  virtual void backward_input(int slot) = 0;
+  /// The gradients of those in a part; what has been received and sent for the slot is not touched.
+  virtual void backward_weights(int slot, int part) = 0;
   /// Called between operations of forward and backward so that messages in flight advance.
   virtual void set_progress(std::function<void()> progress) = 0;
   /// Sum over rows of the loss of the microbatch in `slot` (last stage, after forward; same on all tensor ranks).

@@ -17,12 +17,14 @@ struct StageSpec {
                                                  ///< one chunk, all of them
   bool has_embedding = true, has_head = true;
   int tensor_rank = 0, tensor_size = 1;
-  bool sequence = false;                  ///< sequence parallelism: norm regions hold rows/tensor_size rows
-  bool recompute = false;                 ///< keep only block inputs
-  std::int64_t sequences = 1;             ///< of a microbatch
-  std::int64_t length = 1;                ///< tokens of each; rows = sequences * length
-  int slots = 1;                          ///< microbatches in flight, each in one chunk; 0: no activations at all
-                                          ///< (generation only)
+  bool sequence = false;        ///< sequence parallelism: norm regions hold rows/tensor_size rows
+  bool recompute = false;       ///< keep only block inputs
+  bool split_backward = false;  ///< gradients of the linear layers' weights have passes of their own; not with
+                                ///< recompute
+  std::int64_t sequences = 1;   ///< of a microbatch
+  std::int64_t length = 1;      ///< tokens of each; rows = sequences * length
+  int slots = 1;                ///< microbatches in flight, each in one chunk; 0: no activations at all
+                                ///< (generation only)
   std::vector<std::int64_t> part_blocks;  ///< number of blocks of each backward part, from the top; sums to the blocks
                                           ///< here, and parts end where chunks do.  Empty: one part for each chunk
   DType activations = DType::kF32;        ///< of activations, their gradients and their messages.  bf16: the matrices

@@ -28,6 +28,7 @@ struct Channel {
 struct Progress {
   bool loaded = false, received = false, forward = false, sent = false;
   bool gradient_received = false, gradient_sent = false;
+  bool input = false;  ///< the gradient of the input is there, in schedules that split the backward pass
   int parts = 0;
 };
 
@@ -35,6 +36,7 @@ struct Progress {
 struct Chunk {
   int place = 0;
   int first_part = 0, end_part = 0;    ///< of the backward pass; none in schedules of forward passes only
+  bool split = false;                  ///< those parts are of the weights
   std::map<int, Progress> progress{};  ///< by microbatch
   int parts() const { return end_part - first_part; }
 };
@@ -57,7 +59,8 @@ class Player {
         microbatches_ = std::max(microbatches_, a.microbatch + 1);
         if (const auto [owner, is_new] = owner_.try_emplace(a.place, s); !is_new)
           require(owner->second == s, s, a, "another stage has its place, too");
-        if (a.kind != ActionKind::kBackward) continue;
+        if (a.kind == ActionKind::kBackwardWeights) chunk.split = true;
+        if (a.kind != ActionKind::kBackward && a.kind != ActionKind::kBackwardWeights) continue;
         if (chunk.parts() == 0) chunk.first_part = a.part;
         chunk.first_part = std::min(chunk.first_part, a.part);
         chunk.end_part = std::max(chunk.end_part, a.part + 1);
@@ -171,15 +174,27 @@ class Player {
         p.gradient_received = true;
         break;
       case ActionKind::kBackward:
-        require(p.forward, s, a, "the forward pass has not run");
+        require(p.forward && !chunk.split, s, a, "the forward pass has not run, or the backward pass is split");
         require(last(a.place) || p.gradient_received, s, a, "the gradient was not received");
         require(a.part == chunk.first_part + p.parts, s, a, "the parts of a backward pass run in order");
         if (!sent(stage.gradient_out, a.slot, begin)) return false;
         ++p.parts;
         break;
+      case ActionKind::kBackwardInput:
+        require(p.forward && !p.input, s, a, "the forward pass has not run, or this one has");
+        require(last(a.place) || p.gradient_received, s, a, "the gradient was not received");
+        if (!sent(stage.gradient_out, a.slot, begin)) return false;
+        p.input = true;
+        break;
+      case ActionKind::kBackwardWeights:
+        require(p.input, s, a, "the gradient of the input is not there");
+        require(a.part == chunk.first_part + p.parts, s, a, "the parts of a backward pass run in order");
+        ++p.parts;
+        break;
       case ActionKind::kSendGradient:
         require_peer(s, a, a.place - 1, "there is no place before this one");
-        require(p.parts == chunk.parts() && !p.gradient_sent, s, a, "the backward pass is not complete");
+        require(chunk.split ? p.input : p.parts == chunk.parts(), s, a, "the backward pass is not complete");
+        require(!p.gradient_sent, s, a, "it was sent before");
         send(stage, stage.gradient_out, a, gradients_[static_cast<std::size_t>(a.place)]);
         p.gradient_sent = true;
         break;
@@ -210,7 +225,8 @@ class Player {
 
   void send(const StageState& stage, std::map<int, Pending>& out, const Action& a, Channel& channel) {
     out.insert_or_assign(a.slot, Pending{&channel, channel.sent.size()});
-    channel.sent.push_back({a.microbatch, stage.now + message_cost_});
+    const bool stays = &stages_[static_cast<std::size_t>(a.peer)] == &stage;
+    channel.sent.push_back({a.microbatch, stage.now + (stays ? 0 : message_cost_)});
   }
 
   /// Arrival of the next message of the channel, or nothing when it has not been sent.
@@ -254,6 +270,21 @@ class Player {
   Timeline timeline_;
 };
 
+/// What draw() shows of an action; 0 when nothing.
+char letter_of(const Action& a) {
+  switch (a.kind) {
+    case ActionKind::kForward:
+      return static_cast<char>('0' + a.microbatch % 10);
+    case ActionKind::kBackward:
+    case ActionKind::kBackwardInput:
+      return static_cast<char>('a' + a.microbatch % 26);
+    case ActionKind::kBackwardWeights:
+      return static_cast<char>('A' + a.microbatch % 26);
+    default:
+      return '\0';
+  }
+}
+
 }  // namespace
 
 double Timeline::bubble_share() const {
@@ -265,6 +296,8 @@ ActionCost uniform_cost(double forward, double backward, int parts) {
   return [=](int, const Action& a) {
     if (a.kind == ActionKind::kForward) return forward;
     if (a.kind == ActionKind::kBackward) return backward / parts;
+    if (a.kind == ActionKind::kBackwardInput) return backward / 2;
+    if (a.kind == ActionKind::kBackwardWeights) return backward / 2 / parts;
     return 0.0;
   };
 }
@@ -279,7 +312,8 @@ std::string draw(const std::vector<std::vector<Action>>& schedules, std::size_t 
   for (std::size_t s = 0; s < schedules.size(); ++s)
     for (const Action& a : schedules[s]) {
       chunks = std::max(chunks, a.chunk + 1);
-      if (a.kind == ActionKind::kBackward) parts[{static_cast<int>(s), a.chunk}].insert(a.part);
+      if (a.kind == ActionKind::kBackward || a.kind == ActionKind::kBackwardWeights)
+        parts[{static_cast<int>(s), a.chunk}].insert(a.part);
     }
   const ActionCost cost = [&](int stage, const Action& a) {
     const auto found = parts.find({stage, a.chunk});
@@ -294,10 +328,8 @@ std::string draw(const std::vector<std::vector<Action>>& schedules, std::size_t 
     for (int chunk = 0; chunk < chunks; ++chunk) {
       std::string line(columns, '.');
       for (const Played& played : timeline.played[s]) {
-        const bool forward = played.action.kind == ActionKind::kForward;
-        if ((!forward && played.action.kind != ActionKind::kBackward) || played.action.chunk != chunk) continue;
-        const int m = played.action.microbatch;
-        const char letter = static_cast<char>(forward ? '0' + m % 10 : 'a' + m % 26);
+        const char letter = letter_of(played.action);
+        if (letter == '\0' || played.action.chunk != chunk) continue;
         const auto begin = static_cast<std::size_t>(std::floor(played.begin + 1e-6));
         const auto end = static_cast<std::size_t>(std::ceil(played.end - 1e-6));
         for (std::size_t i = begin; i < std::min(end, columns); ++i) line[i] = letter;

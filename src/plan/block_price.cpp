@@ -103,10 +103,14 @@ BlockPrice block_price(const model::ModelShape& s, const Division& d, const Mach
   const RankSpeed speed = rank_speed(machine, d.precision, d.mesh.size());
   const Clock clock(machine, speed, bytes_of(d.precision));
   BlockPrice p;
-  clock.linear(p.products, z.rows, (z.query + 2 * z.key_value) / z.tensor, z.width);
-  clock.linear(p.products, z.rows, z.width, z.query / z.tensor);
-  clock.linear(p.products, z.rows, z.wide / z.tensor, z.width);
-  clock.linear(p.products, z.rows, z.width, z.ffn / z.tensor);
+  const auto linear = [&](double out, double in) {
+    clock.linear(p.products, z.rows, out, in);
+    p.weights += clock.product(out, in, z.rows);
+  };
+  linear((z.query + 2 * z.key_value) / z.tensor, z.width);
+  linear(z.width, z.query / z.tensor);
+  linear(z.wide / z.tensor, z.width);
+  linear(z.width, z.ffn / z.tensor);
   p.attention =
       machine.fused_attention ? fused_attention(z, d, machine, speed) : unfused_attention(z, d, machine, speed);
 

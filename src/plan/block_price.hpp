@@ -21,6 +21,7 @@ struct Pass {
 /// Of a block, or of the head (whose backward pass belongs to its forward).
 struct BlockPrice {
   Pass products, attention, streams;  ///< matrix products; scores and their weighted sum; norms, residuals, activation
+  double weights = 0;                 ///< of the backward products: gradients of weights
   Pass tensor, context;               ///< exposed traffic of those axes
   Pass again;                         ///< what recomputation adds, in `backward`: all of the above of a forward pass
   double forward() const {

@@ -105,8 +105,11 @@ StepCost step_cost(const Layout& layout, const Machine& machine) {
   const parallel::ActionCost price = [&](int, const parallel::Action& a) {
     const auto place = static_cast<std::size_t>(a.place);
     if (a.kind == parallel::ActionKind::kForward) return at_place[place].forward;
-    if (a.kind == parallel::ActionKind::kBackward)
-      return at_place[place].backward / static_cast<double>(layout.part_blocks[place].size());
+    const double weights = static_cast<double>(layout.places[place].count()) * block.weights;
+    const auto parts = static_cast<double>(layout.part_blocks[place].size());
+    if (a.kind == parallel::ActionKind::kBackward) return at_place[place].backward / parts;
+    if (a.kind == parallel::ActionKind::kBackwardInput) return at_place[place].backward - weights;
+    if (a.kind == parallel::ActionKind::kBackwardWeights) return weights / parts;
     return 0.0;
   };
   // This program sends a stream whole, whatever other programs do.

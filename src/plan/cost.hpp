@@ -33,8 +33,8 @@ struct StepCost {
   std::vector<double> forward, backward;  ///< seconds of a microbatch, per pipeline stage, all its chunks
   double pipeline = 0;                    ///< seconds from the first forward to the last backward
   double bubble_share = 0;                ///< of `pipeline`
-  double waiting = 0;  ///< seconds that a stage waits for messages of its neighbours, on average; the rest of its
-                       ///< bubble comes behind its last pass, where it waits for all ranks
+  double waiting = 0;       ///< seconds that a stage waits for messages of its neighbours, on average; the rest of its
+                            ///< bubble comes behind its last pass, where it waits for all ranks
   double tensor_share = 0;  ///< seconds of tensor-parallel reductions inside `pipeline`, of the dearest stage
   double reduce = 0;        ///< seconds of the gradient reduction that the backward pass cannot hide
   double update = 0;        ///< seconds of the optimizer

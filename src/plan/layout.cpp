@@ -1,6 +1,7 @@
 #include "src/plan/layout.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "src/base/error.hpp"
@@ -95,7 +96,8 @@ std::vector<parallel::BlockRange> merge_places(const std::vector<parallel::Block
 /// Parts of the backward pass of one place, by the bytes of its gradients on a tensor rank.
 std::vector<std::int64_t> cut_parts(const Layout& layout, int place, std::int64_t bucket) {
   const parallel::BlockRange blocks = layout.places[static_cast<std::size_t>(place)];
-  model::StageSpec spec = layout.stage_spec({.pipeline = parallel::stage_of(layout.mesh.pipeline, place)});
+  model::StageSpec spec =
+      layout.stage_spec({.pipeline = parallel::stage_of(layout.schedule, layout.mesh.pipeline, place)});
   // One part for each block, to learn the bytes of every one.
   spec.part_blocks.assign(static_cast<std::size_t>(model::block_count(spec)), 1);
   std::vector<std::int64_t> block_bytes(static_cast<std::size_t>(blocks.count()), 0);
@@ -114,9 +116,22 @@ std::vector<std::int64_t> cut_parts(const Layout& layout, int place, std::int64_
 /// The schedule of parallel.schedule; a pipeline of one stage has nothing to take in turns.
 parallel::ScheduleKind schedule_kind(const Config& config) {
   if (config.parallel.schedule == "gpipe") return parallel::ScheduleKind::kGpipe;
-  if (config.parallel.schedule == "interleaved" && config.parallel.pipeline > 1)
-    return parallel::ScheduleKind::kInterleaved;
+  if (config.parallel.pipeline > 1) {
+    if (config.parallel.schedule == "interleaved") return parallel::ScheduleKind::kInterleaved;
+    if (config.parallel.schedule == "zb-h1") return parallel::ScheduleKind::kZbH1;
+    if (config.parallel.schedule == "zb-v") return parallel::ScheduleKind::kZbV;
+  }
   return parallel::ScheduleKind::k1F1B;
+}
+
+/// Passes of a block beside each other, by their FLOP: the same on every rank and machine.
+parallel::PassTicks pass_ticks(const model::ModelShape& shape) {
+  const PassFlops block = block_flops(shape, false);
+  const double weights = 2 * model::block_weights(shape);
+  const auto ticks = [&](double flops) {
+    return std::max(1, static_cast<int>(std::lround(100 * flops / block.forward)));
+  };
+  return {ticks(block.forward), ticks(block.backward - weights), ticks(weights)};
 }
 
 }  // namespace
@@ -147,7 +162,8 @@ parallel::ScheduleArgs Layout::schedule_args(const parallel::Coordinate& c) cons
           .stages = mesh.pipeline,
           .stage = c.pipeline,
           .microbatches = static_cast<int>(microbatches_of(c.data).count),
-          .parts = std::move(parts)};
+          .parts = std::move(parts),
+          .ticks = pass_ticks(model)};
 }
 
 model::StageSpec Layout::stage_spec(const parallel::Coordinate& c) const {
@@ -168,6 +184,7 @@ model::StageSpec Layout::stage_spec(const parallel::Coordinate& c) const {
   spec.sequence = sequence;
   spec.recompute = recompute;
   spec.activations = activations;
+  spec.split_backward = use == Use::kTrain && parallel::splits_backward(schedule);
   spec.sequences = sequences;
   spec.length = model.context;
   spec.seed = seed;
@@ -183,6 +200,7 @@ model::StageSpec Layout::stage_spec(const parallel::Coordinate& c) const {
     parallel::Coordinate most = c;
     if (audit) most.data = 0;
     spec.slots = parallel::slots_needed(schedule_args(most));
+    if (audit) spec.slots = std::max(spec.slots, parallel::slots_needed(schedule_args(c)));
   }
   return spec;
 }
@@ -255,7 +273,7 @@ Layout make_layout(const Config& config, int world, std::int64_t dataset_vocab, 
   // The cut is made for training, whatever the use, so that all commands show the same stages.
   layout.chunks = layout.mesh.pipeline > 1 ? static_cast<int>(config::effective_virtual_stages(config.parallel)) : 1;
   layout.places = cut_places(config, layout.model, layout.chunks, config.train.recompute == "block");
-  if (use != Use::kTrain && layout.chunks > 1) {
+  if (use != Use::kTrain) {
     layout.places = merge_places(layout.places, layout.chunks);
     layout.chunks = 1;
     layout.schedule = parallel::ScheduleKind::k1F1B;

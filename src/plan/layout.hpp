@@ -43,9 +43,11 @@ struct Layout {
   int spares() const { return world - mesh.size(); }
   std::int64_t batch() const { return microbatches * sequences; }  ///< sequences of a global batch
   std::int64_t tokens_per_batch() const { return batch() * model.context; }
-  int place(int pipeline_stage, int chunk) const { return parallel::place_of(mesh.pipeline, pipeline_stage, chunk); }
+  int place(int pipeline_stage, int chunk) const {
+    return parallel::place_of(schedule, mesh.pipeline, pipeline_stage, chunk);
+  }
   /// Stage with the norm, the output projection and the loss.
-  int head_stage() const { return parallel::stage_of(mesh.pipeline, mesh.pipeline * chunks - 1); }
+  int head_stage() const { return parallel::stage_of(schedule, mesh.pipeline, mesh.pipeline * chunks - 1); }
   /// The token embedding has a copy on another stage.
   bool ties_stages() const { return model.tied && head_stage() != 0; }
   std::int64_t blocks_of(int pipeline_stage) const;

@@ -38,7 +38,7 @@ Demand demand_of(const Layout& layout) {
   if (mesh.pipeline > 1) {
     const double once = microbatches * (layout.sequence ? stream / mesh.tensor : stream);
     demand.pipeline = once * layout.chunks;
-    demand.around = once * (layout.chunks - 1);
+    if (layout.schedule == parallel::ScheduleKind::kInterleaved) demand.around = once * (layout.chunks - 1);
   }
   for (int s = 0; s < mesh.pipeline; ++s) {
     double bytes = 0;

@@ -28,7 +28,7 @@ struct Demand {
   std::vector<Calls> tensor_calls;  ///< the same as calls of as many bytes each
   std::vector<double> data;         ///< all-reduced by each data group, per pipeline stage
   double pipeline = 0;              ///< in each direction between neighbouring stages
-  double around = 0;                ///< the same between the last stage and the first, which has the next chunk
+  double around = 0;                ///< the same between the last stage and the first, where that has the next chunk
   double tied = 0;                  ///< all-reduced by the first and the last stage
   double microbatches = 0;          ///< of the data rank with most
   bool trains = false;

@@ -117,6 +117,20 @@ StepShare Trainer::run(const std::vector<Action>& actions, BatchReader& share_of
         beat(a);
         break;
       }
+      case ActionKind::kBackwardInput: {
+        {
+          Stopwatch waiting(report.link_wait);
+          link.await_gradient(a.slot);
+        }
+        if (a.place < last_place) note(Trace::What::kGivenGradient, a.microbatch, stage.d_output(a.slot));
+        stage.backward_input(a.slot);
+        beat(a);
+        break;
+      }
+      case ActionKind::kBackwardWeights:
+        stage.backward_weights(a.slot, a.part);
+        beat(a);
+        break;
       case ActionKind::kSendGradient:
         note(Trace::What::kInputGradient, a.microbatch, stage.d_input(a.slot));
         link.send_gradient(a);

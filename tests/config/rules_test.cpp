@@ -37,7 +37,14 @@ const std::vector<Case> kCases{
     {"layers_over_pipeline", {"parallel.pipeline=13"}, {"model.layers = 12", "parallel.pipeline = 13", "12 or less"}},
     {"stages_fit", {"parallel.pipeline=3", "parallel.stages=6,6"}, {"parallel.stages = 6,6", "parallel.pipeline = 3"}},
     {"stages_fit", {"parallel.pipeline=2", "parallel.stages=6,5"}, {"adds up to 11", "model.layers = 12"}},
-    {"virtual_stages_fit", {"parallel.schedule=interleaved"}, {"interleaved", "parallel.pipeline = 1"}},
+    {"schedule_needs_stages", {"parallel.schedule=interleaved"}, {"interleaved", "parallel.pipeline = 1"}},
+    {"schedule_needs_stages", {"parallel.schedule=zb-h1"}, {"zb-h1", "parallel.pipeline = 1"}},
+    {"virtual_stages_fit",
+     {"parallel.schedule=zb-v", "parallel.pipeline=2", "parallel.virtual_stages=3"},
+     {"zb-v", "parallel.virtual_stages = 3"}},
+    {"split_backward_keeps_blocks",
+     {"parallel.schedule=zb-h1", "parallel.pipeline=2", "train.recompute=block"},
+     {"zb-h1", "train.recompute = block", "parallel.schedule = 1f1b"}},
     {"virtual_stages_fit",
      {"parallel.schedule=interleaved", "parallel.pipeline=2", "parallel.virtual_stages=1"},
      {"interleaved", "parallel.virtual_stages = 1"}},
@@ -123,6 +130,10 @@ TEST(Rules, ZeroVirtualStagesAreWhatTheScheduleTakes) {
   EXPECT_EQ(effective_virtual_stages(c.parallel), 2);
   c.parallel.virtual_stages = 3;
   EXPECT_EQ(effective_virtual_stages(c.parallel), 3);
+  c.parallel.virtual_stages = 0;
+  c.parallel.schedule = "zb-v";
+  EXPECT_EQ(effective_virtual_stages(c.parallel), 2);
+  c.parallel.schedule = "interleaved";
   c.parallel.pipeline = 4;
   EXPECT_EQ(with_mesh(c, {1, 2}).parallel.schedule, "interleaved");
   // A pipeline of one stage has nothing to interleave.

@@ -21,7 +21,7 @@ case $variant in
     sequence="--parallel.sequence=true"
     ;;
   # Of 8 microbatches 3 data ranks have 3, 3 and 2, which are no whole groups of as many as stages.
-  interleaved) options="--parallel.schedule=interleaved --train.eval_every=10" meshes="1,2,3 2,2,2" ;;
+  interleaved | zb-h1 | zb-v) options="--parallel.schedule=$variant --train.eval_every=10" meshes="1,2,3 2,2,2" ;;
   bf16)
     # At the usual rate the loss jumps in the tenth step, and with it every rounding.
     options="--parallel.zero=1 --parallel.bucket=16KiB" precision="bf16 --optimizer.lr=1e-3" tolerance=1e-3

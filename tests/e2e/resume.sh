@@ -85,7 +85,7 @@ must 0 8 train "$scratch/c.ini" --run.dir="$scratch/remeshed" --parallel.pipelin
 cmp "$scratch/digest.a" "$scratch/digest.b" || fail "the digests differ"
 
 # Another mesh goes on from where the first one was, and another schedule from there.
-must 0 8 train "$scratch/c.ini" --run.dir="$scratch/remesh" --parallel.pipeline=4 $steps=14
+must 0 8 train "$scratch/c.ini" --run.dir="$scratch/remesh" --parallel.pipeline=4 --parallel.schedule=zb-h1 $steps=14
 must 0 4 train "$scratch/c.ini" --run.dir="$scratch/remesh" --parallel.pipeline=2 --parallel.schedule=interleaved $steps=20
 says "resuming after step 14"
 must 0 1 train "$scratch/c.ini" --run.dir="$scratch/one" $steps=20

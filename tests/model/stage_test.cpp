@@ -255,6 +255,64 @@ TEST(Stage, SeveralChunksGiveTheBitsOfOne) {
     }
 }
 
+TEST(Stage, SplitBackwardPassesGiveTheBitsOfWholeOnes) {
+  for (const ModelShape& shape : shapes_with_dropout())
+    for (MeshArgs args : {MeshArgs{.part_blocks = {1, 1}}, MeshArgs{.tensor = 2},
+                          MeshArgs{.tensor = 2, .sequence = true}, MeshArgs{.stages = 2}}) {
+      SCOPED_TRACE(testing::kind_name(shape));
+      const Tensors params = testing::test_params(shape);
+      const std::vector<ReferenceBatch> batches{testing::test_batch(shape, 2, 9), testing::test_batch(shape, 2, 9, 1)};
+      const MeshResult whole = testing::run_mesh(shape, params, batches, args);
+      args.split = true;
+      const MeshResult split = testing::run_mesh(shape, params, batches, args);
+      EXPECT_EQ(whole.loss, split.loss);
+      EXPECT_EQ(whole.grads, split.grads);
+    }
+}
+
+// The next microbatches may go on before the gradients of weights are made.
+TEST(Stage, GradientsOfWeightsMayWait) {
+  const ModelShape shape = testing::tiny_gpt2();
+  const ReferenceBatch batches[]{testing::test_batch(shape, 2, 9), testing::test_batch(shape, 2, 9, 1)};
+  StageSpec spec = testing::whole(shape, batches[0]);
+  spec.slots = 2;
+  spec.part_blocks = {1, 1};
+  spec.split_backward = true;
+  const auto now = Stage::make(spec, testing::backend(), nullptr),
+             later = Stage::make(spec, testing::backend(), nullptr);
+  const auto input = [&](Stage& stage, int i) {
+    stage.load(i, testing::microbatch(batches[i], 1));
+    stage.forward(i);
+    EXPECT_THROW(stage.backward(i, 0), BugError);
+    EXPECT_THROW(stage.backward_weights(i, 0), BugError);
+    stage.backward_input(i);
+    EXPECT_THROW(stage.backward_input(i), BugError);
+  };
+  const auto weights = [](Stage& stage, int i) {
+    stage.backward_weights(i, 0);
+    stage.backward_weights(i, 1);
+    EXPECT_THROW(stage.backward_weights(i, 1), BugError);
+  };
+  for (Stage* stage : {now.get(), later.get()}) {
+    testing::set_params(*stage, testing::test_params(shape));
+    stage->zero_grads();
+  }
+  for (int i : {0, 1}) {
+    input(*now, i);
+    weights(*now, i);
+  }
+  input(*later, 0);
+  input(*later, 1);
+  weights(*later, 0);
+  weights(*later, 1);
+  Tensors a = testing::zeros(shape), b = a;
+  testing::collect_grads(*now, a);
+  testing::collect_grads(*later, b);
+  EXPECT_EQ(a, b);
+  spec.recompute = true;
+  EXPECT_THROW(Stage::make(spec, testing::backend(), nullptr), BugError);
+}
+
 TEST(Stage, MisuseIsABug) {
   const ModelShape shape = testing::tiny_gpt2();
   const ReferenceBatch batch = testing::test_batch(shape, 1, 8);

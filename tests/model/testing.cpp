@@ -200,6 +200,7 @@ StageSpec mesh_spec(const ModelShape& shape, const ReferenceBatch& batch, const 
   spec.sequence = args.sequence;
   spec.recompute = args.recompute;
   spec.activations = args.activations;
+  spec.split_backward = args.split;
   spec.part_blocks = args.part_blocks;
   return spec;
 }
@@ -250,8 +251,10 @@ MeshResult run_mesh(const ModelShape& shape, const Tensors& params, const std::v
         result.loss += stage->loss_sum(0) / static_cast<double>(counted);
         for (const float loss : stage->row_losses(0)) result.row_losses.push_back(loss);
       }
-      for (int part = 0; part < model::part_count(spec); ++part) stage->backward(0, part);
+      if (args.split) stage->backward_input(0);
+      for (int part = 0; part < model::part_count(spec) && !args.split; ++part) stage->backward(0, part);
       if (!spec.has_embedding) wire.put("gradient" + number + previous, stage->d_input(0));
+      for (int part = 0; part < model::part_count(spec) && args.split; ++part) stage->backward_weights(0, part);
     }
     const std::lock_guard lock(mutex);
     collect_grads(*stage, result.grads);

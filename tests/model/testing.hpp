@@ -50,7 +50,7 @@ struct MeshResult {
 /// One microbatch per batch through tensor x stages ranks (threads): loss of all and gradients.
 struct MeshArgs {
   int tensor = 1, stages = 1;
-  bool sequence = false, recompute = false;
+  bool sequence = false, recompute = false, split = false;
   DType activations = DType::kF32;
   std::vector<std::int64_t> part_blocks = {};  ///< of a single stage
 };

@@ -119,6 +119,25 @@ TEST(Play, RefusesASlotThatHoldsAnotherChunk) {
   expect_refused(s, "slot is busy");
 }
 
+TEST(Play, RefusesGradientsOfWeightsBeforeThatOfTheInput) {
+  Schedules s;
+  for (int stage = 0; stage < 2; ++stage)
+    s.push_back(make_schedule({.kind = ScheduleKind::kZbH1, .stages = 2, .stage = stage, .microbatches = 2}));
+  EXPECT_EQ(draw(s),
+            "stage 0 01.aAbB\n"
+            "stage 1 .0a1bAB\n");
+  Schedules wrong = s;
+  erase(wrong[1], ActionKind::kBackwardInput, 0);
+  expect_refused(wrong, "backward pass is not complete");
+  wrong = s;
+  std::swap(wrong[0][find(wrong[0], ActionKind::kBackwardInput, 1)],
+            wrong[0][find(wrong[0], ActionKind::kBackwardWeights, 1)]);
+  expect_refused(wrong, "gradient of the input is not there");
+  wrong = s;
+  erase(wrong[0], ActionKind::kBackwardWeights, 1);
+  EXPECT_THROW(play(wrong, uniform_cost(1, 2), 0), BugError);
+}
+
 TEST(Draw, ShowsOneLinePerChunkWhereStagesHaveSeveral) {
   Schedules s;
   for (int stage = 0; stage < 2; ++stage)

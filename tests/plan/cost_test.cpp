@@ -63,6 +63,15 @@ TEST(Cost, InterleavingDividesTheBubble) {
   c.parallel.stages = "auto";
   const StepCost third = step_cost(make_layout(c, 4, 0), machine);
   EXPECT_NEAR(third.bubble_share, 1.0 / 9, 0.01);
+  c.parallel.virtual_stages = 0;
+  c.model.layers = 16;  // two in each chunk
+  c.parallel.schedule = "zb-h1";
+  const StepCost h1 = step_cost(make_layout(c, 4, 0), machine);
+  c.parallel.schedule = "zb-v";
+  const StepCost v = step_cost(make_layout(c, 4, 0), machine);
+  EXPECT_LT(h1.bubble_share, 0.6 * plain.bubble_share);
+  EXPECT_LT(v.bubble_share, h1.bubble_share);
+  EXPECT_NEAR(v.forward[1], h1.forward[1], 1e-9);
   EXPECT_NEAR(plain.waiting / plain.pipeline, 2.0 / 11, 0.01);  // the last stage is done before the first
   EXPECT_NEAR(third.forward[1], plain.forward[1], 1e-9);
 }

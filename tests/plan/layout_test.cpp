@@ -116,6 +116,24 @@ TEST(Layout, ChunksGoRoundTheStages) {
   EXPECT_EQ(make_layout(c, 1, 0).chunks, 1);
 }
 
+TEST(Layout, InAVTheFirstStageHasBothEnds) {
+  Config c = gpt2_124m();
+  c.parallel.pipeline = 3;
+  c.parallel.schedule = "zb-v";
+  const Layout layout = make_layout(c, 3, 0);
+  const model::StageSpec first = layout.stage_spec({}), last = layout.stage_spec({.pipeline = 2});
+  EXPECT_TRUE(first.has_embedding && first.has_head && first.split_backward);
+  EXPECT_FALSE(last.has_embedding || last.has_head);
+  EXPECT_EQ(first.chunks.back().end, 12);
+  EXPECT_EQ(last.chunks[0].end, last.chunks[1].begin);
+  EXPECT_FALSE(layout.ties_stages());
+  for (const model::LocalParam& p : model::local_params(first)) EXPECT_FALSE(p.tied || p.tied_copy) << p.logical.name;
+  const parallel::PassTicks ticks = layout.schedule_args({}).ticks;
+  EXPECT_EQ(ticks.forward, 100);
+  EXPECT_GT(ticks.input, ticks.weights);
+  EXPECT_EQ(make_layout(c, 3, 0, Use::kEvaluate).head_stage(), 2);
+}
+
 TEST(Layout, LeavesSparesAndSplitsUnevenBatches) {
   Config c = gpt2_124m();
   c.parallel.tensor = 2;

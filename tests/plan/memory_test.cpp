@@ -96,6 +96,20 @@ TEST(MemoryPlan, InterleavingKeepsMoreChunksOfMicrobatches) {
   EXPECT_NEAR(static_cast<double>(more) / static_cast<double>(plain), 5.0 / 4, 0.05);
 }
 
+TEST(MemoryPlan, SplitBackwardPassesKeepGradientsForTheWeights) {
+  config::Config c = gpt2_124m();
+  c.parallel.pipeline = 2;
+  c.parallel.stages = "6,6";
+  const MemoryPlan plain = memory_plan(make_layout(c, 2, 0), c, {});
+  c.parallel.schedule = "zb-h1";
+  const Layout layout = make_layout(c, 2, 0);
+  const MemoryPlan split = memory_plan(layout, c, {});
+  // Of each of 6 blocks and 2 microbatches: 2 x width, 3 x width and 4 x width of 1024 rows.
+  EXPECT_EQ(bytes_of(split, "activations") - bytes_of(plain, "activations"), std::int64_t{2} * 6 * 9 * 768 * 1024 * 4);
+  EXPECT_EQ(bytes_of(plain, "scratch") - bytes_of(split, "scratch"), std::int64_t{3072} * 1024 * 4);
+  EXPECT_EQ(layout.stage_spec({.pipeline = 1}).slots, 2);
+}
+
 TEST(MemoryPlan, CountsWhatMessagesNeed) {
   config::Config c = gpt2_124m();
   EXPECT_EQ(bytes_of(memory_plan(make_layout(c, 1, 0), c, {}), "collectives"), 0);
