@@ -19,6 +19,8 @@ struct Command {
 constexpr Command kCommands[] = {
     {"ops", bench_ops, "every operation of the backend, as a fraction of the machine's peak"},
     {"step", bench_step, "a whole optimizer step, in tokens per second and as a fraction of the GEMM peak"},
+    {"schedule", bench_schedule,
+     "the bubble of every pipeline schedule beside the played one (mpirun -n N bench schedule)"},
     {"comm", bench_comm, "messages and collectives between the ranks it is started on (mpirun -n N bench comm)"},
     {"checkpoint", bench_checkpoint, "saving and loading, beside the bare disk (mpirun -n N bench checkpoint)"},
     {"plan", bench_plan, "published steps beside what the cost model predicts; how long plans of many ranks take"},

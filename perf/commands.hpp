@@ -21,6 +21,7 @@ int bench_ops(const std::vector<std::string>& words);
 int bench_step(const std::vector<std::string>& words);
 int bench_comm(const std::vector<std::string>& words);
 int bench_checkpoint(const std::vector<std::string>& words);
+int bench_schedule(const std::vector<std::string>& words);
 int bench_plan(const std::vector<std::string>& words);
 
 }  // namespace banyan::perf
