@@ -10,8 +10,9 @@
 namespace banyan::comm {
 namespace {
 
-constexpr std::size_t kTurnBytes = 1 << 20;   // moved in one call of advance
-constexpr std::size_t kBlockBytes = 8 << 10;  // of many terms; stays in the first cache
+constexpr std::size_t kTurnBytes = 1 << 20;    // moved in one call of advance
+constexpr std::size_t kBlockBytes = 8 << 10;   // of many terms; stays in the first cache
+constexpr std::size_t kShortBytes = 48 << 10;  // of two terms: a reduction leaves so little in the caches
 constexpr std::size_t kLargeBytes = 12 << 20;
 
 }  // namespace
@@ -119,9 +120,12 @@ void WindowRun::combine(const View& target, int own) {
     return;
   }
   const std::size_t element = size_of(target.dtype);
-  // A result that is not written over the own term is made aside and moved past the caches.
-  const bool past = is_large() && (own < 0 || window_->terms[static_cast<std::size_t>(own)] != target.data);
-  const std::size_t block = window_->terms.size() == 2 && !past ? target.bytes() : kBlockBytes;
+  const bool two = window_->terms.size() == 2, large = is_large();
+  const bool apart = own < 0 || window_->terms[static_cast<std::size_t>(own)] != target.data;
+  // A large result of many terms that is not written over the own one is made aside and moved past the caches; of two
+  // the reduction itself does that to whole pieces.
+  const bool past = !two && large && apart;
+  const std::size_t block = !two ? kBlockBytes : large || !apart ? target.bytes() : kShortBytes;
   alignas(64) std::array<std::byte, kBlockBytes> aside;
   for (std::size_t at = 0; at < target.bytes(); at += block) {
     const std::size_t bytes = std::min(block, target.bytes() - at);
@@ -137,7 +141,7 @@ void WindowRun::combine(const View& target, int own) {
   }
 }
 
-bool WindowRun::is_large() const { return execution_.output.bytes() >= kLargeBytes; }
+bool WindowRun::is_large() const { return execution_.input.bytes() + execution_.output.bytes() >= kLargeBytes; }
 
 // What is larger than the caches is written past them: nobody finds it there later, and a line that is not brought in
 // before it is overwritten takes a third off what memory has to carry.

@@ -66,7 +66,10 @@ std::vector<OpCase> small_cases() {
     c.push_back(all_finite(n));
     c.push_back(all_finite(n, n - 1));
     for (const DType t : {DType::kF32, DType::kBF16, DType::kF64, DType::kI32, DType::kI64})
-      for (const ReduceOp op : {ReduceOp::kSum, ReduceOp::kMax, ReduceOp::kMin}) c.push_back(reduce(n, t, op));
+      for (const ReduceOp op : {ReduceOp::kSum, ReduceOp::kMax, ReduceOp::kMin}) {
+        c.push_back(reduce(n, t, op));
+        c.push_back(reduce_apart(n, t, op));
+      }
   }
   c.push_back(sum_squares(3000001));
 
@@ -150,6 +153,7 @@ std::vector<OpCase> bench_cases() {
   c.push_back(all_finite(16 << 20));
   c.push_back(scale(16 << 20));
   c.push_back(reduce(16 << 20, DType::kF32, ReduceOp::kSum));
+  c.push_back(reduce_apart(16 << 20, DType::kF32, ReduceOp::kSum));
   c.push_back(copy(4096, 4096));
   c.push_back(fill_zero(4096, 4096));
   for (std::size_t i = 0, fp32 = c.size(); i < fp32; ++i)

@@ -41,6 +41,8 @@ OpCase sum(std::int64_t count);
 OpCase all_finite(std::int64_t count, std::int64_t bad_element = -1);
 OpCase scale(std::int64_t count);
 OpCase reduce(std::int64_t count, DType dtype, ReduceOp op);
+/// Into a third tensor.
+OpCase reduce_apart(std::int64_t count, DType dtype, ReduceOp op);
 
 struct AttentionShape {
   int heads = 1, kv_heads = 1, head_size = 8;

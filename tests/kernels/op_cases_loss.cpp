@@ -209,24 +209,44 @@ OpCase scale(int64_t count) {
   return c;
 }
 
-OpCase reduce(int64_t count, DType dtype, ReduceOp op) {
+namespace {
+
+/// out = a op b, where `out` and `a` name one tensor or two.
+OpCase element_by_element(const char* name, const char* out, const char* a, int64_t count, DType dtype, ReduceOp op) {
   const char* names[] = {"sum", "max", "min"};
-  OpCase c = start("reduce", fmt::format("{} {} {}", count, name_of(dtype), names[static_cast<int>(op)]), d(count),
+  OpCase c = start(name, fmt::format("{} {} {}", count, name_of(dtype), names[static_cast<int>(op)]), d(count),
                    3 * d(count) * d(static_cast<int64_t>(size_of(dtype))));
   const bool whole = dtype == DType::kI32 || dtype == DType::kI64;
   const auto values = [whole](std::uint64_t seed) -> std::function<double(int64_t)> {
     const auto f = noise(seed, 1000);
     return [=](int64_t i) { return whole ? std::floor(f(i)) : f(i); };
   };
-  c.tensors = {{"inout", {count}, Role::kInOut, dtype, 0, values(1)}, {"in", {count}, Role::kIn, dtype, 0, values(2)}};
-  c.run = [=](Backend& b, Bound& t) { b.reduce({}, t["inout"], t["inout"], t["in"], op); };
+  const bool in_place = std::string_view(out) == a;
+  c.tensors = {{a, {count}, in_place ? Role::kInOut : Role::kIn, dtype, 0, values(1)},
+               {"b", {count}, Role::kIn, dtype, 0, values(2)}};
+  if (!in_place) c.tensors.push_back({out, {count}, Role::kOut, dtype, 0, {}});
   c.reference = [=](Values& v) {
-    for (std::size_t i = 0; i < v["in"].size(); ++i) {
-      const double a = v["inout"][i], b = v["in"][i];
-      v["inout"][i] = op == ReduceOp::kSum ? a + b : op == ReduceOp::kMax ? std::max(a, b) : std::min(a, b);
+    for (std::size_t i = 0; i < v["b"].size(); ++i) {
+      const double x = v[a][i], y = v["b"][i];
+      v[out][i] = op == ReduceOp::kSum ? x + y : op == ReduceOp::kMax ? std::max(x, y) : std::min(x, y);
     }
   };
   c.tolerance = dtype == DType::kF32 ? 1e-7 : dtype == DType::kBF16 ? 0x1p-8 : 0;
+  return c;
+}
+
+}  // namespace
+
+OpCase reduce(int64_t count, DType dtype, ReduceOp op) {
+  OpCase c = element_by_element("reduce", "a", "a", count, dtype, op);
+  c.run = [=](Backend& b, Bound& t) { b.reduce({}, t["a"], t["a"], t["b"], op); };
+  return c;
+}
+
+OpCase reduce_apart(int64_t count, DType dtype, ReduceOp op) {
+  OpCase c = element_by_element("reduce", "out", "a", count, dtype, op);
+  c.shape += " apart";
+  c.run = [=](Backend& b, Bound& t) { b.reduce({}, t["out"], t["a"], t["b"], op); };
   return c;
 }
 
