@@ -50,6 +50,7 @@ test=(
   infiniband-diags               # ibnetdiscover, ibqueryerrors and dump_fts read it
   simgrid                        # smpirun plays hundreds of ranks on a fat tree: scripts/simulate.sh
   libsimgrid-dev                 # smpicxx, against which banyan-sim is built
+  libboost-context-dev           # threads of GPU kernels as fibers, where the tests execute them on the CPU
 )
 
 sanitize=(

@@ -2,6 +2,7 @@
 //   value = f(seed, purpose, layer, step, sample, position, channel)
 // so that no mesh, thread count or restart can change it.  Generator: Philox4x32-10, J. K. Salmon et al., "Parallel
 // Random Numbers: As Easy as 1, 2, 3", SC'11, section 3.3.
+// What is constexpr here runs inside GPU kernels, too.
 #pragma once
 
 #include <array>
@@ -14,7 +15,7 @@ namespace banyan::rng {
 using Block = std::array<std::uint32_t, 4>;
 
 /// The ten rounds of Philox4x32.
-inline Block philox(Block counter, std::uint64_t key) {
+constexpr Block philox(Block counter, std::uint64_t key) {
   std::uint32_t k0 = static_cast<std::uint32_t>(key), k1 = static_cast<std::uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * counter[0];
@@ -28,7 +29,7 @@ inline Block philox(Block counter, std::uint64_t key) {
 }
 
 /// A 64-bit mix with full avalanche (the finaliser of splitmix64); used to fold several integers into one key.
-inline std::uint64_t mix(std::uint64_t a, std::uint64_t b = 0) {
+constexpr std::uint64_t mix(std::uint64_t a, std::uint64_t b = 0) {
   std::uint64_t z = a + 0x9E3779B97F4A7C15u * (b + 1);
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
   z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
@@ -53,7 +54,7 @@ inline std::uint64_t stream_key(std::uint64_t seed, Purpose purpose, std::int64_
 
 /// Four 32-bit values for channels 4*quad .. 4*quad+3 of (sample, position) in the stream of `key`.
 /// sample < 2^48, position < 2^32, quad < 2^16 * 2^16 (the high half of quad meets the high half of sample).
-inline Block quad(std::uint64_t key, std::int64_t sample, std::int64_t position, std::int64_t quad_index) {
+constexpr Block quad(std::uint64_t key, std::int64_t sample, std::int64_t position, std::int64_t quad_index) {
   return philox({static_cast<std::uint32_t>(sample),
                  static_cast<std::uint32_t>(sample >> 32) ^ (static_cast<std::uint32_t>(quad_index >> 32) << 16),
                  static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(quad_index)},

@@ -87,11 +87,17 @@ const std::map<std::string, std::vector<std::string>> kActivations{
     {"cross_entropy_stats", {"logits"}},
     {"cross_entropy_backward", {"logits"}}};
 
+/// All that a tensor has been given, gaps included.
+View all_bytes(const View& v) {
+  return View(v.data, DType::kU8, Shape{static_cast<std::int64_t>(allocated(v))}, v.kind);
+}
+
 std::uint64_t seed_of(const std::string& name) { return rng::named_key(17, name); }
 
 }  // namespace
 
-Bound::Bound(const std::vector<TensorSpec>& specs, const Values& values, std::size_t shift) {
+Bound::Bound(const std::vector<TensorSpec>& specs, const Values& values, std::size_t shift, Backend* device)
+    : device_(device) {
   for (const TensorSpec& spec : specs) {
     View v(nullptr, spec.dtype, spec.shape);
     if (spec.stride) v.row_stride = spec.stride;
@@ -104,15 +110,35 @@ Bound::Bound(const std::vector<TensorSpec>& specs, const Values& values, std::si
     if (alignment == huge) madvise(memory.get(), bytes, MADV_HUGEPAGE);
     std::memset(memory.get(), static_cast<int>(kGap), bytes);
     v.data = memory.get() + begin;
-    tensors_.emplace(spec.name, Tensor{spec, memory, v});
+    Tensor t{spec, memory, v, nullptr, v};
+    if (device) {
+      const std::size_t all = begin + allocated(v);
+      t.device_memory = {static_cast<std::byte*>(device->allocate(all)),
+                         [device, all](std::byte* p) { device->release(p, all); }};
+      t.device_view.data = t.device_memory.get() + begin;
+      t.device_view.kind = device->memory_kind();
+    }
+    tensors_.emplace(spec.name, t);
     write(spec.name, values.at(spec.name));
   }
 }
 
-View Bound::operator[](const std::string& name) const { return tensors_.at(name).view; }
+View Bound::operator[](const std::string& name) const {
+  const Tensor& t = tensors_.at(name);
+  return device_ ? t.device_view : t.view;
+}
+
+View Bound::fetched(const std::string& name) const {
+  const Tensor& t = tensors_.at(name);
+  if (device_ && allocated(t.view) > 0) {
+    device_->copy({}, all_bytes(t.view), all_bytes(t.device_view));
+    device_->synchronize({});
+  }
+  return t.view;
+}
 
 std::vector<double> Bound::read(const std::string& name) const {
-  const View v = (*this)[name];
+  const View v = fetched(name);
   std::vector<double> values(static_cast<std::size_t>(v.count()));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = get(v, static_cast<std::int64_t>(i));
   const std::size_t row = static_cast<std::size_t>(v.row_stride) * size_of(v.dtype);
@@ -125,13 +151,14 @@ std::vector<double> Bound::read(const std::string& name) const {
 }
 
 std::vector<std::byte> Bound::bytes(const std::string& name) const {
-  const View v = (*this)[name];
+  const View v = fetched(name);
   return {v.data, v.data + allocated(v)};
 }
 
 void Bound::write(const std::string& name, const std::vector<double>& values) {
-  const View v = (*this)[name];
-  for (std::size_t i = 0; i < values.size(); ++i) put(v, static_cast<std::int64_t>(i), values[i]);
+  const Tensor& t = tensors_.at(name);
+  for (std::size_t i = 0; i < values.size(); ++i) put(t.view, static_cast<std::int64_t>(i), values[i]);
+  if (device_ && allocated(t.view) > 0) device_->copy({}, all_bytes(t.device_view), all_bytes(t.view));
 }
 
 Values OpCase::initial() const {

@@ -37,9 +37,10 @@ struct Gradient {
 /// Memory behind the tensors of a case.
 class Bound {
  public:
-  /// shift: elements by which every tensor begins behind the start of a cache line.
-  Bound(const std::vector<TensorSpec>& specs, const Values& values, std::size_t shift = 0);
-  View operator[](const std::string& name) const;
+  /// shift: elements by which every tensor begins behind the start of a cache line.  device: whose memory the tensors
+  /// lie in; null: the host's.
+  Bound(const std::vector<TensorSpec>& specs, const Values& values, std::size_t shift = 0, Backend* device = nullptr);
+  View operator[](const std::string& name) const;  ///< for the operation
   /// Elements as doubles; BugError when something was written between the rows.
   std::vector<double> read(const std::string& name) const;
   /// The bytes, for comparisons to the bit.
@@ -51,7 +52,12 @@ class Bound {
     TensorSpec spec;
     std::shared_ptr<std::byte> memory;
     View view;
+    std::shared_ptr<std::byte> device_memory;
+    View device_view;
   };
+  /// The tensor in host memory, as it is on the device.
+  View fetched(const std::string& name) const;
+  Backend* device_;
   std::map<std::string, Tensor> tensors_;
 };
 

@@ -190,7 +190,7 @@ TEST(Layout, OpenMpBelongsToTheKernels) {
 
 TEST(Layout, ATestStandsWhereItsFileDoes) {
   // Tests of these folders are about the whole, not about a file.
-  const std::set<std::string> whole{"layout", "e2e", "fault", "cluster", "scripts", "fuzz"};
+  const std::set<std::string> whole{"layout", "e2e", "fault", "cluster", "scripts", "fuzz", "cuda_host"};
   // Tests of a seam, run against whatever stands behind it.
   const std::set<std::string> seams{"kernels/op_value", "kernels/op_grad", "kernels/cpu_backend",
                                     "comm/random_programs", "comm/faults"};

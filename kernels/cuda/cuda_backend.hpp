@@ -1,0 +1,96 @@
+// The CUDA backend: operations are kernels in one compute stream, started and not waited for.  The kernels of a family
+// are in its .cu file (ops.hpp lists them); ops.cpp checks what they are given.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "kernels/backend.hpp"
+#include "kernels/cuda/ops.hpp"
+#include "kernels/cuda/runtime.hpp"
+
+namespace banyan::kernels::cuda {
+
+struct CudaOptions {
+  std::size_t workspace = std::size_t{64} << 20;  ///< bytes for what an operation leaves to its next kernel: partial
+                                                  ///< sums of columns, chains of equal tokens
+  std::size_t staging = std::size_t{8} << 20;     ///< bytes on either side for row numbers on their way to the device;
+                                                  ///< a quarter holds those of one call
+};
+
+class CudaBackend : public Backend {
+ public:
+  explicit CudaBackend(const CudaOptions& options);
+
+  std::string describe() const override;
+  MemoryKind memory_kind() const override { return MemoryKind::kDevice; }
+  std::size_t scratch_bytes() const override;
+
+  void* allocate(std::size_t bytes) override;
+  void release(void* p, std::size_t bytes) override;
+  void copy(Queue q, View out, ConstView in) override;
+  void fill_zero(Queue q, View out) override;
+  Event record(Queue q) override;
+  void wait(Queue q, Event e) override;
+  void synchronize(Queue q) override;
+
+  void embedding_forward(Queue q, View out, ConstView tokens, ConstView table, std::int64_t vocab_begin) override;
+  void embedding_backward(Queue q, View d_table, ConstView tokens, ConstView d_out, std::int64_t vocab_begin) override;
+  void position_forward(Queue q, View x, ConstView position, ConstView table) override;
+
+  void layernorm_forward(Queue q, View out, View mean, View rstd, ConstView x, ConstView weight, ConstView bias,
+                         float eps) override;
+  void layernorm_backward(Queue q, View d_x, View d_weight, View d_bias, ConstView d_out, ConstView x, ConstView weight,
+                          ConstView mean, ConstView rstd) override;
+  void rmsnorm_forward(Queue q, View out, View rstd, ConstView x, ConstView weight, float eps) override;
+  void rmsnorm_backward(Queue q, View d_x, View d_weight, ConstView d_out, ConstView x, ConstView weight,
+                        ConstView rstd) override;
+  void bias_backward(Queue q, View d_bias, ConstView d_out) override;
+
+  void rotary(Queue q, View x, ConstView position, int head_size, float theta, bool inverse) override;
+
+  void gelu_forward(Queue q, View out, ConstView x) override;
+  void gelu_backward(Queue q, View d_x, ConstView d_out, ConstView x) override;
+  void swiglu_forward(Queue q, View out, ConstView gate, ConstView up) override;
+  void swiglu_backward(Queue q, View d_gate, View d_up, ConstView d_out, ConstView gate, ConstView up) override;
+
+  void dropout(Queue q, View out, ConstView x, const Dropout& d) override;
+  void add(Queue q, View out, ConstView a, ConstView b) override;
+
+  void cross_entropy_stats(Queue q, View max, View sum, View target, ConstView logits, ConstView targets,
+                           std::int64_t vocab_begin, std::int64_t valid) override;
+  void cross_entropy_rescale(Queue q, View sum, ConstView local_max, ConstView global_max) override;
+  void cross_entropy_loss(Queue q, View loss, View lse, ConstView max, ConstView sum, ConstView target,
+                          ConstView targets) override;
+  void cross_entropy_backward(Queue q, View logits, ConstView lse, ConstView targets, std::int64_t vocab_begin,
+                              std::int64_t valid, float scale) override;
+
+  void adamw(Queue q, View param, ConstView grad, View m, View v, const kernels::AdamW& h) override;
+  double sum_squares(Queue q, ConstView x) override;
+  double sum(Queue q, ConstView x) override;
+  bool all_finite(Queue q, ConstView x) override;
+  void scale(Queue q, View x, float factor) override;
+  void reduce(Queue q, View out, ConstView a, ConstView b, ReduceOp op) override;
+
+ protected:
+  /// The stream behind a queue; the compute stream for the default one.
+  cudaStream_t stream(Queue q) const;
+  /// The workspace, for one operation in the compute stream, which alone may use it.
+  Workspace workspace(Queue q, const char* operation, std::size_t bytes);
+
+ private:
+  double total(Queue q, const char* operation, ConstView x, cuda::Sum what);
+
+  std::shared_ptr<EventPool> events_ = std::make_shared<EventPool>();
+  Stream compute_;
+  Memory workspace_;
+  Staging staging_;
+  Memory sums_device_, sums_host_;  ///< one double each: what total() reads back
+  // Of rotary(): what the turns were made for.
+  Memory turns_;
+  int turns_head_size_ = 0;
+  float turns_theta_ = 0;
+};
+
+}  // namespace banyan::kernels::cuda

@@ -1,0 +1,114 @@
+// Memory, copies, queues and events.
+#include <fmt/format.h>
+
+#include "kernels/cpu/check.hpp"
+#include "kernels/cuda/cuda_backend.hpp"
+
+namespace banyan::kernels::cuda {
+namespace {
+
+using cpu::Check;
+
+constexpr std::size_t kMostHead = 512;
+
+cudaMemcpyKind direction(ConstView out, ConstView in) {
+  const bool to = out.kind == MemoryKind::kDevice, from = in.kind == MemoryKind::kDevice;
+  return to     ? from ? cudaMemcpyDeviceToDevice : cudaMemcpyHostToDevice
+         : from ? cudaMemcpyDeviceToHost
+                : cudaMemcpyHostToHost;
+}
+
+/// A matrix of bytes: what copy and fill_zero see of a View.
+struct Rows {
+  std::size_t count, bytes, stride;  ///< bytes of a row; from row to row
+};
+template <class Byte>
+Rows rows_of(const BasicView<Byte>& v) {
+  if (v.contiguous()) return {1, v.bytes(), v.bytes()};
+  return {static_cast<std::size_t>(v.shape[0]), static_cast<std::size_t>(v.shape.row_count()) * size_of(v.dtype),
+          static_cast<std::size_t>(v.row_stride) * size_of(v.dtype)};
+}
+
+}  // namespace
+
+CudaBackend::CudaBackend(const CudaOptions& options)
+    : workspace_(options.workspace, false),
+      staging_(events_, options.staging),
+      sums_device_(sizeof(double), false),
+      sums_host_(sizeof(double), true),
+      turns_(kMostHead / 2 * sizeof(Turns), false) {}
+
+std::string CudaBackend::describe() const {
+  cudaDeviceProp p{};
+  int runtime = 0;
+  must("describe", cudaGetDeviceProperties(&p, 0));
+  must("describe", cudaRuntimeGetVersion(&runtime));
+  return fmt::format("cuda: {} (compute capability {}.{}, {} multiprocessors), CUDA {}.{}", p.name, p.major, p.minor,
+                     p.multiProcessorCount, runtime / 1000, runtime % 1000 / 10);
+}
+
+std::size_t CudaBackend::scratch_bytes() const {
+  return workspace_.bytes() + staging_.bytes() + sums_device_.bytes() + turns_.bytes();
+}
+
+void* CudaBackend::allocate(std::size_t bytes) {
+  void* p = nullptr;
+  const cudaError_t e = cudaMalloc(&p, bytes);
+  if (e == cudaErrorMemoryAllocation)
+    throw ConfigError(
+        "there is no GPU memory for an array of {} bytes ({:.1f} GiB); use more ranks, a smaller microbatch or model",
+        bytes, static_cast<double>(bytes) / static_cast<double>(std::size_t{1} << 30));
+  must("allocate", e);
+  return p;
+}
+
+void CudaBackend::release(void* p, std::size_t) { must("release", cudaFree(p)); }
+
+void CudaBackend::copy(Queue q, View out, ConstView in) {
+  constexpr Check check("copy");
+  check.that(out.dtype == in.dtype, "in", "has another type than out");
+  check.that(out.count() == in.count(), "in", "has another number of elements than out");
+  if (out.count() == 0) return;
+  check.that(out && in, "in or out", "is missing");
+  const Rows to = rows_of(out), from = rows_of(in);
+  // One side may be contiguous with another shape: rows are then those of the strided side.
+  const Rows& shape = to.count > 1 ? to : from;
+  check.that(to.count == 1 || from.count == 1 || (to.count == from.count && to.bytes == from.bytes), "in",
+             "is strided in other rows than out");
+  must("copy", cudaMemcpy2DAsync(out.data, to.count > 1 ? to.stride : shape.bytes, in.data,
+                                 from.count > 1 ? from.stride : shape.bytes, shape.bytes, shape.count,
+                                 direction(out, in), stream(q)));
+}
+
+void CudaBackend::fill_zero(Queue q, View out) {
+  constexpr Check check("fill_zero");
+  if (out.count() == 0) return;
+  check.that(static_cast<bool>(out), "out", "is missing");
+  check.that(out.kind == MemoryKind::kDevice, "out", "lies in host memory");
+  const Rows to = rows_of(out);
+  must("fill_zero", to.count == 1 ? cudaMemsetAsync(out.data, 0, to.bytes, stream(q))
+                                  : cudaMemset2DAsync(out.data, to.stride, 0, to.bytes, to.count, stream(q)));
+}
+
+Event CudaBackend::record(Queue q) { return events_->record(stream(q)); }
+
+// The host waits, for an event of a stream, too: an Event does not tell what it stands for.
+void CudaBackend::wait(Queue, Event e) { e.wait(); }
+
+void CudaBackend::synchronize(Queue q) { events_->record(stream(q)).wait(); }
+
+cudaStream_t CudaBackend::stream(Queue q) const {
+  return q.handle ? static_cast<cudaStream_t>(q.handle) : compute_.get();
+}
+
+Workspace CudaBackend::workspace(Queue q, const char* operation, std::size_t bytes) {
+  if (stream(q) != compute_.get()) throw BugError("{}: runs in the default queue only", operation);
+  if (bytes > workspace_.bytes())
+    throw ConfigError(
+        "{}: needs {} bytes of scratch on the GPU, {} are set aside; use a smaller microbatch or split "
+        "the model over more ranks (parallel.tensor)",
+        operation, bytes, workspace_.bytes());
+  return {workspace_.get(), bytes};
+}
+
+}  // namespace banyan::kernels::cuda

@@ -1,0 +1,120 @@
+// Every case of the list of operations, its kernels executed on the CPU: against the double-precision reference and the
+// CPU backend, and the same to the bit when run again at other addresses.
+// CUDAEMU_SEED chooses the order of threads, blocks and streams.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <map>
+#include <string>
+
+#include "src/base/bf16.hpp"
+#include "tests/cuda_host/emulation.hpp"
+#include "tests/cuda_host/partial_backend.hpp"
+#include "tests/kernels/op_cases.hpp"
+
+namespace banyan::kernels::test {
+namespace {
+
+/// Sanitizers make threads costly; small shapes have all the branches.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr std::int64_t kMostElements = 3000;
+#else
+constexpr std::int64_t kMostElements = 60000;
+#endif
+
+std::vector<OpCase> cases() {
+  std::vector<OpCase> list;
+  for (const OpCase& c : small_cases()) {
+    std::int64_t most = 0;
+    for (const TensorSpec& t : c.tensors) most = std::max(most, t.shape.count());
+    if (PartialCudaBackend::has(c.op) && most <= kMostElements) list.push_back(c);
+  }
+  return list;
+}
+
+double error_of(const std::vector<double>& got, const std::vector<double>& want) {
+  double difference = 0, largest = 0.01;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    if (std::isfinite(want[i]) != std::isfinite(got[i])) return HUGE_VAL;
+    if (!std::isfinite(want[i])) continue;
+    difference = std::max(difference, std::abs(got[i] - want[i]));
+    largest = std::max(largest, std::abs(want[i]));
+  }
+  return difference / largest;
+}
+
+class CudaOnHostCases : public testing::TestWithParam<OpCase> {};
+
+/// One for all cases, which find in its scratch what the cases before left there.
+Backend& backend() {
+  static PartialCudaBackend b;
+  return b;
+}
+
+TEST_P(CudaOnHostCases, EqualsReferenceAndCpuAndRepeats) {
+  const OpCase& c = GetParam();
+  emu::reset();
+  const Values before = c.initial();
+  Values want = before;
+  c.reference(want);
+  Bound first(c.tensors, before, 0, &backend()), again(c.tensors, before, 3, &backend()), on_cpu(c.tensors, before);
+  c.run(backend(), first);
+  c.run(backend(), again);
+  c.run(*make_cpu_backend({.threads = 1, .max_isa = ""}), on_cpu);
+  for (const TensorSpec& t : c.tensors) {
+    if (t.role == Role::kIn) {
+      EXPECT_EQ(first.bytes(t.name), Bound(c.tensors, before).bytes(t.name)) << t.name << " is an input";
+      continue;
+    }
+    EXPECT_LE(error_of(first.read(t.name), want[t.name]), c.tolerance) << t.name;
+    EXPECT_LE(error_of(first.read(t.name), on_cpu.read(t.name)), 2 * c.tolerance) << t.name << " on the CPU";
+    EXPECT_EQ(first.bytes(t.name), again.bytes(t.name)) << t.name << " differs when computed again, at other addresses";
+  }
+  EXPECT_EQ(emu::reports(), "");
+}
+
+TEST(CudaOnHost, AdamWRoundsTheParameterToo) {
+  for (const std::int64_t count : {5, 1024}) {
+    OpCase c = adamw(count, 3);
+    c.tensors.push_back({"rounded", {count}, Role::kOut, DType::kBF16, 0, {}});
+    c.run = [](Backend& b, Bound& t) {
+      b.adamw({}, t["param"], t["grad"], t["m"], t["v"], {1e-3f, 0.9f, 0.95f, 1e-8f, 0.1f, 3, 0.5f, t["rounded"]});
+    };
+    Bound tensors(c.tensors, c.initial(), 0, &backend());
+    c.run(backend(), tensors);
+    const std::vector<double> exact = tensors.read("param"), rounded = tensors.read("rounded");
+    for (std::size_t i = 0; i < exact.size(); ++i)
+      EXPECT_EQ(rounded[i], static_cast<double>(static_cast<float>(BF16(static_cast<float>(exact[i])))));
+  }
+}
+
+/// A step must not wait for the device but where the host needs a number.
+TEST(CudaOnHost, OnlySumsMakeTheHostWait) {
+  std::map<std::string, const OpCase*> one_of_each;
+  const std::vector<OpCase> all = cases();
+  for (const OpCase& c : all) one_of_each[c.op] = &c;
+  for (const auto& [op, c] : one_of_each) {
+    Bound tensors(c->tensors, c->initial(), 0, &backend());
+    const bool gives_a_number = op == "sum" || op == "sum_squares" || op == "all_finite";
+    if (gives_a_number) continue;
+    backend().synchronize({});
+    const std::uint64_t before = emu::host_waits();
+    c->run(backend(), tensors);
+    EXPECT_EQ(emu::host_waits(), before) << c->name();
+  }
+}
+
+std::string test_name(const testing::TestParamInfo<OpCase>& info) {
+  std::string name = std::to_string(info.index) + "_" + info.param.name();
+  for (char& ch : name)
+    if (!std::isalnum(static_cast<unsigned char>(ch))) ch = '_';
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CudaOnHostCases, testing::ValuesIn(cases()), test_name);
+
+}  // namespace
+void PrintTo(const OpCase& c, std::ostream* out) { *out << c.name(); }
+}  // namespace banyan::kernels::test
