@@ -39,7 +39,9 @@ done
 began=$(date +%s)
 plan 0 "$repo/configs/gpt3-13b.ini" --model.vocab=50257 --ranks 16384 --train.batch=16384 --precision bf16 --json \
   --machine "$repo/configs/machines/h100-roce.ini"
-says '"not_runnable":"bf16'
+says '"runnable":true,"not_runnable":""'
+says '"runnable":false,"not_runnable":"ZeRO-2"'
+grep -q '"not_runnable":"[^"]*bf16' "$scratch/out.log" && fail "training in bf16 is said not to run"
 [ $(($(date +%s) - began)) -le 10 ] || fail "16,384 ranks took longer than 10 s"
 # A known network in place of the machine's.
 {
