@@ -14,6 +14,7 @@
 #include <type_traits>
 
 #include "kernels/cpu/attention_problem.hpp"
+#include "kernels/cpu/attention_query.hpp"
 #include "kernels/cpu/attention_scratch.hpp"
 #include "kernels/cpu/check.hpp"
 #include "kernels/cpu/cpu_backend.hpp"
@@ -270,7 +271,9 @@ void CpuBackend::attention_forward(Queue, View out_RHD, View lse_HR, ConstView q
         attention_scratch_.floats(attention_scratch_floats(a.head_size) * static_cast<std::size_t>(threads_));
     const auto run_tile = [&](int64_t s, int64_t h, int64_t tile) {
       const QueryTile t{s, h, tile * Q, std::min(Q, p.q_count(s) - tile * Q)};
-      forward_tile(p, t, attention_tiles(memory, a.head_size, omp_get_thread_num()), out, lse + h * rows);
+      const AttentionTiles tiles = attention_tiles(memory, a.head_size, omp_get_thread_num());
+      if (t.n == 1) return forward_query(p, t, tiles, out, lse + h * rows);
+      forward_tile(p, t, tiles, out, lse + h * rows);
     };
     const int64_t heads = p.sequences * a.heads;
     int64_t most_tiles = 0;

@@ -86,8 +86,12 @@ void product_of_few_rows(int threads, Matrix<const float> a, const Rows& b, cons
   const std::int64_t M = a.rows, N = b.rows(), K = a.columns;
   parallel_for(threads, (N + kStrip - 1) / kStrip, N * K, [&](std::int64_t s) {
     const std::int64_t n = s * kStrip, n_end = std::min(N, n + kStrip);
-    std::int64_t m = 0;
-    if (M >= 4) columns<4, 3, true>(m, n, n_end, K, a, b, store), m = 4;
+    // Up to three rows read b as one stream, in which the processor itself looks ahead.
+    if (M == 1) return columns<1, 1, false>(0, n, n_end, K, a, b, store);
+    if (M == 2) return columns<2, 1, false>(0, n, n_end, K, a, b, store);
+    if (M == 3) return columns<3, 1, false>(0, n, n_end, K, a, b, store);
+    columns<4, 3, true>(0, n, n_end, K, a, b, store);
+    std::int64_t m = 4;
     for (; m + 4 <= M; m += 4) columns<4, 3, false>(m, n, n_end, K, a, b, store);
     switch (M - m) {
       case 3:
