@@ -21,6 +21,7 @@ constexpr Command kCommands[] = {
     {"step", bench_step, "a whole optimizer step, in tokens per second and as a fraction of the GEMM peak"},
     {"schedule", bench_schedule,
      "the bubble of every pipeline schedule beside the played one (mpirun -n N bench schedule)"},
+    {"generate", bench_generate, "reading prompts and writing tokens, beside the machine's arithmetic and memory"},
     {"comm", bench_comm, "messages and collectives between the ranks it is started on (mpirun -n N bench comm)"},
     {"checkpoint", bench_checkpoint, "saving and loading, beside the bare disk (mpirun -n N bench checkpoint)"},
     {"plan", bench_plan, "published steps beside what the cost model predicts; how long plans of many ranks take"},

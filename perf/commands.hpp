@@ -19,6 +19,7 @@ class Options {
 
 int bench_ops(const std::vector<std::string>& words);
 int bench_step(const std::vector<std::string>& words);
+int bench_generate(const std::vector<std::string>& words);
 int bench_comm(const std::vector<std::string>& words);
 int bench_checkpoint(const std::vector<std::string>& words);
 int bench_schedule(const std::vector<std::string>& words);

@@ -1,10 +1,14 @@
 #include "perf/peak.hpp"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <memory>
 
@@ -55,6 +59,37 @@ double measure_flops(int threads, Clock clock) {
   return best;
 }
 
+#if defined(__x86_64__)
+/// Dot products of one thread, with all sums in registers.
+__attribute__((target("avx512f,avx512bf16"), noinline)) float bf16_chains(long rounds) {
+  __m512 sum[kChains];
+  for (int c = 0; c < kChains; ++c) sum[c] = _mm512_set1_ps(static_cast<float>(c));
+  const __m512bh left = _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.5f), _mm512_set1_ps(0.25f));
+  for (long i = 0; i < rounds; ++i)
+#pragma GCC unroll 10
+    for (int c = 0; c < kChains; ++c) sum[c] = _mm512_dpbf16_ps(sum[c], left, left);
+  float total = 0;
+  for (const __m512 &v : sum)
+    for (int k = 0; k < kLanes; ++k) total += v[k];
+  return total;
+}
+#endif
+
+BANYAN_EVERY_MACHINE __attribute__((noinline)) float added_up(const float *p, long count) {
+  constexpr int streams = 8;
+  Vector sum[streams]{};
+  for (long i = 0; i + kLanes * streams <= count; i += kLanes * streams)
+    for (int s = 0; s < streams; ++s) {
+      Vector v;
+      std::memcpy(&v, p + i + s * kLanes, sizeof v);
+      sum[s] += v;
+    }
+  float total = 0;
+  for (const Vector &v : sum)
+    for (int k = 0; k < kLanes; ++k) total += v[k];
+  return total;
+}
+
 struct Free {
   void operator()(float *p) const { std::free(p); }
 };
@@ -87,6 +122,43 @@ double measure_bandwidth(int threads, Clock clock) {
 }
 
 }  // namespace
+
+double measure_bf16_peak(int threads) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bf16")) {
+    constexpr long rounds = 4000000;
+    double best = 0;
+    for (int repeat = 0; repeat < 7; ++repeat) {
+      float sink = 0;
+      const double begin = now();
+#pragma omp parallel num_threads(threads) reduction(+ : sink)
+      sink += bf16_chains(rounds);
+      // An instruction is 16 sums of two products.
+      if (sink != 0)
+        best = std::max(best, 4.0 * kLanes * kChains * static_cast<double>(rounds) * threads / (now() - begin));
+    }
+    return best;
+  }
+#endif
+  return 0;
+}
+
+double measure_reading_peak(int threads) {
+  constexpr long count = 64L << 20;
+  const Array a = huge_array(count);
+  float *const p = a.get();
+#pragma omp parallel for simd num_threads(threads) schedule(static)
+  for (long i = 0; i < count; ++i) p[i] = 1;
+  double best = 0;
+  for (int repeat = 0; repeat < 7; ++repeat) {
+    float sink = 0;
+    const double begin = now();
+#pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : sink)
+    for (int t = 0; t < threads; ++t) sink += added_up(p + count * t / threads, count / threads);
+    if (sink != 0) best = std::max(best, sizeof(float) * static_cast<double>(count) / (now() - begin));
+  }
+  return best;
+}
 
 double now(Clock clock) {
   if (clock == Clock::kProcessor) {

@@ -16,5 +16,10 @@ struct Peak {
 
 /// Takes about half a second.
 Peak measure_peak(int threads, Clock clock = Clock::kWall);
+/// Dot products of pairs of bf16 added up in fp32, in floating-point operations per second of wall time by all threads;
+/// 0 where the processor has no such instruction.
+double measure_bf16_peak(int threads);
+/// Bytes per second of adding up an array far larger than the caches, of wall time by all threads.
+double measure_reading_peak(int threads);
 
 }  // namespace banyan::perf
