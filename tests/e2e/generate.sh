@@ -51,48 +51,6 @@ for weights in bf16 int8; do
   narrow --prompt "the river mesh" --prompt "old trees" --generate.temperature=0 --generate.tokens=20 \
     --generate.weights=$weights
 done
-must 78 1 generate "$scratch/c.ini" --prompt "the river"
-says "$run"
-
-must 0 1 train "$scratch/c.ini" --train.steps=60
-
-# gen OUT RANKS ARG...: standard output in OUT, everything else in $scratch/out.log.
-gen() {
-  out=$1
-  ranks=$2
-  shift 2
-  "$repo/tests/mpirun.sh" "$ranks" "$banyan" generate "$scratch/c.ini" "$@" > "$out" 2> "$scratch/out.log" ||
-    { cat "$out" "$scratch/out.log" >&2; fail "generate $* on $ranks ranks"; }
-}
-same() { cmp "$1" "$2" || { cat "$1" "$2" >&2; fail "$3"; }; }
-
-for temperature in 0 0.8; do
-  set -- --prompt "the river mesh" --prompt "old trees" --prompt "water" --generate.temperature=$temperature \
-    --generate.tokens=20
-  gen "$scratch/one.txt" 1 "$@"
-  grep -q "^the river mesh" "$scratch/one.txt" || fail "the prompt is not repeated: $(cat "$scratch/one.txt")"
-  says "tokens/s"
-  gen "$scratch/t2.txt" 2 "$@" --parallel.tensor=2
-  gen "$scratch/p2.txt" 2 "$@" --parallel.pipeline=2
-  gen "$scratch/d3.txt" 3 "$@"
-  gen "$scratch/all.txt" 8 "$@" --parallel.tensor=2 --parallel.pipeline=2 --parallel.sequence=true
-  for mesh in t2 p2 d3 all; do same "$scratch/$mesh.txt" "$scratch/one.txt" "mesh $mesh, temperature $temperature"; done
-done
-# Another seed, another text; batches of one prompt, the same text.
-gen "$scratch/seed.txt" 1 "$@" --generate.seed=2
-cmp -s "$scratch/seed.txt" "$scratch/one.txt" && fail "the seed has no effect"
-gen "$scratch/alone.txt" 1 "$@" --generate.batch=1
-same "$scratch/alone.txt" "$scratch/one.txt" "batches of one"
-
-# Narrow weights: less memory, the same text from every mesh.
-for weights in bf16 int8; do
-  set -- --prompt "the river mesh" --prompt "old trees" --generate.temperature=0 --generate.tokens=20 \
-    --generate.weights=$weights
-  gen "$scratch/narrow.txt" 1 "$@"
-  grep -q "^the river mesh" "$scratch/narrow.txt" || fail "no text with $weights"
-  gen "$scratch/narrow4.txt" 4 "$@" --parallel.tensor=2 --parallel.pipeline=2
-  same "$scratch/narrow4.txt" "$scratch/narrow.txt" "mesh t2 p2 with $weights"
-done
 must 78 1 generate "$scratch/c.ini" --prompt a --generate.weights=int4
 says "int8"
 
