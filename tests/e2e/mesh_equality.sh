@@ -50,3 +50,10 @@ done
 # shellcheck disable=SC2086
 train again 2 2 2 $options
 same_losses "$scratch/again" "$scratch/2,2,2"
+
+# What a split backward pass keeps for its second half has the type of the activations, too.
+[ "$variant" = bf16 ] || exit 0
+for schedule in zb-h1 zb-v; do
+  train "$schedule" 2 2 1 --parallel.schedule="$schedule"
+  close_losses "$scratch/$schedule" "$scratch/one" "$tolerance" 20
+done
