@@ -9,6 +9,7 @@
 #include "kernels/cpu/check.hpp"
 #include "kernels/cpu/cpu_backend.hpp"
 #include "kernels/cpu/gemm_packing.hpp"
+#include "kernels/cpu/narrow.hpp"
 #include "kernels/cpu/omp_threads.hpp"
 #include "kernels/cpu/parallel.hpp"
 
@@ -79,12 +80,8 @@ namespace {
 
 /// out [rows, columns], contiguous = in.
 void widen(int threads, Matrix<const BF16> in, float* out) {
-  parallel_for(threads, in.rows, in.count(), [&](std::int64_t r) {
-    const BF16* from = in.row(r);
-    float* to = out + r * in.columns;
-#pragma omp simd
-    for (std::int64_t c = 0; c < in.columns; ++c) to[c] = from[c];
-  });
+  parallel_for(threads, in.rows, in.count(),
+               [&](std::int64_t r) { widen(Bf16Row{in.row(r)}, in.columns, out + r * in.columns); });
 }
 
 Matrix<const BF16> columns_of(Matrix<const BF16> m, std::int64_t begin, std::int64_t count) {

@@ -5,16 +5,11 @@
 
 #include "kernels/cpu/cpu_backend.hpp"
 #include "kernels/cpu/gemm_few_rows.hpp"
+#include "kernels/cpu/gemm_packing.hpp"
 #include "kernels/cpu/narrow.hpp"
 #include "kernels/cpu/parallel.hpp"
 
 namespace banyan::kernels::cpu {
-namespace {
-
-constexpr std::int64_t kBlock = std::int64_t{1} << 20;  // elements of weights that are widened at a time
-
-}  // namespace
-
 void CpuBackend::gemm_narrow(const Gemm& g) {
   constexpr Check check("gemm");
   check.that(!g.transpose_a && g.transpose_b && !g.accumulate && g.alpha == 1, "b",
@@ -36,7 +31,7 @@ void CpuBackend::gemm_narrow(const Gemm& g) {
     return;
   }
 
-  const std::int64_t block = std::min(N, std::max<std::int64_t>(1, kBlock / K));
+  const std::int64_t block = std::min(N, std::max<std::int64_t>(1, kWidenedElements / K));
   const auto halves_in = [](ScratchBuffer& buffer, std::int64_t count) {
     return reinterpret_cast<BF16*>(buffer.floats(static_cast<std::size_t>((count + 1) / 2)));
   };

@@ -15,8 +15,7 @@ inline std::size_t gemm_packing_bytes(std::int64_t m, std::int64_t n, std::int64
   return static_cast<std::size_t>(block) * sizeof(float) * static_cast<std::size_t>(threads);
 }
 
-/// Rows or columns that a product of bf16 matrices takes at a time where the processor has no such products: what is
-/// widened to fp32 of one operand and of the result.
+/// Elements of the right operand that are widened at a time where a product cannot take them as they are.
 inline constexpr std::int64_t kWidenedElements = std::int64_t{1} << 20;
 
 /// Most that a product c[m,n] = a[m,k] b[k,n] of bf16 matrices holds at a time: what oneDNN's primitives ask for, or

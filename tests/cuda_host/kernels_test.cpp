@@ -34,17 +34,6 @@ std::vector<OpCase> cases() {
   return list;
 }
 
-double error_of(const std::vector<double>& got, const std::vector<double>& want) {
-  double difference = 0, largest = 0.01;
-  for (std::size_t i = 0; i < want.size(); ++i) {
-    if (std::isfinite(want[i]) != std::isfinite(got[i])) return HUGE_VAL;
-    if (!std::isfinite(want[i])) continue;
-    difference = std::max(difference, std::abs(got[i] - want[i]));
-    largest = std::max(largest, std::abs(want[i]));
-  }
-  return difference / largest;
-}
-
 class CudaOnHostCases : public testing::TestWithParam<OpCase> {};
 
 /// One for all cases, which find in its scratch what the cases before left there.

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -200,6 +201,17 @@ OpCase in_bf16(OpCase c) {
   // Half a unit of the last of eight bits and what precedes it; there are two roundings where the output is an input.
   c.tolerance = std::max(c.tolerance, c.op == "attention_backward" ? 0x1p-6 : 0x1p-8);
   return c;
+}
+
+double error_of(const std::vector<double>& got, const std::vector<double>& want) {
+  double difference = 0, largest = 0.01;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    if (std::isfinite(want[i]) != std::isfinite(got[i])) return HUGE_VAL;
+    if (!std::isfinite(want[i])) continue;
+    difference = std::max(difference, std::abs(got[i] - want[i]));
+    largest = std::max(largest, std::abs(want[i]));
+  }
+  return difference / largest;
 }
 
 std::function<double(std::int64_t)> noise(std::uint64_t seed, double scale) {

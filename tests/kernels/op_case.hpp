@@ -80,6 +80,10 @@ struct OpCase {
 bool has_activations(const OpCase& c);
 OpCase in_bf16(OpCase c);
 
+/// Largest difference over the largest value (but no less than 0.01: some true results are zero, and inputs are near
+/// 1); infinity where only one is finite.
+double error_of(const std::vector<double>& got, const std::vector<double>& want);
+
 /// Repeatable numbers, roughly uniform in [-scale, scale].
 std::function<double(std::int64_t)> noise(std::uint64_t seed, double scale = 1);
 TensorSpec in(std::string name, Shape shape, double scale = 1, std::int64_t stride = 0);

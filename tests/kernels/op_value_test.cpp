@@ -40,19 +40,6 @@ const std::vector<Version>& versions() {
   return all;
 }
 
-/// Largest difference over the largest value (but no less than 0.01: some true results are zero, and inputs are near
-/// 1); infinity where only one is finite.
-double error_of(const std::vector<double>& got, const std::vector<double>& want) {
-  double difference = 0, largest = 0.01;
-  for (std::size_t i = 0; i < want.size(); ++i) {
-    if (std::isfinite(want[i]) != std::isfinite(got[i])) return HUGE_VAL;
-    if (!std::isfinite(want[i])) continue;
-    difference = std::max(difference, std::abs(got[i] - want[i]));
-    largest = std::max(largest, std::abs(want[i]));
-  }
-  return difference / largest;
-}
-
 class OpValue : public testing::TestWithParam<OpCase> {};
 
 TEST_P(OpValue, EqualsReferenceAndRepeats) {
