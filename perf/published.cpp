@@ -51,6 +51,7 @@ PublishedRow llama(const char* name, int context_ranks, int data, int context, i
   r.shape.mlp = model::Mlp::kSwiglu;
   r.shape.bias = r.shape.tied = false;
   r.division.mesh = {.tensor = 8, .context = context_ranks, .data = data, .pipeline = 16};
+  r.division.schedule = parallel::ScheduleKind::kInterleaved;
   r.division.virtual_stages = 8;
   r.division.zero = 2;
   r.division.sequence = true;
@@ -71,6 +72,7 @@ std::vector<Division> choices(const PublishedRow& row) {
       if (v > 1 && (mesh.pipeline == 1 || per_data_rank / b % mesh.pipeline != 0)) continue;
       Division d = row.division;
       d.microbatch = b;
+      if (v > 1) d.schedule = parallel::ScheduleKind::kInterleaved;
       d.virtual_stages = static_cast<int>(v);
       list.push_back(d);
     }

@@ -35,7 +35,7 @@ Prints what `banyan train CONFIG` on N ranks will do: mesh, pipeline stages, sch
 a prediction of the step's time and of the plans of collectives.  Starts nothing and needs no MPI.
 
 With --search, --nodes, --explain or --json it ranks instead every layout of N ranks (tensor x context x pipeline x data,
-microbatch, model chunks, ZeRO, recomputation, sequence parallelism) by predicted step time, with memory, bubble, traffic
+microbatch, schedule, ZeRO, recomputation, sequence parallelism) by predicted step time, with memory, bubble, traffic
 by axis, use of the peak (MFU; HFU counts recomputation) and time to finish, and says why others are out.  Layouts that
 this program cannot run are priced too and say what is missing.
 

@@ -1,6 +1,7 @@
 #include "src/plan/cost.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -32,6 +33,15 @@ PassFlops embedding_flops(const model::ModelShape& s) {
   return {additions, additions};
 }
 
+parallel::PassTicks pass_ticks(const model::ModelShape& shape) {
+  const PassFlops block = block_flops(shape, false);
+  const double weights = 2 * model::block_weights(shape);
+  const auto ticks = [&](double flops) {
+    return std::max(1, static_cast<int>(std::lround(100 * flops / block.forward)));
+  };
+  return {ticks(block.forward), ticks(block.backward - weights), ticks(weights)};
+}
+
 PassFlops stage_flops(const Layout& layout, int stage) {
   PassFlops flops;
   const auto blocks = static_cast<double>(layout.blocks_of(stage));
@@ -51,7 +61,7 @@ Division division_of(const Layout& layout) {
   d.sequence = layout.sequence;
   d.virtual_stages = layout.chunks;
   d.precision = layout.activations == DType::kBF16 ? Precision::kBf16 : Precision::kFp32;
-  d.gpipe = layout.schedule == parallel::ScheduleKind::kGpipe;
+  d.schedule = layout.schedule;
   return d;
 }
 

@@ -27,6 +27,9 @@ PassFlops block_flops(const model::ModelShape& shape, bool recompute);
 PassFlops head_flops(const model::ModelShape& shape);
 /// Lookups count their additions only; small, but it makes the first stage no cheaper than it is.
 PassFlops embedding_flops(const model::ModelShape& shape);
+/// Passes of a block beside each other, by their FLOP, so the same on every rank and machine: what orders of a schedule
+/// are made for.
+parallel::PassTicks pass_ticks(const model::ModelShape& shape);
 PassFlops stage_flops(const Layout& layout, int pipeline_stage);
 
 struct StepCost {

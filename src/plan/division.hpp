@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "src/parallel/mesh.hpp"
+#include "src/parallel/schedule.hpp"
 #include "src/plan/machine.hpp"
 
 namespace banyan::plan {
@@ -11,14 +13,17 @@ namespace banyan::plan {
 /// What the backward pass computes again: nothing, what lies between scores and their weighted sum, whole blocks.
 enum class Recompute : std::uint8_t { kNone, kAttention, kBlock };
 
+/// "1f1b", as parallel.schedule has it.
+std::string_view name_of(parallel::ScheduleKind kind);
+
 struct Division {
   parallel::MeshShape mesh;
   std::int64_t microbatch = 1;  ///< sequences
-  int virtual_stages = 1;       ///< model chunks of a pipeline stage (interleaved 1F1B)
-  int zero = 0;                 ///< 1: optimizer state, 2: and gradients, 3: and parameters are spread over data ranks
+  parallel::ScheduleKind schedule = parallel::ScheduleKind::k1F1B;
+  int virtual_stages = 1;  ///< model chunks of a pipeline stage: several in an interleaved schedule, two in ZB-V
+  int zero = 0;            ///< 1: optimizer state, 2: and gradients, 3: and parameters are spread over data ranks
   Recompute recompute = Recompute::kNone;
   bool sequence = false;  ///< norms and residuals are split over the tensor ranks
-  bool gpipe = false;     ///< all forward passes first
   Precision precision = Precision::kFp32;
   bool data_outermost = false;  ///< ranks of a pipeline are neighbours, data ranks far apart; else the other way round
 

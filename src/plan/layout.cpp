@@ -1,7 +1,6 @@
 #include "src/plan/layout.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "src/base/error.hpp"
@@ -66,6 +65,21 @@ void check_sequence(const Config& config, const model::ModelShape& shape) {
         config.parallel.microbatch, shape.context, rows, config.parallel.tensor);
 }
 
+/// Places of a V whose stages have as many blocks as these, half of them in each chunk; empty where one has too few.
+std::vector<parallel::BlockRange> fold(const std::vector<parallel::BlockRange>& stages) {
+  std::vector<std::int64_t> counts;
+  for (const parallel::BlockRange& s : stages) counts.push_back((s.count() + 1) / 2);
+  for (std::size_t i = stages.size(); i-- > 0;) counts.push_back(stages[i].count() / 2);
+  std::vector<parallel::BlockRange> places;
+  std::int64_t begin = 0;
+  for (const std::int64_t count : counts) {
+    if (count == 0) return {};
+    places.push_back({begin, begin + count});
+    begin += count;
+  }
+  return places;
+}
+
 std::vector<parallel::BlockRange> cut_places(const Config& config, const model::ModelShape& shape, int chunks,
                                              bool recompute) {
   const int pipeline = static_cast<int>(config.parallel.pipeline), places = pipeline * chunks;
@@ -81,6 +95,11 @@ std::vector<parallel::BlockRange> cut_places(const Config& config, const model::
   if (config.parallel.stages != "auto") return parallel::parse_stages(config.parallel.stages, shape.layers, places);
   const PassFlops block = block_flops(shape, recompute), head = head_flops(shape), embedding = embedding_flops(shape);
   const std::vector<double> blocks(static_cast<std::size_t>(shape.layers), block.total());
+  if (config.parallel.schedule == "zb-v" && chunks == 2) {
+    // The first stage has both ends of the model.
+    const auto stages = parallel::balance_stages(blocks, pipeline, embedding.total() + head.total(), 0);
+    if (auto v = fold(stages); !v.empty()) return v;
+  }
   return parallel::balance_stages(blocks, places, embedding.total(), head.total());
 }
 
@@ -122,16 +141,6 @@ parallel::ScheduleKind schedule_kind(const Config& config) {
     if (config.parallel.schedule == "zb-v") return parallel::ScheduleKind::kZbV;
   }
   return parallel::ScheduleKind::k1F1B;
-}
-
-/// Passes of a block beside each other, by their FLOP: the same on every rank and machine.
-parallel::PassTicks pass_ticks(const model::ModelShape& shape) {
-  const PassFlops block = block_flops(shape, false);
-  const double weights = 2 * model::block_weights(shape);
-  const auto ticks = [&](double flops) {
-    return std::max(1, static_cast<int>(std::lround(100 * flops / block.forward)));
-  };
-  return {ticks(block.forward), ticks(block.backward - weights), ticks(weights)};
 }
 
 }  // namespace

@@ -14,8 +14,13 @@ double whole_block_bytes(const model::ModelShape& s, const Division& d, bool fus
   const double width = real(s.width), query = real(s.heads * s.head_size());
   const double key_value = real(s.kv_heads * s.head_size()), ffn = real(s.ffn);
   // Inputs of both norms and what they put out; masks of dropout.
-  const double alike = 4 * width * bytes + (s.dropout > 0 ? 2 * width : 0);
-  const double inner = (2 * query + 2 * key_value + (s.mlp == model::Mlp::kSwiglu ? 3 : 2) * ffn) * bytes;
+  double alike = 4 * width * bytes + (s.dropout > 0 ? 2 * width : 0);
+  double inner = (2 * query + 2 * key_value + (s.mlp == model::Mlp::kSwiglu ? 3 : 2) * ffn) * bytes;
+  // Gradients of what linear layers put out, until those of their weights are made.
+  if (parallel::splits_backward(d.schedule)) {
+    alike += 2 * width * bytes;
+    inner += (query + 2 * key_value + (s.mlp == model::Mlp::kSwiglu ? 2 : 1) * ffn) * bytes;
+  }
   const double squares = fused || !scores ? 0 : real(s.heads) * real(s.context) * (2 * bytes + 1);
   return rows * (alike / split + (inner + squares) / tensor);
 }
@@ -40,9 +45,11 @@ RankMemory rank_memory(const model::ModelShape& s, const Division& d, double blo
   m.optimizer = elements * (fp32 ? 8 : 12) / (d.zero >= 1 ? spread : 1);  // two moments, and a master copy
   const double stages = d.mesh.pipeline, chunks = d.virtual_stages;
   // The first stage runs ahead the farthest.
-  const double ahead = d.gpipe      ? microbatches
-                       : chunks > 1 ? std::min(microbatches, (stages * chunks + stages - 1) / chunks)
-                                    : std::min(microbatches, stages);
+  const bool gpipe = d.schedule == parallel::ScheduleKind::kGpipe;
+  const bool interleaved = d.schedule == parallel::ScheduleKind::kInterleaved;
+  const double ahead = gpipe         ? microbatches
+                       : interleaved ? std::min(microbatches, (stages * chunks + stages - 1) / chunks)
+                                     : std::min(microbatches, stages);
   m.blocks_in_flight = ahead * blocks;
   m.activations = m.blocks_in_flight * block_activation_bytes(s, d, machine.fused_attention);
   if (d.recompute == Recompute::kBlock) m.activations += whole_block_bytes(s, d, machine.fused_attention, true);

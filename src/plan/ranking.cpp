@@ -26,8 +26,9 @@ std::string choice(const Division& d) {
   const std::string lacks = not_runnable(d);
   if (lacks.empty()) return options_of(d);
   std::string s =
-      fmt::format("not runnable ({}): tensor {} context {} pipeline {} x {} data {} microbatch {} zero {}", lacks,
-                  d.mesh.tensor, d.mesh.context, d.mesh.pipeline, d.virtual_stages, d.mesh.data, d.microbatch, d.zero);
+      fmt::format("not runnable ({}): tensor {} context {} pipeline {} x {} ({}) data {} microbatch {} zero {}", lacks,
+                  d.mesh.tensor, d.mesh.context, d.mesh.pipeline, d.virtual_stages, plan::name_of(d.schedule),
+                  d.mesh.data, d.microbatch, d.zero);
   if (d.sequence) s += " sequence";
   if (d.recompute != Recompute::kNone) s += fmt::format(" recompute {}", name_of(d.recompute));
   return s;
@@ -66,11 +67,13 @@ std::vector<Term> terms(const SearchResult& r, const Division& d, const StepPric
   list.push_back({"dearest stage", "blocks x block, with embedding or head at the ends",
                   fmt::format("{} blocks x {}", p.blocks, sec(b.forward() + b.backward())), p.stage});
   list.push_back({"= steady", "microbatches x dearest stage", fmt::format("{} x {}", m, sec(p.stage)), p.steady});
-  list.push_back({"= fill", "(all stages - dearest stage) / chunks",
-                  fmt::format("({} - {}) / {}", sec(p.stages), sec(p.stage), d.virtual_stages), p.fill});
-  list.push_back({"= messages", "message x (2 (stages x chunks - 1) + (1 - hidden) 2 chunks (microbatches - 1))",
-                  fmt::format("{} x (2 ({} x {} - 1) + {} x 2 x {} x {})", sec(p.message), d.mesh.pipeline,
-                              d.virtual_stages, 1 - r.machine.hide_pipeline, d.virtual_stages, m - 1),
+  list.push_back(
+      {"= fill", "(all stages - dearest stage) x what the schedule leaves of them",
+       fmt::format("({} - {}) x {:.3f} ({})", sec(p.stages), sec(p.stage), p.fill_share, plan::name_of(d.schedule)),
+       p.fill});
+  list.push_back({"= messages", "message x (those of the first microbatch + (1 - hidden) 2 chunks (microbatches - 1))",
+                  fmt::format("{} x ({} + {} x 2 x {} x {})", sec(p.message), p.first_messages,
+                              1 - r.machine.hide_pipeline, d.virtual_stages, m - 1),
                   p.messages});
   list.push_back({"= gradients", "max(reduction - hidden x blocks x backward, reduction / blocks)",
                   fmt::format("max({} - {} x {} x {}, {} / {})", sec(p.reduction), r.machine.hide_gradients, p.blocks,
@@ -175,6 +178,7 @@ std::string ranking_json(const SearchResult& r) {
          {"pipeline", d.mesh.pipeline},
          {"data", d.mesh.data},
          {"microbatch", d.microbatch},
+         {"schedule", plan::name_of(d.schedule)},
          {"virtual_stages", d.virtual_stages},
          {"zero", d.zero},
          {"sequence", d.sequence},

@@ -76,8 +76,12 @@ std::string cost_lines(const StepCost& c, const Machine& machine, Precision prec
   std::string s = fmt::format("\nprediction for {}FLOP/s a rank, {}/s through memory and {}/s between ranks ({})\n",
                               count(machine.peak(precision)), format_bytes(machine.memory_rate),
                               format_bytes(machine.links.front().rate), machine.name);
+  const double between = c.pipeline > 0 ? std::min(c.bubble_share, c.waiting / c.pipeline) : 0;
   s += fmt::format("  step             {}  ({} tokens/s)\n", format_seconds(c.step), count(c.tokens_per_second));
-  s += fmt::format("  pipeline         {}  (bubble {:.1f} %)\n", format_seconds(c.pipeline), 100 * c.bubble_share);
+  s += fmt::format(
+      "  pipeline         {}  (bubble {:.1f} %: {:.1f} % between passes, {:.1f} % behind the last, until all ranks are "
+      "done)\n",
+      format_seconds(c.pipeline), 100 * c.bubble_share, 100 * between, 100 * (c.bubble_share - between));
   s += fmt::format("  tensor messages  {}  (inside the pipeline's time)\n", format_seconds(c.tensor_share));
   s += fmt::format("  gradients        {}  (what the backward pass cannot hide)\n", format_seconds(c.reduce));
   s += fmt::format("  optimizer        {}\n", format_seconds(c.update));

@@ -27,7 +27,7 @@ bool faster(const Candidate& a, const Candidate& b) {
   if (b.step < a.step - margin) return false;
   const auto size = [](const Candidate& c) {
     const Division& d = c.division;
-    return std::tuple(!c.runnable, c.memory, d.mesh.tensor, d.mesh.context, d.mesh.pipeline, d.microbatch,
+    return std::tuple(!c.runnable, c.memory, d.mesh.tensor, d.mesh.context, d.mesh.pipeline, d.microbatch, d.schedule,
                       d.virtual_stages, d.zero, d.recompute, d.sequence, d.data_outermost);
   };
   return size(a) < size(b);
@@ -69,11 +69,6 @@ class Search {
   }
 
  private:
-  struct Parts {
-    BlockPrice block, head;
-    Pass embedding;
-  };
-
   void reject(const parallel::MeshShape& m, std::string why) { r_.rejections.push_back({m, std::move(why)}); }
 
   std::string tensor_refusal(int t) const {
@@ -121,9 +116,11 @@ class Search {
       for (const Recompute recompute : {Recompute::kNone, Recompute::kAttention, Recompute::kBlock}) {
         d.recompute = recompute;
         if (recompute == Recompute::kAttention && r_.machine.fused_attention) continue;
-        const Parts& parts = parts_of(d);
-        for (const int chunks : chunks_of(d)) {
+        PartPrices parts = parts_of(d);
+        for (const auto& [schedule, chunks] : schedules_of(d, parts)) {
+          d.schedule = schedule;
           d.virtual_stages = chunks;
+          parts.fill_share = fill_share_of(d);
           for (d.zero = 0; d.zero <= (d.mesh.data > 1 ? 3 : 0); ++d.zero)
             for (const bool outermost : {false, true}) {
               d.data_outermost = outermost;
@@ -136,28 +133,45 @@ class Search {
 
   bool several_nodes() const { return r_.machine.ranks_per_node > 0 && r_.ranks > r_.machine.ranks_per_node; }
 
-  std::vector<int> chunks_of(const Division& d) const {
-    const std::int64_t per_stage = (r_.model.layers + d.mesh.pipeline - 1) / d.mesh.pipeline;
+  std::vector<std::pair<parallel::ScheduleKind, int>> schedules_of(const Division& d, const PartPrices& parts) const {
+    using parallel::ScheduleKind;
+    const std::int64_t stages = d.mesh.pipeline, per_stage = (r_.model.layers + stages - 1) / stages;
     const std::int64_t rounds = r_.batch / d.microbatch / d.mesh.data;
-    std::vector<int> list{1};
+    const double ends = parts.head.forward() + parts.head.backward() + parts.embedding.total(),
+                 block = parts.block.forward() + parts.block.backward();
+    std::vector<std::pair<ScheduleKind, int>> list{{ScheduleKind::k1F1B, 1}};
+    if (stages == 1) return list;
     // Interleaving takes the microbatches in groups of one for each stage.
-    if (d.mesh.pipeline > 1 && r_.batch / d.microbatch % d.mesh.data == 0 && rounds % d.mesh.pipeline == 0)
+    if (r_.batch / d.microbatch % d.mesh.data == 0 && rounds % stages == 0)
       for (int v = 2; v <= per_stage; ++v)
-        if (per_stage % v == 0) list.push_back(v);
+        if (per_stage % v == 0 && v * stages <= r_.model.layers) list.emplace_back(ScheduleKind::kInterleaved, v);
+    // What is computed again is not there for gradients of weights.
+    if (d.recompute != Recompute::kNone) return list;
+    list.emplace_back(ScheduleKind::kZbH1, 1);
+    // The price of a V is that of chunks that are alike; beside a head as dear as half of one they are not.
+    const double chunk = block * static_cast<double>(r_.model.layers) / static_cast<double>(2 * stages);
+    if (2 * stages <= r_.model.layers && ends <= chunk / 2) list.emplace_back(ScheduleKind::kZbV, 2);
     return list;
   }
 
-  /// What does not depend on pipeline, data, chunks and ZeRO.
-  const Parts& parts_of(const Division& d) {
+  double fill_share_of(const Division& d) {
+    const auto key = std::tuple(d.schedule, d.mesh.pipeline, d.virtual_stages, microbatches_of(d, r_.batch));
+    const auto [at, is_new] = fill_shares_.try_emplace(key, 0.0);
+    if (is_new) at->second = fill_share(r_.model, d, r_.batch);
+    return at->second;
+  }
+
+  /// What does not depend on pipeline, data, schedule and ZeRO.
+  const PartPrices& parts_of(const Division& d) {
     const auto key = std::tuple(d.microbatch, d.sequence, d.recompute);
     if (const auto at = parts_.find(key); at != parts_.end()) return at->second;
     return parts_[key] = {block_price(r_.model, d, r_.machine), head_price(r_.model, d, r_.machine),
-                          embedding_price(r_.model, d, r_.machine)};
+                          embedding_price(r_.model, d, r_.machine), 1};
   }
 
-  void price(const Division& d, const Parts& parts) {
+  void price(const Division& d, const PartPrices& parts) {
     ++r_.priced;
-    const StepPrice p = step_price(r_.model, d, r_.batch, r_.machine, parts.block, parts.head, parts.embedding);
+    const StepPrice p = step_price(r_.model, d, r_.batch, r_.machine, parts);
     const RankMemory memory = rank_memory(r_.model, d, p.blocks, p.parameters, p.microbatches, r_.machine);
     least_ = least_ > 0 ? std::min(least_, memory.total()) : memory.total();
     if (limit_ > 0 && memory.total() > limit_) {
@@ -169,14 +183,14 @@ class Search {
     if (c.runnable && (!best_runnable_ || faster(c, *best_runnable_))) best_runnable_ = c;
   }
   static bool can_run(const Division& d) {
-    return d.mesh.context == 1 && d.virtual_stages == 1 && d.zero <= 1 && d.recompute != Recompute::kAttention &&
-           !d.data_outermost;
+    return d.mesh.context == 1 && d.zero <= 1 && d.recompute != Recompute::kAttention && !d.data_outermost;
   }
 
   SearchResult& r_;
   const Precision precision_;
   double limit_ = 0, least_ = 0;
-  std::map<std::tuple<std::int64_t, bool, Recompute>, Parts> parts_;
+  std::map<std::tuple<std::int64_t, bool, Recompute>, PartPrices> parts_;
+  std::map<std::tuple<parallel::ScheduleKind, int, int, double>, double> fill_shares_;
   std::optional<Candidate> best_, best_runnable_;
 };
 
@@ -203,7 +217,6 @@ std::string not_runnable(const Division& d) {
     if (missing) why += fmt::format("{}{}", why.empty() ? "" : ", ", what);
   };
   add(d.mesh.context > 1, "context ranks");
-  add(d.virtual_stages > 1, "model chunks");
   add(d.zero > 1, fmt::format("ZeRO-{}", d.zero));
   add(d.recompute == Recompute::kAttention, "recomputing attention alone");
   add(d.data_outermost, "data ranks outermost");
@@ -213,6 +226,9 @@ std::string not_runnable(const Division& d) {
 std::string options_of(const Division& d) {
   std::string s = fmt::format("--parallel.tensor={} --parallel.pipeline={} --parallel.data={} --parallel.microbatch={}",
                               d.mesh.tensor, d.mesh.pipeline, d.mesh.data, d.microbatch);
+  if (d.schedule != parallel::ScheduleKind::k1F1B) s += fmt::format(" --parallel.schedule={}", name_of(d.schedule));
+  if (d.schedule == parallel::ScheduleKind::kInterleaved)
+    s += fmt::format(" --parallel.virtual_stages={}", d.virtual_stages);
   if (d.zero > 0) s += fmt::format(" --parallel.zero={}", d.zero);
   if (d.sequence) s += " --parallel.sequence=true";
   if (d.recompute == Recompute::kBlock) s += " --train.recompute=block";

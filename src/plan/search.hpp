@@ -1,6 +1,6 @@
-// Every way to divide a job over its ranks, priced: tensor x context x pipeline x data, microbatch, model chunks, ZeRO,
-// recomputation and sequence parallelism, the fastest first, and why the others are out.  Divisions the program cannot
-// run yet are priced like all others and say so.  Pure and deterministic; needs no cluster.
+// Every way to divide a job over its ranks, priced: tensor x context x pipeline x data, microbatch, schedule, model
+// chunks, ZeRO, recomputation and sequence parallelism, the fastest first, and why the others are out.  Divisions the
+// program cannot run yet are priced like all others and say so.  Pure and deterministic; needs no cluster.
 #pragma once
 
 #include <cstdint>

@@ -49,17 +49,17 @@ std::vector<double> tensor_seconds(const parallel::MeshShape& mesh, const Demand
   return seconds;
 }
 
-/// Seconds of a message between stage `s` and the next, whose backward pass takes so long.  `carried`: by way, of all
-/// stages.
+/// Seconds of a microbatch's messages, one for each chunk, between stage `s` and the next, whose backward pass takes so
+/// long.  `carried`: by way, of all stages.
 double message_seconds(const AxisLoad& stream, const std::vector<double>& carried, std::size_t s, double microbatches,
-                       double backward, const std::vector<double>& rates, const comm::Links& links) {
+                       int chunks, double backward, const std::vector<double>& rates, const comm::Links& links) {
   double seconds = stream.inside[s] / links.node.rate / microbatches;
   for (std::size_t w = 0; w < rates.size(); ++w)
     if (const double bytes = stream.bytes[w * at(stream.stages) + s]; bytes > 0) {
       const double own = bytes / rates[w] / microbatches, neighbours = carried[w] / rates[w] / microbatches - own;
       seconds = std::max(seconds, own + std::clamp(own - backward, 0.0, std::max(0.0, neighbours)));
     }
-  return seconds + stream.latency[s];
+  return seconds + chunks * stream.latency[s];
 }
 
 /// By stage: how much longer its last backward pass and the message before it take because later stages already add
@@ -126,7 +126,7 @@ double data_seconds(const parallel::MeshShape& mesh, const Demand& demand, const
 
 }  // namespace
 
-double pipeline_seconds(const std::vector<Pass>& passes, double microbatches, bool gpipe) {
+double pipeline_seconds(const std::vector<Pass>& passes, double microbatches, bool gpipe, double fill) {
   Pass sum, most;
   for (const Pass& p : passes) {
     sum = {sum.forward + p.forward, sum.backward + p.backward};
@@ -142,8 +142,8 @@ double pipeline_seconds(const std::vector<Pass>& passes, double microbatches, bo
     const double behind = sum.total() - before - own.total(), ahead = std::min(microbatches, slots) - 1;
     const double first = std::max(0.0, behind - ahead * own.forward),
                  last = std::max(0.0, behind - ahead * own.backward);
-    longest = std::max(
-        longest, before + microbatches * own.total() + (microbatches > slots ? first + last : std::max(first, last)));
+    const double ways = before + (microbatches > slots ? first + last : std::max(first, last));
+    longest = std::max(longest, microbatches * own.total() + fill * ways);
     before += own.total();
   }
   return longest;
@@ -156,7 +156,8 @@ StepMessages step_messages(const parallel::MeshShape& mesh, const Demand& demand
   const bool gpipe = demand.gpipe || !demand.trains;
   std::vector<Pass> silent = computing, passes, all;
   silent.resize(stages);
-  const double idle = pipeline_seconds(silent, m, gpipe);
+  const double fill = demand.trains ? demand.fill : 1;
+  const double idle = pipeline_seconds(silent, m, gpipe, fill);
 
   const AxisLoad& stream = loads[at(MeshAxis::kPipeline)];
   std::vector<double> carried(rates.size(), 0.0);
@@ -174,16 +175,16 @@ StepMessages step_messages(const parallel::MeshShape& mesh, const Demand& demand
     }
     all = passes;
     for (std::size_t s = 0; s + 1 < stages; ++s) {
-      const double message = message_seconds(stream, carried, s, m, passes[s].backward, rates, links);
+      const double message = message_seconds(stream, carried, s, m, demand.chunks, passes[s].backward, rates, links);
       all[s + 1].forward += message;
       if (demand.trains) all[s].backward += message;
     }
-    const double step = pipeline_seconds(all, m, gpipe);
+    const double step = pipeline_seconds(all, m, gpipe, fill);
     for (std::size_t s = 0; s < stages && step > 0; ++s)
       speaks[s] += (std::min(1.0, tensor[s] / step) - speaks[s]) / (round == 0 ? 1 : 2);
   }
-  const double tensor_only = pipeline_seconds(passes, m, gpipe);
-  return {tensor_only - idle, pipeline_seconds(all, m, gpipe) - tensor_only,
+  const double tensor_only = pipeline_seconds(passes, m, gpipe, fill);
+  return {tensor_only - idle, pipeline_seconds(all, m, gpipe, fill) - tensor_only,
           data_seconds(mesh, demand, loads, rates, links, all)};
 }
 

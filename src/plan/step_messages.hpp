@@ -36,8 +36,9 @@ namespace banyan::plan {
 
 /// Until the last stage is done, of stages that take so long for one microbatch: the longest of the ways through the
 /// schedule that stay with one stage after the way there and before the way back.  GPipe and 1F1B as
-/// parallel/schedule.hpp has them.
-double pipeline_seconds(const std::vector<Pass>& passes, double microbatches, bool gpipe);
+/// parallel/schedule.hpp has them; other schedules are like 1F1B, but leave a share of the ways there and back
+/// (Demand::fill).
+double pipeline_seconds(const std::vector<Pass>& passes, double microbatches, bool gpipe, double fill = 1);
 
 struct StepMessages {
   double tensor = 0, pipeline = 0, data = 0;  ///< what a step takes longer for each of them

@@ -142,7 +142,7 @@ StepOnNetwork load_network(const PlacementQuestion& q, const comm::Fabric& netwo
   }
   double tensor_calls = 0;
   for (const Calls& c : q.demand.tensor_calls) tensor_calls = std::max(tensor_calls, c.total());
-  const std::array calls{tensor_calls, q.demand.microbatches * (q.demand.trains ? 2 : 1), 1.0};
+  const std::array calls{tensor_calls, q.demand.microbatches * q.demand.chunks * (q.demand.trains ? 2 : 1), 1.0};
   const std::array seconds{price.tensor, price.pipeline, price.data};
   for (std::size_t a = 0; a < kMeshAxes; ++a) {
     AxisLimit& limit = step.limits[a];

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "src/parallel/fill.hpp"
+#include "src/plan/cost.hpp"
+
 namespace banyan::plan {
 
 ParameterCounts parameter_counts(const model::ModelShape& s) {
@@ -64,38 +67,97 @@ DearestStage dearest_stage(double layers, int stages, double block, double first
 }
 
 StepPrice step_price(const model::ModelShape& shape, const Division& d, std::int64_t batch, const Machine& machine) {
-  return step_price(shape, d, batch, machine, block_price(shape, d, machine), head_price(shape, d, machine),
-                    embedding_price(shape, d, machine));
+  return step_price(shape, d, batch, machine,
+                    {block_price(shape, d, machine), head_price(shape, d, machine), embedding_price(shape, d, machine),
+                     fill_share(shape, d, batch)});
+}
+
+double microbatches_of(const Division& d, std::int64_t batch) {
+  return std::ceil(static_cast<double>(batch) / static_cast<double>(d.microbatch) / d.mesh.data);
+}
+
+namespace {
+
+/// ZB-H1 of unlike stages: the longest of the ways through the schedule that stay with one stage after the way there
+/// and before the way back, without gradients of weights.  Stage s has p - s microbatches in flight, of which it
+/// computes all but one ahead while the first one is behind it, and s gradients of weights that it keeps until its last
+/// microbatch has gone on; the first stage keeps none, so that one of its own comes last (parallel/schedule.cpp).
+struct SplitPass {
+  double forward, input, weights;
+  double total() const { return forward + input + weights; }
+};
+double zb_h1_seconds(const SplitPass& first, const SplitPass& middle, const SplitPass& last, int stages,
+                     double microbatches) {
+  const auto sum = [&](double SplitPass::*of) { return first.*of + (stages - 2) * (middle.*of) + last.*of; };
+  const double ways = sum(&SplitPass::forward) + sum(&SplitPass::input);
+  double longest = 0;
+  const auto stay = [&](const SplitPass& own, int s) {
+    const double ahead = std::min<double>(microbatches, stages - s) - 1, late = std::min<double>(microbatches, s + 1);
+    const double hidden = ahead * own.forward + late * own.weights - first.weights;
+    longest = std::max(longest, microbatches * own.total() + std::max(0.0, ways - own.forward - own.input - hidden));
+  };
+  stay(first, 0);
+  for (const int s : {1, stages - 2})
+    if (s > 0 && s + 1 < stages) stay(middle, s);
+  stay(last, stages - 1);
+  return longest;
+}
+
+}  // namespace
+
+double fill_share(const model::ModelShape& shape, const Division& d, std::int64_t batch) {
+  return parallel::fill_share(d.schedule, d.mesh.pipeline, d.virtual_stages,
+                              static_cast<int>(microbatches_of(d, batch)), pass_ticks(shape));
 }
 
 StepPrice step_price(const model::ModelShape& shape, const Division& d, std::int64_t batch, const Machine& machine,
-                     const BlockPrice& block, const BlockPrice& head, Pass embedding) {
+                     const PartPrices& parts) {
   StepPrice p;
+  const BlockPrice &block = parts.block, &head = parts.head;
+  const Pass& embedding = parts.embedding;
   p.block = block;
   p.head = head;
   p.embedding = embedding;
   const int stages = d.mesh.pipeline, chunks = d.virtual_stages;
   const double layers = static_cast<double>(shape.layers);
-  const double per_rank = std::ceil(static_cast<double>(batch) / static_cast<double>(d.microbatch) / d.mesh.data);
+  const double per_rank = microbatches_of(d, batch);
   p.microbatches = per_rank;
 
   const double block_seconds = block.forward() + block.backward(), head_seconds = head.forward() + head.backward();
+  // In a V the first stage has both ends of the model.
+  const bool v = d.schedule == parallel::ScheduleKind::kZbV;
   const DearestStage dearest =
-      dearest_stage(layers, stages, block_seconds, embedding.total(), head_seconds, chunks > 1);
+      v ? dearest_stage(layers, stages, block_seconds, embedding.total() + head_seconds, 0, false)
+        : dearest_stage(layers, stages, block_seconds, embedding.total(), head_seconds, chunks > 1);
   p.blocks = dearest.blocks;
   p.stage = dearest.seconds;
   p.stages = layers * block_seconds + head_seconds + embedding.total();
   p.steady = per_rank * p.stage;
-  p.fill = stages > 1 ? (p.stages - p.stage) / chunks : 0;
+  p.fill_share = parts.fill_share;
+  if (d.schedule == parallel::ScheduleKind::kZbH1 && stages > 1) {
+    const auto pass = [&](double blocks, const Pass& end) {
+      return SplitPass{blocks * block.forward() + end.forward,
+                       blocks * (block.backward() - block.weights) + end.backward, blocks * block.weights};
+    };
+    const double between = stages > 2 ? (layers - dearest.first_blocks - dearest.last_blocks) / (stages - 2) : 0;
+    const double seconds =
+        zb_h1_seconds(pass(dearest.first_blocks, embedding), pass(between, {}),
+                      pass(dearest.last_blocks, {head.forward(), head.backward()}), stages, per_rank);
+    p.fill_share = std::max(0.0, seconds - p.steady) / (p.stages - p.stage);
+  }
+  p.fill = stages > 1 ? (p.stages - p.stage) * p.fill_share : 0;
   if (stages > 1) {
     p.message = comm::tree_message_seconds(machine.links, {stages, d.pipeline_stride()}, stage_message_bytes(shape, d));
     // The first microbatch travels through all chunks alone, there and back; of the others the software hides some.
-    const double first = 2.0 * (stages * chunks - 1);
-    p.messages = p.message * (first + (1 - machine.hide_pipeline) * 2 * chunks * (per_rank - 1));
+    // A V turns on its last stage.
+    p.first_messages = 2.0 * (v ? 2 * (stages - 1) : stages * chunks - 1);
+    p.messages = p.message * (p.first_messages + (1 - machine.hide_pipeline) * 2 * chunks * (per_rank - 1));
   }
 
   const ParameterCounts counts = parameter_counts(shape);
-  p.parameters = stages == 1 ? layers * counts.block + counts.embedding + (shape.tied ? 0 : counts.head)
+  const double ends = counts.embedding + (shape.tied ? 0 : counts.head);
+  p.parameters = stages == 1 ? layers * counts.block + ends
+                 : v         ? std::max(p.blocks * counts.block, dearest.first_blocks * counts.block + ends)
                              : std::max({(stages > 2 ? p.blocks * counts.block : 0),
                                          dearest.first_blocks * counts.block + counts.embedding,
                                          dearest.last_blocks * counts.block + counts.head});

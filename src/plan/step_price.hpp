@@ -1,6 +1,6 @@
 // The price of a whole optimizer step of a division, in closed form, term by term.  Pure, and cheap enough for searches
 // over hundreds of thousands of divisions.  Pipelines: 1F1B with flush takes m steady rounds of its dearest stage and
-// fills and drains the others once, an interleaved one 1/v of that (Narayanan et al., SC'21, section 2.2);
+// fills and drains the others once; of that other schedules leave a share (src/parallel/fill.hpp);
 // tests/plan/step_price_test.cpp holds it against the played schedules of src/parallel.
 #pragma once
 
@@ -13,23 +13,25 @@ struct StepPrice {
   // What the formulas are made of.
   BlockPrice block, head;
   Pass embedding;
-  double microbatches = 1;  ///< of the busiest data rank
-  double blocks = 1;        ///< of the dearest stage
-  double stage = 0;         ///< seconds of a microbatch on it, both directions
-  double stages = 0;        ///< the same, all stages together
-  double message = 0;       ///< seconds of a message between stages
-  double parameters = 0;    ///< of a rank of the largest stage
-  double reduction = 0;     ///< seconds of the gradients' reduction, hidden or not
-  double gather = 0;        ///< seconds of ZeRO's parameters on their way, hidden or not
+  double microbatches = 1;    ///< of the busiest data rank
+  double blocks = 1;          ///< of the dearest stage
+  double stage = 0;           ///< seconds of a microbatch on it, both directions
+  double stages = 0;          ///< the same, all stages together
+  double message = 0;         ///< seconds of a message between stages
+  double first_messages = 0;  ///< of the first microbatch, which travels alone: through all chunks, there and back
+  double parameters = 0;      ///< of a rank of the largest stage
+  double reduction = 0;       ///< seconds of the gradients' reduction, hidden or not
+  double gather = 0;          ///< seconds of ZeRO's parameters on their way, hidden or not
 
   // Terms; they add up to the step.
-  double steady = 0;     ///< microbatches x dearest stage
-  double fill = 0;       ///< of the pipeline, and its emptying
-  double messages = 0;   ///< between stages, exposed
-  double gradients = 0;  ///< reduction that is not hidden
-  double gathering = 0;  ///< parameters, not hidden
-  double update = 0;     ///< optimizer
-  double crowding = 0;   ///< what ranks that share cores wait for each other beyond the above
+  double steady = 0;      ///< microbatches x dearest stage
+  double fill = 0;        ///< of the pipeline, and its emptying
+  double fill_share = 1;  ///< of the other stages' time
+  double messages = 0;    ///< between stages, exposed
+  double gradients = 0;   ///< reduction that is not hidden
+  double gathering = 0;   ///< parameters, not hidden
+  double update = 0;      ///< optimizer
+  double crowding = 0;    ///< what ranks that share cores wait for each other beyond the above
   double step = 0;
 
   // Shares and rates.
@@ -42,9 +44,19 @@ struct StepPrice {
 
 /// `batch`: sequences of a step over all ranks.
 StepPrice step_price(const model::ModelShape& shape, const Division& d, std::int64_t batch, const Machine& machine);
-/// The same, with the parts already priced (they depend on tensor, context, microbatch, sequence and recomputation).
+/// What several divisions have in common.
+struct PartPrices {
+  BlockPrice block, head;  ///< they depend on tensor, context, microbatch, sequence and recomputation
+  Pass embedding;          ///< so does this
+  double fill_share = 1;   ///< on schedule, pipeline, model chunks and microbatches of a data rank
+};
+/// The same, with these already known.
 StepPrice step_price(const model::ModelShape& shape, const Division& d, std::int64_t batch, const Machine& machine,
-                     const BlockPrice& block, const BlockPrice& head, Pass embedding);
+                     const PartPrices& parts);
+/// Microbatches of the busiest data rank.
+double microbatches_of(const Division& d, std::int64_t batch);
+/// parallel::fill_share of a model's passes.
+double fill_share(const model::ModelShape& shape, const Division& d, std::int64_t batch);
 
 /// FLOP of a token that recomputation adds, counted as model::flops_per_token counts.
 double recomputed_flops(const model::ModelShape& shape, Recompute recompute);

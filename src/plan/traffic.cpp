@@ -4,6 +4,8 @@
 #include <numeric>
 
 #include "src/model/local_params.hpp"
+#include "src/parallel/fill.hpp"
+#include "src/plan/cost.hpp"
 
 namespace banyan::plan {
 namespace {
@@ -23,6 +25,9 @@ Demand demand_of(const Layout& layout) {
   demand.microbatches = microbatches;
   demand.trains = trains;
   demand.gpipe = layout.schedule == parallel::ScheduleKind::kGpipe;
+  demand.fill = parallel::fill_share(layout.schedule, mesh.pipeline, layout.chunks,
+                                     static_cast<int>(layout.microbatches_of(0).count), pass_ticks(layout.model));
+  demand.chunks = layout.chunks;
   for (int s = 0; s < mesh.pipeline; ++s) {
     // Two reductions of the residual stream in each direction of a block, two more when it is computed again; one of
     // the embedded tokens, and one of the gradient that the head makes in its forward pass.

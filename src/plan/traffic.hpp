@@ -32,7 +32,9 @@ struct Demand {
   double tied = 0;                  ///< all-reduced by the first and the last stage
   double microbatches = 0;          ///< of the data rank with most
   bool trains = false;
-  bool gpipe = false;  ///< all forward passes before the first backward one; else 1F1B
+  bool gpipe = false;  ///< all forward passes before the first backward one; else 1F1B, or what is like it
+  double fill = 1;     ///< share of 1F1B's time to fill and to empty that the schedule leaves
+  int chunks = 1;      ///< messages of a microbatch between two stages in each direction
 };
 Demand demand_of(const Layout& layout);
 

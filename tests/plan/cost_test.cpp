@@ -76,6 +76,16 @@ TEST(Cost, InterleavingDividesTheBubble) {
   EXPECT_NEAR(third.forward[1], plain.forward[1], 1e-9);
 }
 
+TEST(Cost, OfAVWhoseChunksAreUnlikeIsBelowThatOf1F1B) {
+  config::Config c = gpt2_124m();
+  c.model.vocab = 8192;  // a head as dear as a block, on the stage that has the embedding; three for each stage
+  c.parallel.pipeline = 4;
+  const Machine machine{.fp32 = 1e11};
+  const double plain = step_cost(make_layout(c, 4, 0), machine).pipeline;
+  c.parallel.schedule = "zb-v";
+  EXPECT_LT(step_cost(make_layout(c, 4, 0), machine).pipeline, plain);
+}
+
 TEST(Cost, EveryWayOfDividingHelpsAndCosts) {
   config::Config c = gpt2_124m();
   const Machine machine{.fp32 = 1e11};

@@ -54,11 +54,24 @@ TEST(RankMemory, SchedulesHoldMicrobatches) {
   d.mesh.pipeline = 4;
   EXPECT_EQ(rank_memory(shape(), d, 2, 1, 16, {}).blocks_in_flight, 8);
   EXPECT_EQ(rank_memory(shape(), d, 2, 1, 3, {}).blocks_in_flight, 6);
+  d.schedule = parallel::ScheduleKind::kInterleaved;
   d.virtual_stages = 2;  // 1 + (p - 1) / (p v) times as much: Korthikanti et al., appendix C
   EXPECT_EQ(rank_memory(shape(), d, 2, 1, 16, {}).blocks_in_flight, 8 * (1 + 3.0 / 8));
   d.virtual_stages = 1;
-  d.gpipe = true;
+  d.schedule = parallel::ScheduleKind::kGpipe;
   EXPECT_EQ(rank_memory(shape(), d, 2, 1, 16, {}).blocks_in_flight, 32);
+  for (const auto kind : {parallel::ScheduleKind::kZbH1, parallel::ScheduleKind::kZbV}) {
+    d.schedule = kind;
+    d.virtual_stages = kind == parallel::ScheduleKind::kZbV ? 2 : 1;
+    EXPECT_EQ(rank_memory(shape(), d, 2, 1, 16, {}).blocks_in_flight, 8);
+  }
+}
+
+TEST(RankMemory, ASplitBackwardPassKeepsGradientsOfLinearLayers) {
+  Division d;
+  const double whole = block_activation_bytes(shape(), d, true);
+  d.schedule = parallel::ScheduleKind::kZbH1;
+  EXPECT_EQ(block_activation_bytes(shape(), d, true) - whole, 4.0 * 2048 * (2 * 1024 + 3 * 1024 + 4096));
 }
 
 }  // namespace

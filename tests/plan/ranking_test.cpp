@@ -11,7 +11,7 @@ namespace {
 SearchResult found() {
   config::Config c = gpt2_124m();
   c.train.steps = 1000;
-  const Machine machine{.fp32 = 1e12, .memory_bytes = 2.2e9};
+  const Machine machine{.fp32 = 1e12, .memory_bytes = 1.2e9};
   return search_divisions(c, 8, 0, machine);
 }
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "src/base/error.hpp"
 #include "src/plan/layout.hpp"
 #include "src/plan/report.hpp"
@@ -75,19 +77,24 @@ TEST(Search, SaysWhatIsWrongWithTheModelItself) {
   EXPECT_THROW(search_divisions(small(), 4, 0, {}, {.precision = Precision::kBf16}), ConfigError);
 }
 
-TEST(Search, WhatRunsIsALayoutOfTheProgram) {
-  const SearchResult r = search_divisions(small(), 12, 0, {});
+/// Holds what is found and can run against the program's own layout; the schedules among them.
+std::set<parallel::ScheduleKind> expect_layouts(const config::Config& asked) {
+  const SearchResult r = search_divisions(asked, 12, 0, {});
+  std::set<parallel::ScheduleKind> schedules;
   int runnable = 0;
   for (const Candidate& x : r.candidates) {
     EXPECT_EQ(x.runnable, not_runnable(x.division).empty());
     if (!x.runnable) continue;
     ++runnable;
-    config::Config c = small();
+    schedules.insert(x.division.schedule);
+    config::Config c = asked;
     const Division& d = x.division;
     c.parallel.tensor = d.mesh.tensor;
     c.parallel.pipeline = d.mesh.pipeline;
     c.parallel.data = d.mesh.data;
     c.parallel.microbatch = d.microbatch;
+    c.parallel.schedule = name_of(d.schedule);
+    c.parallel.virtual_stages = d.virtual_stages;
     c.parallel.zero = d.zero;
     c.parallel.sequence = d.sequence;
     c.train.recompute = d.recompute == Recompute::kBlock ? "block" : "none";
@@ -98,6 +105,19 @@ TEST(Search, WhatRunsIsALayoutOfTheProgram) {
     EXPECT_NEAR(static_cast<double>(largest_rank(layout, c)) / x.memory, 1, 0.25) << options_of(d);
   }
   EXPECT_GT(runnable, 5);
+  return schedules;
+}
+
+TEST(Search, WhatRunsIsALayoutOfTheProgram) {
+  using parallel::ScheduleKind;
+  // A head as dear as several blocks: the chunks of a V would not be alike.
+  const auto heavy = expect_layouts(small());
+  EXPECT_TRUE(heavy.contains(ScheduleKind::kZbH1)) << "gradients of weights fill pipelines' bubbles";
+  EXPECT_FALSE(heavy.contains(ScheduleKind::kZbV));
+  config::Config light = small();
+  light.model.vocab = 256;
+  light.model.layers = 32;
+  EXPECT_TRUE(expect_layouts(light).contains(ScheduleKind::kZbV));
 }
 
 TEST(Search, AnswersForThousandsOfRanks) {

@@ -60,6 +60,13 @@ TEST(PipelineSeconds, AreCloseToThePlayedOnes) {
   EXPECT_LT(sum / (2 * kRounds), 0.04);
 }
 
+TEST(PipelineSeconds, KnowWhatTheScheduleLeavesOfTheWaysThereAndBack) {
+  const std::vector<Pass> passes(4, Pass{1, 2});
+  const double work = 8 * 3, ways = 3 * 3;
+  EXPECT_NEAR(pipeline_seconds(passes, 8, false), work + ways, 1e-12);
+  EXPECT_NEAR(pipeline_seconds(passes, 8, false, 0.5), work + ways / 2, 1e-12);
+}
+
 /// Two stages; way 0 carries what the test says, at 1 byte a second.
 struct Case {
   parallel::MeshShape mesh{.tensor = 1, .pipeline = 2};

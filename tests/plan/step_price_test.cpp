@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "src/parallel/play.hpp"
 #include "src/parallel/stages.hpp"
+#include "src/plan/cost.hpp"
 #include "src/plan/layout.hpp"
 #include "tests/plan/test_config.hpp"
 
@@ -85,13 +88,50 @@ TEST(StepPrice, ModelChunksShrinkTheBubbleAndRecomputationCountsAsHardwareWork) 
   Division d;
   d.mesh.pipeline = 4;
   const StepPrice one = step_price(shape, d, 16, {});
+  d.schedule = parallel::ScheduleKind::kInterleaved;
   d.virtual_stages = 3;
   EXPECT_LT(step_price(shape, d, 16, {}).fill, one.fill / 2);
+  d.schedule = parallel::ScheduleKind::k1F1B;
   d.virtual_stages = 1;
   d.recompute = Recompute::kBlock;
   const StepPrice again = step_price(shape, d, 16, {});
   EXPECT_GT(again.step, one.step);
   EXPECT_GT(again.hardware_flops, 1.2 * again.model_flops);
+}
+
+TEST(StepPrice, KnowsWhatEachScheduleLeavesOfTheBubble) {
+  config::Config c = gpt2_124m();
+  c.model.vocab = 256;  // stages that are alike
+  const model::ModelShape shape = make_model_shape(c, 0);
+  Division d;
+  d.mesh.pipeline = 4;
+  double before = step_price(shape, d, 16, {}).fill_share;
+  for (const auto& [kind, chunks] :
+       {std::pair{parallel::ScheduleKind::kInterleaved, 2}, std::pair{parallel::ScheduleKind::kZbH1, 1},
+        std::pair{parallel::ScheduleKind::kZbV, 2}}) {
+    d.schedule = kind;
+    d.virtual_stages = chunks;
+    const StepPrice p = step_price(shape, d, 16, {});
+    EXPECT_LT(p.fill_share, before) << name_of(kind);
+    before = p.fill_share;
+  }
+}
+
+TEST(StepPrice, OfZbH1IsThatOfThePlayedSchedule) {
+  for (const std::int64_t vocab : {256, 50257})  // a last stage like the others, and one that is mostly head
+    for (const std::int64_t pipeline : {2, 3, 4, 6})
+      for (const std::int64_t batch : {1, 3, 8, 32}) {
+        config::Config c = gpt2_124m();
+        c.model.vocab = vocab;
+        c.parallel.pipeline = pipeline;
+        c.parallel.microbatch = 1;
+        c.parallel.schedule = "zb-h1";
+        c.train.batch = batch;
+        const Layout layout = make_layout(c, static_cast<int>(pipeline), 0);
+        const StepPrice p = step_price(layout.model, division_of(layout), batch, {});
+        EXPECT_NEAR((p.steady + p.fill + p.messages) / step_cost(layout, {}).pipeline, 1, 0.1)
+            << vocab << " tokens, " << pipeline << " stages, " << batch << " microbatches";
+      }
 }
 
 TEST(StepPrice, RanksThatShareCoresGainNothingFromMoreOfThem) {

@@ -42,6 +42,23 @@ TEST(Demand, OfAStepOfGpt2) {
   EXPECT_EQ(demand_of(again).tensor_calls[0].backward, 2 * d.tensor_calls[0].backward);
 }
 
+TEST(Demand, KnowsTheSchedule) {
+  config::Config c = gpt2_124m();
+  c.parallel.pipeline = 2;
+  const auto of = [&](const char* schedule) {
+    c.parallel.schedule = schedule;
+    return demand_of(make_layout(c, 2, 0));
+  };
+  EXPECT_EQ(of("1f1b").fill, 1);
+  EXPECT_EQ(of("interleaved").fill, 0.5);
+  EXPECT_EQ(of("interleaved").chunks, 2);
+  const double h1 = of("zb-h1").fill;
+  EXPECT_LT(h1, 0.5);
+  EXPECT_LT(of("zb-v").fill, h1);
+  EXPECT_EQ(of("zb-v").around, 0);
+  EXPECT_TRUE(of("gpipe").gpipe);
+}
+
 // Each group of the mesh once, with its own ranks.
 TEST(Flows, AreTheGroupsOfTheMesh) {
   const Layout layout = layout_of(2, 2, 3);
