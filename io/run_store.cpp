@@ -13,7 +13,7 @@
 namespace banyan::io {
 namespace {
 
-constexpr std::string_view kTmp = ".tmp", kBad = ".BAD", kTrash = ".trash-";
+constexpr std::string_view kTmp = ".tmp", kBad = ".BAD", kTrash = ".trash-", kLocal = "local/";
 constexpr std::size_t kSmallFile = 64 << 10;
 
 /// Digits without superfluous zeros up to `width` digits; false otherwise.
@@ -61,11 +61,19 @@ std::optional<CheckpointId> base_of(const RunStore& store, std::int64_t epoch,
   return std::nullopt;
 }
 
-History walk(const RunStore& store, std::int64_t before) {
+History walk(const RunStore& store, std::int64_t before, std::span<const CheckpointId> local) {
   std::map<std::int64_t, std::vector<CheckpointEntry>> by_epoch;
+  std::map<std::string, std::string> local_digests;
   std::set<std::int64_t, std::greater<>> epochs;
   for (const CheckpointEntry& entry : store.list())
     if (entry.state != CheckpointState::kTmp && entry.epoch < before) by_epoch[entry.epoch].push_back(entry);
+  for (const CheckpointId& id : local) {
+    CheckpointEntry entry{.name = id.name};
+    if (!parse_checkpoint_name(without_level(id.name), entry.step, entry.epoch) || entry.epoch >= before) continue;
+    by_epoch[entry.epoch].push_back(entry);
+    local_digests[id.name] = id.digest;
+  }
+  for (auto& [epoch, entries] : by_epoch) std::stable_sort(entries.begin(), entries.end(), newer);
   for (const auto& [epoch, entries] : by_epoch) epochs.insert(epoch);
   for (std::int64_t epoch : lease_epochs(store.run_dir()))
     if (epoch < before) epochs.insert(epoch);
@@ -86,13 +94,14 @@ History walk(const RunStore& store, std::int64_t before) {
   while (epoch > 0) {
     for (const CheckpointEntry& entry : by_epoch[epoch])
       if (entry.step <= limit)
-        history.checkpoints.push_back({entry.name, entry.name == pinned_name ? pinned_digest : ""});
+        history.checkpoints.push_back(
+            {entry.name, entry.name == pinned_name ? pinned_digest : local_digests[entry.name]});
     const auto base = base_of(store, epoch, by_epoch[epoch]);
     if (!base) break;
     history.bases.push_back(*base);
     std::int64_t next = 0;
     // A base of another run (a path) or none at all ends the history of this run directory.
-    if (!parse_checkpoint_name(base->name, limit, next) || next >= epoch) break;
+    if (!parse_checkpoint_name(without_level(base->name), limit, next) || next >= epoch) break;
     pinned_name = base->name;
     pinned_digest = base->digest;
     epoch = next;
@@ -104,6 +113,12 @@ History walk(const RunStore& store, std::int64_t before) {
 
 std::string checkpoint_name(std::int64_t step, std::int64_t epoch) {
   return fmt::format("step-{:09}.e{}", step, epoch);
+}
+
+std::string local_name(const std::string& name) { return std::string(kLocal) + name; }
+
+std::string without_level(const std::string& name) {
+  return name.starts_with(kLocal) ? name.substr(kLocal.size()) : name;
 }
 
 bool is_run_dir(const std::filesystem::path& path) {
@@ -144,8 +159,12 @@ std::vector<CheckpointEntry> RunStore::list() const {
   return entries;
 }
 
-std::vector<CheckpointId> RunStore::chain(std::int64_t before) const { return walk(*this, before).checkpoints; }
-std::vector<CheckpointId> RunStore::bases(std::int64_t before) const { return walk(*this, before).bases; }
+std::vector<CheckpointId> RunStore::chain(std::int64_t before, std::span<const CheckpointId> local) const {
+  return walk(*this, before, local).checkpoints;
+}
+std::vector<CheckpointId> RunStore::bases(std::int64_t before, std::span<const CheckpointId> local) const {
+  return walk(*this, before, local).bases;
+}
 
 bool RunStore::is_bad(const std::string& name) const { return path_exists(path_of(name + std::string(kBad))); }
 
@@ -189,13 +208,16 @@ std::vector<std::string> RunStore::prune(std::int64_t epoch, int keep,
       kept += good(id.name);
       continue;
     }
-    const std::filesystem::path trash = ckpt_dir() / (std::string(kTrash) + id.name);
-    rename_path(path_of(id.name), trash);
+    discard(id.name);
     removed.push_back(id.name);
   }
   if (!removed.empty()) fsync_dir(ckpt_dir());
   empty_trash();
   return removed;
+}
+
+void RunStore::discard(const std::string& name) const {
+  rename_path(path_of(name), ckpt_dir() / (std::string(kTrash) + name));
 }
 
 void RunStore::empty_trash() const {
@@ -213,15 +235,21 @@ void RunStore::sweep(std::int64_t epoch) const {
   }
   empty_trash();
   // Leases: those of attempts whose commits are there tell what they came from, and so does the newest with a base.
+  // That may be a node-local checkpoint of an attempt that has left nothing here, which tells in turn, and so on.
+  const std::int64_t oldest = used.empty() ? epoch : *used.begin();
   bool newest_found = false;
   const std::vector<std::int64_t> epochs = lease_epochs(run_dir_);
   for (auto e = epochs.rbegin(); e != epochs.rend(); ++e) {
-    if (*e >= epoch || used.contains(*e)) continue;
+    if (*e >= epoch) continue;
     const auto base = lease_base(run_dir_, *e);
-    if (base && !base->name.empty() && !newest_found)
-      newest_found = true;
-    else
+    const bool newest = !newest_found && base && !base->name.empty();
+    newest_found |= newest;
+    if (!newest && !used.contains(*e)) {
       remove_tree(run_dir_ / "lease" / ("e" + std::to_string(*e)));
+      continue;
+    }
+    std::int64_t step = 0, from = 0;
+    if (base && parse_checkpoint_name(without_level(base->name), step, from) && from >= oldest) used.insert(from);
   }
   for (const std::string& name : names_in(run_dir_ / "lease"))
     if (name.starts_with("prepare-")) remove_tree(run_dir_ / "lease" / name);

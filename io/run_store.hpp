@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,11 @@ std::string checkpoint_name(std::int64_t step, std::int64_t epoch);
 /// False for names that checkpoint_name would not write.
 bool parse_checkpoint_name(const std::string& name, std::int64_t& step, std::int64_t& epoch);
 
+/// The name under which a lease records a node-local checkpoint (local_store.hpp) as its base: "local/NAME".
+std::string local_name(const std::string& name);
+/// NAME of "local/NAME"; other names stay as they are.
+std::string without_level(const std::string& name);
+
 /// True when a job or an import has worked there: it has ckpt/, lease/ or causes/.
 bool is_run_dir(const std::filesystem::path& path);
 
@@ -48,16 +54,21 @@ class RunStore {
   /// What a start may resume from, best first, each with the digest its successor recorded (or an empty one): the
   /// commits of the newest attempt before epoch `before`, then of its base's attempt up to the base, and so on.  Late
   /// commits of attempts that were given up are not among them.  BAD ones are left in; the caller says that it skips
-  /// them.
-  std::vector<CheckpointId> chain(std::int64_t before) const;
+  /// them.  `local`: node-local checkpoints of this run, by local_name and digest; they take their places among the
+  /// others, behind one of the run directory with the same step.
+  std::vector<CheckpointId> chain(std::int64_t before, std::span<const CheckpointId> local = {}) const;
   /// The bases that chain() walked through, newest attempt first.
-  std::vector<CheckpointId> bases(std::int64_t before) const;
+  std::vector<CheckpointId> bases(std::int64_t before, std::span<const CheckpointId> local = {}) const;
 
   bool is_bad(const std::string& name) const;
   void mark_bad(const std::string& name, const std::string& reason) const;
 
   /// Commits TMP under NAME: never onto an existing name.
   void commit(const std::string& name) const;
+  /// Takes a committed one out of sight, for empty_trash.
+  void discard(const std::string& name) const;
+  /// Unlinks what was taken out of sight.
+  void empty_trash() const;
   void write_latest(const std::string& name) const;
   /// What LATEST says; empty when there is none.
   std::string latest() const;
@@ -67,12 +78,11 @@ class RunStore {
   /// and do not count.  Two phases: rename to .trash, then unlink.  Returns the names.
   std::vector<std::string> prune(std::int64_t epoch, int keep,
                                  const std::function<bool(const std::string& name)>& good) const;
-  /// Removes what dead attempts left (.tmp of epochs before `epoch`, .trash, leases nothing refers to).  The lease
-  /// holder calls it.
+  /// Removes what dead attempts left (.tmp of epochs before `epoch`, .trash, leases that lead from no attempt to a
+  /// checkpoint).  The lease holder calls it.
   void sweep(std::int64_t epoch) const;
 
  private:
-  void empty_trash() const;
   std::filesystem::path run_dir_;
 };
 

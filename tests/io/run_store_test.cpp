@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "io/atomic_file.hpp"
+#include "io/lease.hpp"
 #include "src/base/error.hpp"
 #include "tests/temp_dir.hpp"
 
@@ -190,6 +191,49 @@ TEST_F(RunStoreTest, SweepRemovesLeftOversOfTheDead) {
   EXPECT_TRUE(path_exists(run / "lease" / "e1"));
   EXPECT_TRUE(path_exists(run / "lease" / "e4"));
   EXPECT_EQ(chain(6), (Names{n(100, 1)}));
+}
+
+TEST_F(RunStoreTest, NodeLocalOnesTakeTheirPlaceInTheChain) {
+  const auto l = [](std::int64_t step, std::int64_t epoch) { return local_name(checkpoint_name(step, epoch)); };
+  const auto chain_with = [&](std::int64_t before, const std::vector<CheckpointId>& local) {
+    Names names;
+    for (const CheckpointId& id : store.chain(before, local)) names.push_back(id.name + " " + id.digest);
+    return names;
+  };
+  EXPECT_EQ(without_level(l(5, 1)), n(5, 1));
+  EXPECT_EQ(without_level(n(5, 1)), n(5, 1));
+  lease(1, "");
+  // An attempt that has got to no commit in the run directory.
+  EXPECT_EQ(chain_with(2, {{l(5, 1), "x"}}), Names{l(5, 1) + " x"});
+  EXPECT_EQ(chain_with(1, {{l(5, 1), "x"}}), Names{});
+  EXPECT_EQ(chain_with(2, {{"nonsense", "x"}, {"local/nonsense", "x"}}), Names{});
+  commit(10, 1);
+  const std::vector<CheckpointId> local{{l(12, 1), "x"}, {l(10, 1), "y"}, {l(8, 1), "z"}, {l(20, 3), "other"}};
+  EXPECT_EQ(chain_with(2, local), (Names{l(12, 1) + " x", n(10, 1) + " ", l(10, 1) + " y", l(8, 1) + " z"}));
+  // Continued from step 12, which is in memory only: later ones of the attempt before no longer count.
+  lease(2, l(12, 1));
+  commit(15, 1);
+  EXPECT_EQ(chain_with(3, local),
+            (Names{l(12, 1) + " d-" + l(12, 1), n(10, 1) + " ", l(10, 1) + " y", l(8, 1) + " z"}));
+  EXPECT_EQ(chain_with(3, {}), Names{n(10, 1) + " "});  // and when the nodes have forgotten it
+  EXPECT_EQ(store.bases(3).size(), 2u);
+}
+
+TEST_F(RunStoreTest, SweepKeepsTheWayBackThroughNodeLocalBases) {
+  lease(1, "");
+  commit(10, 1);
+  lease(2, n(10, 1));
+  lease(3, local_name(n(12, 2)));
+  lease(4, local_name(n(14, 3)));
+  lease(5, "");
+  store.sweep(6);
+  EXPECT_EQ(lease_epochs(run.path()), (std::vector<std::int64_t>{1, 2, 3, 4}));
+  EXPECT_EQ(chain(6), Names{n(10, 1)});
+  // Attempts before the oldest commit that is kept lead nowhere.
+  commit(20, 4);
+  remove_tree(store.path_of(n(10, 1)));
+  store.sweep(7);
+  EXPECT_EQ(lease_epochs(run.path()), std::vector<std::int64_t>{4});
 }
 
 TEST_F(RunStoreTest, Latest) {
