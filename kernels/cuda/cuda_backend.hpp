@@ -8,11 +8,14 @@
 
 #include "kernels/backend.hpp"
 #include "kernels/cuda/ops.hpp"
+#include "kernels/cuda/products.hpp"
 #include "kernels/cuda/runtime.hpp"
 
 namespace banyan::kernels::cuda {
 
 struct CudaOptions {
+  std::size_t products = std::size_t{32} << 20;   ///< bytes that cuBLASLt's algorithms may use (NVIDIA's advice for
+                                                  ///< the H100)
   std::size_t workspace = std::size_t{64} << 20;  ///< bytes for what an operation leaves to its next kernel: partial
                                                   ///< sums of columns, chains of equal tokens
   std::size_t staging = std::size_t{8} << 20;     ///< bytes on either side for row numbers on their way to the device;
@@ -46,6 +49,8 @@ class CudaBackend : public Backend {
   void rmsnorm_forward(Queue q, View out, View rstd, ConstView x, ConstView weight, float eps) override;
   void rmsnorm_backward(Queue q, View d_x, View d_weight, ConstView d_out, ConstView x, ConstView weight,
                         ConstView rstd) override;
+  void gemm(Queue q, const Gemm& g) override;
+  void narrow(Queue q, View out, ConstView in) override;
   void bias_backward(Queue q, View d_bias, ConstView d_out) override;
 
   void rotary(Queue q, View x, ConstView position, int head_size, float theta, bool inverse) override;
@@ -73,6 +78,9 @@ class CudaBackend : public Backend {
   void scale(Queue q, View x, float factor) override;
   void reduce(Queue q, View out, ConstView a, ConstView b, ReduceOp op) override;
 
+  /// The algorithms of matrix products.
+  Products& products() { return products_; }
+
  protected:
   /// The stream behind a queue; the compute stream for the default one.
   cudaStream_t stream(Queue q) const;
@@ -80,12 +88,15 @@ class CudaBackend : public Backend {
   Workspace workspace(Queue q, const char* operation, std::size_t bytes);
 
  private:
+  void gemm_narrow(Queue q, const Gemm& g);
+  void look_up_narrow(Queue q, View out, ConstView tokens, ConstView table, std::int64_t vocab_begin);
   double total(Queue q, const char* operation, ConstView x, cuda::Sum what);
 
   std::shared_ptr<EventPool> events_ = std::make_shared<EventPool>();
   Stream compute_;
   Memory workspace_;
   Staging staging_;
+  Products products_;
   Memory sums_device_, sums_host_;  ///< one double each: what total() reads back
   // Of rotary(): what the turns were made for.
   Memory turns_;

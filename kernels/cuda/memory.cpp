@@ -34,6 +34,7 @@ Rows rows_of(const BasicView<Byte>& v) {
 CudaBackend::CudaBackend(const CudaOptions& options)
     : workspace_(options.workspace, false),
       staging_(events_, options.staging),
+      products_(options.products),
       sums_device_(sizeof(double), false),
       sums_host_(sizeof(double), true),
       turns_(kMostHead / 2 * sizeof(Turns), false) {}
@@ -48,7 +49,7 @@ std::string CudaBackend::describe() const {
 }
 
 std::size_t CudaBackend::scratch_bytes() const {
-  return workspace_.bytes() + staging_.bytes() + sums_device_.bytes() + turns_.bytes();
+  return workspace_.bytes() + staging_.bytes() + products_.workspace_bytes() + sums_device_.bytes() + turns_.bytes();
 }
 
 void* CudaBackend::allocate(std::size_t bytes) {

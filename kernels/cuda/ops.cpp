@@ -10,6 +10,8 @@
 
 namespace banyan::kernels::cuda {
 void CudaBackend::embedding_forward(Queue q, View out_RC, ConstView tokens_R, ConstView table_VC, int64_t vocab_begin) {
+  if (out_RC.dtype == DType::kF32 && table_VC.dtype != DType::kF32)
+    return look_up_narrow(q, out_RC, tokens_R, table_VC, vocab_begin);
   constexpr DeviceCheck check("embedding_forward");
   check.for_type(table_VC.dtype, [&]<class T>(T) {
     const auto table = check.matrix<T>("table", table_VC);

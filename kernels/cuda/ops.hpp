@@ -20,6 +20,29 @@ struct Workspace {
   std::size_t bytes = 0;
 };
 
+// ---- narrow.cu
+/// kScaleGroup of kernels/backend.hpp, which nvcc does not read.
+inline constexpr int64_t kScaledTogether = 64;
+/// Weights [N, K] in bf16 or i8 (kernels/backend.hpp, narrow_row_bytes).  Kernels get its members one by one.
+struct NarrowMatrix {
+  const unsigned char* data;
+  int64_t row_bytes;
+  bool integers;
+};
+cudaError_t embedding_forward_narrow(cudaStream_t s, float* out, const int* tokens, NarrowMatrix table, int64_t rows,
+                                     int64_t vocab, int64_t columns, int64_t vocab_begin);
+/// c [rows, columns] = a b^T (+ bias), in fp32; reads b once for every eight rows.
+cudaError_t product_narrow(cudaStream_t s, float* c, const float* a, NarrowMatrix b, const float* bias, int64_t rows,
+                           int64_t columns, int64_t inner, int64_t a_stride, int64_t c_stride);
+/// out = in, to nearest, ties to even.
+cudaError_t round_to_bf16(cudaStream_t s, __nv_bfloat16* out, const float* in, int64_t count);
+/// out = in as integers and scales.
+cudaError_t quantize(cudaStream_t s, unsigned char* out, const float* in, int64_t rows, int64_t columns,
+                     int64_t row_bytes);
+/// Every row of out = values, or zero where values is null.
+template <class T>
+cudaError_t fill_rows(cudaStream_t s, T* out, const float* values, int64_t rows, int64_t columns, int64_t stride);
+
 // ---- embedding.cu
 template <class T>
 cudaError_t embedding_forward(cudaStream_t s, T* out, const int* tokens, const T* table, int64_t rows, int64_t vocab,

@@ -221,6 +221,10 @@ cudaError_t cudaGetDeviceCount(int* n) {
   *n = 1;
   return result(cudaSuccess);
 }
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return result(cudaSuccess);
+}
 cudaError_t cudaSetDevice(int device) { return result(device == 0 ? cudaSuccess : cudaErrorInvalidDevice); }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
   *p = {};
