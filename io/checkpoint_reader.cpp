@@ -1,11 +1,11 @@
 #include "io/checkpoint_reader.hpp"
 
 #include <algorithm>
+#include <thread>
 #include <vector>
 
 #include "io/run_store.hpp"
 #include "src/base/error.hpp"
-#include "src/base/section.hpp"
 
 namespace banyan::io {
 namespace {
@@ -46,11 +46,25 @@ CheckpointReader::CheckpointReader(const std::filesystem::path& directory, Manif
 const File& CheckpointReader::file(int index) {
   if (auto found = open_.find(index); found != open_.end()) return found->second;
   if (open_.size() >= kMaxOpen) open_.clear();
-  const ManifestFile& entry = manifest_.files[static_cast<std::size_t>(index)];
-  File opened = File::open_for_reading_at(handle_, entry.name);
-  if (opened.size() != entry.size)
-    throw DataError("{} has {} bytes, the manifest says {}", opened.path().string(), opened.size(), entry.size);
-  return open_.emplace(index, std::move(opened)).first->second;
+  return open_.emplace(index, open(manifest_.files[static_cast<std::size_t>(index)])).first->second;
+}
+
+File CheckpointReader::open(const ManifestFile& entry) const {
+  const std::filesystem::path path = directory_ / entry.name;
+  for (const Clock::time_point start = Clock::now();;) {
+    if (patience_ == Seconds::zero() || path_exists(path)) {
+      File opened = File::open_for_reading_at(handle_, entry.name);
+      const std::int64_t size = opened.size();
+      if (size == entry.size) return opened;
+      if (patience_ == Seconds::zero())
+        throw DataError("{} has {} bytes, the manifest says {}", path.string(), size, entry.size);
+    }
+    check_cancel(cancel_);
+    if (Seconds(Clock::now() - start) > patience_)
+      throw IoError("{} is not here as others see it, even after {:.0f} s; the run directory must be shared",
+                    path.string(), patience_.count());
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
 }
 
 void CheckpointReader::check_files() {

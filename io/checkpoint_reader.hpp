@@ -11,6 +11,7 @@
 
 #include "io/atomic_file.hpp"
 #include "io/manifest.hpp"
+#include "src/base/section.hpp"
 
 namespace banyan::io {
 
@@ -42,9 +43,12 @@ class CheckpointReader {
 
   /// Makes long reads end with an IoError soon after it is set.
   void set_cancel(const std::atomic<bool>* cancel) { cancel_ = cancel; }
+  /// How long to wait for files that somebody else has seen whole and this host may see late; then an IoError.
+  void set_patience(Seconds patience) { patience_ = patience; }
 
  private:
   const File& file(int index);
+  File open(const ManifestFile& entry) const;
   void read_shard(const Tensor& tensor, const Shard& shard, const std::function<void(const Slab&, ConstView)>& use);
 
   std::filesystem::path directory_;
@@ -52,6 +56,7 @@ class CheckpointReader {
   Manifest manifest_;
   std::map<int, File> open_;
   const std::atomic<bool>* cancel_ = nullptr;
+  Seconds patience_{0};
 };
 
 }  // namespace banyan::io

@@ -162,9 +162,12 @@ std::optional<Accepted> offer(comm::Communicator& ranks, const std::vector<Candi
     io::Manifest manifest = io::parse_manifest(text, place + "/" + io::kManifestName);
 
     const Verdict verdict = run_together(ranks, "loading " + place, limit, [&](const std::atomic<bool>& cancel) {
+      // What is not here as rank 0 has found it is late, not damaged.
+      wait_visible(place, cancel);
       wait_visible(fs::path(place) / io::kManifestName, cancel);
       io::CheckpointReader reader(place, manifest);
       reader.set_cancel(&cancel);
+      if (!root) reader.set_patience(kStale);
       Source source(reader);
       fill(source);
     });

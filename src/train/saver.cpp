@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "comm/topology/contact.hpp"
@@ -18,6 +19,10 @@ namespace {
 
 /// Failed saves in a row that end the job.
 constexpr int kSaveTries = 3;
+
+/// How long writing may have taken when the next save is due: training waits for storage that keeps up with steps of
+/// milliseconds, and does not for storage that is slower than the time between saves.
+constexpr Seconds kKeepingUp{5};
 
 /// Of the state that each rank writes.
 std::int64_t bytes_per_rank(const job::Team& team) {
@@ -69,10 +74,48 @@ void Saver::settle(const StepTotals& totals) {
 }
 
 void Saver::save(std::int64_t step, std::int64_t tokens) {
-  drain();
+  const bool way = make_way();
   refuse_if_hopeless();
+  if (!way) {
+    ++left_out_;
+    if (job_.root())
+      log::warning(
+          "the save after step {} is left out: the one after step {} is being written for {:.0f} s already; storage is "
+          "slower than the time between saves, so save less often",
+          step, step_, Seconds(Clock::now() - taken_).count());
+    return;
+  }
   begin_or_save(step, tokens, job_.config.checkpoint.async == "on");
   refuse_if_hopeless();
+}
+
+/// Whether nothing is on its way any more, which is waited for until it has taken kKeepingUp.
+bool Saver::make_way() {
+  constexpr Seconds kFirstPause{0.0005}, kLongestPause{0.1};
+  enum : std::int64_t { kWritten, kWriting, kSlow };
+  for (Seconds pause = kFirstPause; in_flight_; pause = std::min(2 * pause, kLongestPause)) {
+    const Clock::time_point start = Clock::now();
+    std::int64_t all = kWritten;
+    {
+      const job::InPhase phase(job_.watchdog, job::Phase::kSave);
+      const comm::PatienceScope patience(patience_);
+      const std::int64_t mine = writing() != job::Writing::kUnderWay ? kWritten
+                                : start - taken_ > kKeepingUp        ? kSlow
+                                                                     : kWriting;
+      all = comm::all_reduce_value(*job_.everyone, mine, comm::ReduceOp::kMax, "the writing of the save before");
+      if (all == kWriting) std::this_thread::sleep_for(pause);
+    }
+    count_wait(Clock::now() - start);
+    if (all == kSlow) return false;
+    if (all == kWritten) finish();
+  }
+  return true;
+}
+
+void Saver::count_wait(Seconds waited) {
+  waited_ += waited;
+  stall_ += waited;
+  stalls_ += waited;
 }
 
 void Saver::save_and_wait(std::int64_t step, std::int64_t tokens, const char* why) {
@@ -143,10 +186,7 @@ void Saver::conclude(const job::SaveResult& result, Clock::time_point start) {
   misses_ = static_cast<int>(all / 2);
   const bool background = in_flight_;
   in_flight_ = all % 2 != 0;
-  const Seconds waited = Clock::now() - start;
-  waited_ += waited;
-  stall_ += waited;
-  stalls_ += waited;
+  count_wait(Clock::now() - start);
   if (in_flight_) return;
   if (misses_ == 0) {
     bad_.committed(bad_.seen() - bad_before_);
@@ -175,8 +215,9 @@ double Saver::stall_share() const { return stalls_ / std::max(Seconds(Clock::now
 
 void Saver::sum_up() const {
   if (job_.root() && stalls_ > Seconds(0))
-    log::info("training waited {:.2f} s for checkpoints, {:.2f} % of {:.1f} s", stalls_.count(), 100 * stall_share(),
-              Seconds(Clock::now() - first_step_).count());
+    log::info("training waited {:.2f} s for checkpoints, {:.2f} % of {:.1f} s{}", stalls_.count(), 100 * stall_share(),
+              Seconds(Clock::now() - first_step_).count(),
+              left_out_ > 0 ? fmt::format("; {} were left out because storage was too slow", left_out_) : "");
 }
 
 }  // namespace banyan::train

@@ -25,8 +25,9 @@ class Saver {
   job::Writing writing() const;
   /// After a step that was voted on: commits what all ranks have written.
   void settle(const StepTotals& totals);
-  /// Saves the state after `step`, in the background or waiting as checkpoint.async says; waits for the one before.  A
-  /// failure is loud and leaves the training going; after several in a row it is an IoError.
+  /// Saves the state after `step`, in the background or waiting as checkpoint.async says.  Where the one before is
+  /// still being written it waits a moment, then leaves this one out, loudly: never are two on their way.  A failure is
+  /// loud and leaves the training going; after several in a row it is an IoError.
   void save(std::int64_t step, std::int64_t tokens);
   /// The last save of an attempt, which has no later step to be tried again at.  `why`: "at the end"
   void save_and_wait(std::int64_t step, std::int64_t tokens, const char* why);
@@ -58,6 +59,8 @@ class Saver {
   /// What a checkpoint costs the training; rank 0.
   Seconds cost() const;
   void refuse_if_hopeless() const;
+  bool make_way();
+  void count_wait(Seconds waited);
   void begin_or_save(std::int64_t step, std::int64_t tokens, bool background);
   void finish();
   /// Of what began at `start`: agrees with spares, counts the time, tells the log.
@@ -73,6 +76,7 @@ class Saver {
   Seconds between_failures_{0};               ///< expected; rank 0
   bool in_flight_ = false;                    ///< the same on all ranks, as is the next
   int misses_ = 0;                            ///< failed saves in a row
+  std::int64_t left_out_ = 0;                 ///< saves, because the one before took too long
 
   // Of the save that was begun last.
   std::int64_t step_ = 0, bad_before_ = 0;  ///< after that step, and so many bad ones

@@ -18,7 +18,8 @@ struct Error {
 };
 constexpr Error kErrors[] = {{"ENOSPC", ENOSPC}, {"EIO", EIO},       {"EDQUOT", EDQUOT}, {"EFBIG", EFBIG},
                              {"EACCES", EACCES}, {"EROFS", EROFS},   {"ESTALE", ESTALE}, {"EINTR", EINTR},
-                             {"EAGAIN", EAGAIN}, {"ENOENT", ENOENT}, {"ENOMEM", ENOMEM}};
+                             {"EAGAIN", EAGAIN}, {"ENOENT", ENOENT}, {"ENOMEM", ENOMEM}, {"ENOLCK", ENOLCK},
+                             {"ENOSYS", ENOSYS}};
 
 /// Rank of this process in its job; "" outside of one.
 std::string own_rank() {
@@ -57,15 +58,18 @@ FaultPlan::FaultPlan() {
   }
   if (const char* pids = getenv("FAULT_PIDS"))
     syscall(SYS_close, open_plain((std::string(pids) + "/" + std::to_string(getpid())).c_str(), O_WRONLY | O_CREAT));
-  const char* fault = getenv("FAULT");
   const char* rank = getenv("FAULT_RANK");
-  if (!fault || (rank && !own_rank().empty() && own_rank() != rank)) return;
+  if (rank && !own_rank().empty() && own_rank() != rank) return;
+  if (const char* when = getenv("FAULT_WHEN")) when_ = when;
+  if (const char* late = getenv("FAULT_LATE")) late_ = atof(late);
+  if (const char* speed = getenv("FAULT_SPEED")) speed_ = atof(speed);
+  const char* fault = getenv("FAULT");
+  if (!fault) return;
   const std::string text = fault;
   const std::size_t a = text.find(':'), b = text.find(':', a + 1);
   call_ = text.substr(0, a);
   n_ = atol(text.substr(a + 1, b - a - 1).c_str());
   action_ = text.substr(b + 1);
-  if (const char* when = getenv("FAULT_WHEN")) when_ = when;
   armed_ = true;
 }
 
@@ -97,11 +101,13 @@ void FaultPlan::kill_all() {
   }
 }
 
+bool FaultPlan::due() const { return when_.empty() || syscall(SYS_faccessat, AT_FDCWD, when_.c_str(), F_OK) == 0; }
+
 bool FaultPlan::strikes(const char* call, bool ours, Twist* twist, int fd) {
   if (!armed_ || !ours || (call_ != "any" && call_ != call)) return false;
   std::unique_lock<std::mutex> lock(mutex_);
-  if (!when_.empty() && syscall(SYS_faccessat, AT_FDCWD, when_.c_str(), F_OK) != 0) return false;
-  if (++count_ != n_) return false;
+  if (!due()) return false;
+  if (++count_ != n_ && n_ != 0) return false;
   if (const char* reached = getenv("FAULT_REACHED")) syscall(SYS_close, open_plain(reached, O_CREAT | O_WRONLY));
   if (action_ == "killall") kill_all();
   if (action_ == "kill" || action_ == "killall") {
@@ -144,6 +150,30 @@ bool FaultPlan::fails_late(int fd) {
   if (late_fd_ < 0 || fd != late_fd_) return false;
   late_fd_ = -1;
   return true;
+}
+
+bool FaultPlan::hidden(const std::string& path) {
+  if (late_ <= 0 || !ours(path)) return false;
+  std::lock_guard<std::mutex> lock(mutex_);
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const double time = static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+  if (time - first_look_.emplace(absolute(path), time).first->second >= late_) return false;
+  if (const char* reached = getenv("FAULT_REACHED")) syscall(SYS_close, open_plain(reached, O_CREAT | O_WRONLY));
+  errno = ENOENT;
+  return true;
+}
+
+void FaultPlan::made(const std::string& path) {
+  if (late_ <= 0 || !ours(path)) return;
+  std::lock_guard<std::mutex> lock(mutex_);
+  first_look_[absolute(path)] = -late_;
+}
+
+void FaultPlan::slow_down(std::size_t bytes) {
+  // In slices, since the storage may recover meanwhile.
+  for (double rest = speed_ > 0 ? static_cast<double>(bytes) / speed_ : 0; rest > 0 && due(); rest -= 0.02)
+    usleep(static_cast<useconds_t>(1e6 * (rest < 0.02 ? rest : 0.02)));
 }
 
 void FaultPlan::opened(int fd, const std::string& path, bool created, bool truncated) {

@@ -28,6 +28,12 @@ class FaultPlan {
   bool strikes(const char* call, bool ours, Twist* twist = nullptr, int fd = -1);
   /// True when an earlier write of this file fails only now.
   bool fails_late(int fd);
+  /// True, with errno set, while this process does not find a name that it has not made itself.
+  bool hidden(const std::string& path);
+  /// This process has made the name: it finds it.
+  void made(const std::string& path);
+  /// Lets a write of so many bytes take as long as storage of that speed takes.
+  void slow_down(std::size_t bytes);
 
   /// Keeps the table of descriptors.  `created`, `truncated`: what the call did to the file.
   void opened(int fd, const std::string& path, bool created, bool truncated);
@@ -42,7 +48,11 @@ class FaultPlan {
   void append(TraceHead head, const std::string& path, const std::string& second, const void* data, std::size_t bytes);
   void kill_all();
 
+  bool due() const;
+
   bool watching_ = false, armed_ = false;
+  double late_ = 0, speed_ = 0;  ///< seconds; bytes per second, 0: as fast as it is
+  std::map<std::string, double> first_look_;
   std::string call_, action_, under_, when_;
   long n_ = 0, count_ = 0;
   int late_fd_ = -1, trace_ = -1;

@@ -1,6 +1,7 @@
 #!/bin/bash
 # hang.sh BANYAN LIBHANG TRANSPORT CASE [LIBFAULTIO]: what a watchdog finds.
 #   compute, compute0   rank 2 (0) hangs in a matrix product: its own watchdog ends the job, and all ranks leave their stacks
+#   evaluate   the same in an evaluation between two steps
 #   silence    the same, but its neighbours lose patience first: it still leaves its stacks
 #   inside     rank 2 hangs in a call of the MPI library, holding what its watchdog would tell the others with
 #   slow       rank 2 takes longer in every matrix product: it is reported, once, and training goes on
@@ -14,9 +15,10 @@ run=$scratch/run host=$(hostname) victim=2
 dataset "$scratch/tokens.h5"
 config "$scratch/config.ini" gpt "$run"
 export BANYAN_LAUNCH_GRACE=5
-each='' limits='--comm.peer_timeout=30s --run.watchdog=2s' function=dnnl_sgemm
+each='' where='' phase=step more='' limits='--comm.peer_timeout=30s --run.watchdog=2s' function=dnnl_sgemm
 case $case in
   compute0) victim=0 ;;
+  evaluate) where=evaluate phase=evaluate more='--train.eval_every=2 --train.eval_batches=2' ;;
   silence) limits='--comm.peer_timeout=2s --run.watchdog=60s' ;;
   slow) each=10000 ;;
   inside) function=MPI_Testsome ;;
@@ -26,10 +28,10 @@ case $case in
 esac
 train() { # train ARG...: in the background, $job
   # shellcheck disable=SC2086
-  HANG=$function HANG_RANK=$victim HANG_WHEN=$scratch/now HANG_FOR=$each \
-    BANYAN_LAUNCH_ARGS="-x HANG -x HANG_RANK -x HANG_WHEN -x HANG_FOR -x LD_PRELOAD=$libhang" \
+  HANG=$function HANG_RANK=$victim HANG_WHEN=$scratch/now HANG_FOR=$each HANG_IN=$where \
+    BANYAN_LAUNCH_ARGS="-x HANG -x HANG_IN -x HANG_RANK -x HANG_WHEN -x HANG_FOR -x LD_PRELOAD=$libhang" \
     "$repo/scripts/launch.sh" -n 4 --mpirun -- "$banyan" train "$scratch/config.ini" --parallel.pipeline=2 \
-    --parallel.data=2 --comm.host_transport="$transport" $limits "$@" >"$scratch/out.log" 2>&1 &
+    --parallel.data=2 --comm.host_transport="$transport" $limits $more "$@" >"$scratch/out.log" 2>&1 &
   job=$!
 }
 show() {
@@ -153,8 +155,11 @@ for rank in 0 1 2 3; do
   if [ $rank = "$victim" ]; then
     grep -q "#[0-9]* 0x[0-9a-f]* $function+0x" "$stacks" || { show; fail "the stacks do not show where rank $rank hangs"; }
   else
-    grep -q '^  section: .*(in step)$' "$stacks" || { show; fail "the stacks of rank $rank do not say what it waits for"; }
+    grep -q "^  section: .*(in $phase)$" "$stacks" || { show; fail "the stacks of rank $rank do not say what it waits for"; }
   fi
 done
 [ "$(grep -c 'error:' "$scratch/out.log")" = 1 ] || { show; fail "not one message"; }
 grep 'error:' "$scratch/out.log" | grep -q "rank $victim on $host" || { show; fail "the message names somebody else"; }
+if [ "$case" = evaluate ]; then
+  grep 'error:' "$scratch/out.log" | grep -q 'it hangs: no sign of life for [0-9.]* s in evaluate (limit' || { show; fail "the message does not say in what"; }
+fi

@@ -1,15 +1,21 @@
 // LD_PRELOAD library that makes one system call of a program go wrong, and writes down what the program does to files.
 //
 //   FAULT_UNDER=DIR       only calls on DIR and what is below it count
-//   FAULT=CALL:N:ACTION   the N-th such call (from 1) of that kind
-//     CALL    open write pwrite pwritev read pread mmap fsync rename link mkdir close fallocate ftruncate unlink, or
-//             any
-//     ACTION  an errno name (ENOSPC, EIO, EDQUOT, EFBIG, EACCES, EROFS, ESTALE, EINTR, EAGAIN, ENOENT, ENOMEM),
+//   FAULT=CALL:N:ACTION   the N-th such call (from 1) of that kind; N = 0: every one
+//     CALL    open write pwrite pwritev read pread mmap fsync rename link mkdir close fallocate ftruncate unlink lock
+//             (flock, and fcntl's locks), or any
+//     ACTION  an errno name (ENOSPC, EIO, EDQUOT, EFBIG, EACCES, EROFS, ESTALE, EINTR, EAGAIN, ENOENT, ENOMEM, ENOLCK,
+//             ENOSYS),
 //             short (half of the bytes), flip (write: another bit reaches the file than the program gave),
 //             kill (SIGKILL to itself instead of the call), killall (the same to every process of the job, itself
 //             last), stop (SIGSTOP to itself before the call), pause (8 s in the call, on its thread alone),
 //             late (write: reports success; the next fsync of that file fails with EIO)
+//   FAULT_LATE=SECONDS    names that other processes make are not found (stat, access, open) before this one has looked
+//   for
+//                         them for so long, as where a host keeps for a while that a name is not there
+//   FAULT_SPEED=BYTES     write and pwrite take as long as with so many bytes per second
 //   FAULT_RANK=R          only in the process of rank R of a job
+//   FAULT_WHEN=PATH       only while this file is there (not for FAULT_LATE)
 //   FAULT_REACHED=PATH    this file is created when the fault strikes
 //   FAULT_PIDS=DIR        every process puts its id there, for killall
 //   FAULT_TRACE=PATH      successful calls that change files are appended (trace.hpp)
@@ -22,6 +28,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -48,11 +55,13 @@ std::string full_path(int directory, const char* path) {
 int open_at(int directory, const char* path, int flags, mode_t mode) {
   const std::string full = full_path(directory, path);
   const bool ours = plan().ours(full);
+  if (!(flags & O_CREAT) && plan().hidden(full)) return -1;
   if (plan().strikes("open", ours)) return -1;
   struct stat s {};
-  const bool there = ours && lstat(full.c_str(), &s) == 0;
+  const bool there = ours && syscall(SYS_newfstatat, AT_FDCWD, full.c_str(), &s, AT_SYMLINK_NOFOLLOW) == 0;
   const int fd = static_cast<int>(syscall(SYS_openat, directory, path, flags, mode));
   const int error = errno;
+  if (fd >= 0 && !there) plan().made(full);
   plan().opened(fd, full, !there && (flags & O_CREAT), there && (flags & O_TRUNC));
   errno = error;
   return fd;
@@ -71,6 +80,7 @@ ssize_t write_some(const char* call, int fd, const void* data, size_t n, bool at
     flipped[n / 2] ^= 1;
     data = flipped.data();
   }
+  if (ours) plan().slow_down(n);
   const ssize_t done = at_offset ? syscall(SYS_pwrite64, fd, data, n, offset) : syscall(SYS_write, fd, data, n);
   if (done > 0 && ours) {
     if (!at_offset) offset = lseek(fd, 0, SEEK_CUR) - done;
@@ -100,6 +110,7 @@ int sync(int fd) {
 /// Notes a call on one or two names when it succeeded.
 int noted(long result, TraceKind kind, const std::string& path, const std::string& second = "") {
   if (result == 0) plan().record(kind, path, second);
+  if (result == 0) plan().made(second.empty() ? path : second);
   return static_cast<int>(result);
 }
 
@@ -190,6 +201,37 @@ int link(const char* from, const char* to) {
 int mkdir(const char* path, mode_t mode) {
   if (plan().strikes("mkdir", plan().ours(std::string(path)))) return -1;
   return noted(syscall(SYS_mkdir, path, mode), TraceKind::kMkdir, path);
+}
+
+int stat(const char* path, struct stat* out) {
+  return plan().hidden(path) ? -1 : static_cast<int>(syscall(SYS_newfstatat, AT_FDCWD, path, out, 0));
+}
+int lstat(const char* path, struct stat* out) {
+  return plan().hidden(path) ? -1 : static_cast<int>(syscall(SYS_newfstatat, AT_FDCWD, path, out, AT_SYMLINK_NOFOLLOW));
+}
+int access(const char* path, int mode) {
+  return plan().hidden(path) ? -1 : static_cast<int>(syscall(SYS_faccessat, AT_FDCWD, path, mode));
+}
+
+int flock(int fd, int operation) {
+  if (plan().strikes("lock", plan().ours(fd))) return -1;
+  return static_cast<int>(syscall(SYS_flock, fd, operation));
+}
+int fcntl(int fd, int command, ...) {
+  va_list list;
+  va_start(list, command);
+  void* const argument = va_arg(list, void*);
+  va_end(list);
+  const bool locks = command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW;
+  if (locks && plan().strikes("lock", plan().ours(fd))) return -1;
+  return static_cast<int>(syscall(SYS_fcntl, fd, command, argument));
+}
+int fcntl64(int fd, int command, ...) {
+  va_list list;
+  va_start(list, command);
+  void* const argument = va_arg(list, void*);
+  va_end(list);
+  return fcntl(fd, command, argument);
 }
 
 int fallocate(int fd, int mode, off_t offset, off_t length) {

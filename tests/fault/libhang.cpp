@@ -4,11 +4,17 @@
 //   HANG=FUNCTION     dnnl_sgemm (computing) or MPI_Testsome (inside the transport)
 //   HANG_RANK=R       world rank; 0 without a launcher
 //   HANG_WHEN=PATH
+//   HANG_IN=SECTION   only where the program says that it is in a section of that name, of this thread
 //   HANG_FOR=US       microseconds of each call; without it for ever
 //   HANG_AS=WAY       instead: segv, abort, exit0, exit1, bad_alloc, throw, mpi_abort
 #include <dlfcn.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <link.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <new>
@@ -36,9 +42,52 @@ void end(const char* way) {
   abort();
 }
 
+/// A function of the program itself, which exports none: from its table of symbols.
+void* own_function(const char* name) {
+  const int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  struct stat s {};
+  if (fd < 0 || fstat(fd, &s) != 0) return nullptr;
+  const char* file =
+      static_cast<const char*>(mmap(nullptr, static_cast<size_t>(s.st_size), PROT_READ, MAP_PRIVATE, fd, 0));
+  close(fd);
+  if (file == MAP_FAILED) return nullptr;
+  const auto* head = reinterpret_cast<const ElfW(Ehdr)*>(file);
+  const auto* sections = reinterpret_cast<const ElfW(Shdr)*>(file + head->e_shoff);
+  ElfW(Addr) found = 0;
+  for (int i = 0; i < head->e_shnum; ++i) {
+    if (sections[i].sh_type != SHT_SYMTAB) continue;
+    const auto* symbols = reinterpret_cast<const ElfW(Sym)*>(file + sections[i].sh_offset);
+    const char* names = file + sections[sections[i].sh_link].sh_offset;
+    for (size_t k = 0; k < sections[i].sh_size / sizeof(*symbols); ++k)
+      if (strcmp(names + symbols[k].st_name, name) == 0) found = symbols[k].st_value;
+  }
+  munmap(const_cast<char*>(file), static_cast<size_t>(s.st_size));
+  ElfW(Addr) base = 0;  // of the program, which is told first
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void* out) {
+        *static_cast<ElfW(Addr)*>(out) = info->dlpi_addr;
+        return 1;
+      },
+      &base);
+  return found == 0 ? nullptr : reinterpret_cast<void*>(base + found);
+}
+
+/// Whether this thread is in the section that is asked for.
+bool in_section() {
+  static const char* const wanted = getenv("HANG_IN");
+  if (!wanted || !*wanted) return true;
+  // Section::copy_trail (src/base/section.hpp)
+  using Trail = void (*)(char*, size_t);
+  static const auto trail = reinterpret_cast<Trail>(own_function("_ZN6banyan7Section10copy_trailEPcm"));
+  if (!trail) abort();
+  char text[512];
+  trail(text, sizeof text);
+  return strstr(text, wanted) != nullptr;
+}
+
 void hang_if_due() {
   static const char* const path = getenv("HANG_WHEN");
-  if (!path || access(path, F_OK) != 0) return;
+  if (!path || access(path, F_OK) != 0 || !in_section()) return;
   static const char *const time = getenv("HANG_FOR"), *const way = getenv("HANG_AS");
   if (way && *way) end(way);
   if (time && *time) {

@@ -6,6 +6,7 @@
 
 #include <fstream>
 #include <random>
+#include <thread>
 
 #include "io/run_store.hpp"
 #include "src/base/error.hpp"
@@ -42,6 +43,30 @@ bool reads_right(const std::filesystem::path& directory, const std::vector<Whole
 std::string bytes_of(const std::filesystem::path& path) { return read_limited(path, 1 << 30); }
 void put(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
+
+TEST(CheckpointReader, AFileThatOthersHaveSeenIsWaitedFor) {
+  TempDir dir;
+  const auto model = test::small_model();
+  const Manifest manifest = test::write_small_checkpoint(dir / "c", model);
+  const std::filesystem::path shard = dir / "c" / manifest.files[1].name, away = dir / "away";
+  const auto read_all = [&](Seconds patience) {
+    CheckpointReader reader(dir / "c", manifest);
+    reader.set_patience(patience);
+    EXPECT_EQ(reader.verify_files(), "");
+  };
+  std::filesystem::rename(shard, away);
+  std::thread late([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    std::filesystem::copy_file(away, shard);
+  });
+  read_all(Seconds(60));
+  late.join();
+  // Late is not damaged.
+  std::filesystem::resize_file(shard, 100);
+  EXPECT_THROW(read_all(Seconds(0.1)), IoError);
+  std::filesystem::remove(shard);
+  EXPECT_THROW(read_all(Seconds(0.1)), IoError);
 }
 
 TEST(CheckpointReader, AnyPartitionToAnyPartition) {

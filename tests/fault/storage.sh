@@ -1,0 +1,120 @@
+#!/bin/bash
+# storage.sh BANYAN LIBFAULTIO CASE: whole jobs on storage that is odd from the first call to the last.
+#   late        rank 1 finds the names that others make only a moment after it has looked for them: the job goes on all the same
+#   never       rank 1 never finds what rank 0 makes in the run directory: 78 before anything is trained
+#   never_save  the same for checkpoints that are saved: three misses, then 74
+#   never_load  the same for checkpoints that are there: 78, and none of them is marked BAD
+#   locks       files cannot be locked (ENOLCK, ENOSYS): nobody wants to. Where the user has HDF5 insist: 74
+#   slow        storage of 100 KB/s: saves that are due meanwhile are left out, loudly; never are two on their way
+. "$(dirname "$0")/lib.sh"
+case=$3
+saw() { grep -q "$1" "$scratch/out.log" || { cat "$scratch/out.log" >&2; fail "no word of '$1'"; }; }
+wants() { [ "$code" = "$1" ] || { cat "$scratch/out.log" >&2; fail "exit code $code instead of $1"; }; }
+struck() { [ -e "$scratch/reached" ] || { cat "$scratch/out.log" >&2; false; } || fail "no call was hit"; }
+# late SECONDS UNDER: the job of lib.sh on two ranks, where rank 1 is late with the names below UNDER.
+late() {
+  code=0
+  job "$run" 2 $last "$scratch/out.log" LD_PRELOAD="$library" FAULT_LATE="$1" FAULT_RANK=1 FAULT_UNDER="$2" \
+    FAULT_REACHED="$scratch/reached" || code=$?
+}
+# until_true WHAT COMMAND...: within 60 s.
+until_true() {
+  local what=$1
+  shift
+  for _ in $(seq 600); do
+    "$@" && return
+    sleep 0.1
+  done
+  cat "$scratch/out.log" >&2
+  fail "no $what"
+}
+
+case $case in
+  late | never_load)
+    prepare 2
+    run=$scratch/lane/run
+    mkdir "$scratch/lane"
+    cp -r "$scratch/template/run" "$run"
+    if [ "$case" = never_load ]; then
+      late 1000 "$run/ckpt"
+      struck
+      wants 78
+      saw 'is not visible here although rank 0 sees it'
+      [ -z "$(ls "$run/ckpt" | grep BAD)" ] || fail "what one host does not see is marked BAD"
+      rm "$scratch/reached"
+    else
+      late 0.3 "$run"
+      struck
+      wants 0
+      saw 'resuming after step 4'
+    fi
+    wrong=$(recovers "$run" 2 $last)
+    [ "$case" = late ] || wrong=$(recovers "$run" 2 4)
+    [ -z "$wrong" ] || fail "$wrong"
+    ;;
+  never | never_save)
+    dataset "$scratch/tokens.h5"
+    config "$scratch/c.ini" gpt2 "$scratch/unused"
+    run=$scratch/run
+    if [ "$case" = never ]; then
+      late 1000 "$run"
+      wants 78
+      saw 'is not shared: this rank does not see what rank 0 wrote there'
+    else
+      late 1000 "$run/ckpt"
+      wants 74
+      saw 'failed (3 of 3 tries): .*rank 1 .*is not visible here although rank 0 made it'
+      [ -z "$(ls "$run/ckpt")" ] || fail "something is left in ckpt"
+    fi
+    struck
+    ;;
+  locks)
+    for error in ENOLCK ENOSYS; do
+      odd="env LD_PRELOAD=$library FAULT=lock:0:$error FAULT_UNDER=$scratch FAULT_REACHED=$scratch/reached"
+      if $odd flock "$scratch" true 2>/dev/null; then fail "locks work: this test sees nothing"; fi
+      rm -rf "$scratch/run" "$scratch/reached"
+      text "$scratch/text.txt" 20000 1
+      config "$scratch/c.ini" gpt2 "$scratch/run"
+      for what in "tokenize --vocab-size=400 --out=$scratch/tokens.h5 --force $scratch/text.txt" "train $scratch/c.ini --train.steps=4" \
+        "train $scratch/c.ini --train.steps=8" "eval $scratch/c.ini" "inspect $scratch/run --verify --digest --merge=$scratch/$error.h5"; do
+        case $what in train* | eval*) what="$what $job --checkpoint.view=true" ;; esac
+        # shellcheck disable=SC2086
+        $odd "$banyan" $what >"$scratch/out.log" 2>&1 || { cat "$scratch/out.log" >&2; fail "$what, $error"; }
+      done
+      [ -e "$scratch/run/ckpt/step-000000008.e2/view.h5" ] || fail "no view.h5, $error"
+      [ ! -e "$scratch/reached" ] || fail "something was to be locked"
+    done
+    code=0
+    # shellcheck disable=SC2086
+    $odd FAULT=lock:0:ENOLCK HDF5_USE_FILE_LOCKING=TRUE "$banyan" eval "$scratch/c.ini" $job >"$scratch/out.log" 2>&1 || code=$?
+    struck
+    wants 74
+    saw 'unset HDF5_USE_FILE_LOCKING'
+    ;;
+  slow)
+    dataset "$scratch/tokens.h5"
+    config "$scratch/c.ini" gpt2 "$scratch/unused"
+    run=$scratch/run
+    touch "$scratch/slow"
+    job "$run" 2 1000000 "$scratch/out.log" LD_PRELOAD="$library" FAULT_SPEED=2000 FAULT_WHEN="$scratch/slow" FAULT_UNDER="$run/ckpt" &
+    pid=$!
+    left_out() { [ "$(grep -c 'is left out: the one after step 2 is being written for' "$scratch/out.log")" -ge 3 ]; }
+    until_true "save that is left out" left_out
+    [ "$(ls "$run/ckpt")" = step-000000002.e1.tmp ] || fail "in ckpt are $(ls "$run/ckpt" | paste -sd ' ')"
+    rm "$scratch/slow"
+    until_true "save after the storage recovered" grep -q 'saved step-00000000[4-9]\|saved step-00[0-9]*[1-9][0-9]\.' "$scratch/out.log"
+    "$banyan" stop "$run"
+    code=0
+    wait $pid || code=$?
+    wants 75
+    saw '[0-9]* were left out because storage was too slow'
+    # What is kept for the copy is taken once.
+    sed -n 's/.*"memory": \([0-9]*\).*/\1/p' "$run/metrics.jsonl" >"$scratch/memory"
+    [ $(($(tail -n 1 "$scratch/memory") - $(sed -n 3p "$scratch/memory"))) -lt 4000000 ] || fail "memory grows: $(paste -sd ' ' "$scratch/memory")"
+    stopped=$(losses "$run" | wc -l)
+    job "$scratch/whole" 2 "$stopped" "$scratch/whole.log" || { cat "$scratch/whole.log" >&2; fail "the undisturbed job"; }
+    same_losses "$run" "$scratch/whole"
+    echo "$(grep -c 'is left out:' "$scratch/out.log") saves were left out"
+    ;;
+  *) fail "there is no case $case" ;;
+esac
