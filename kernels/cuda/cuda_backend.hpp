@@ -55,6 +55,12 @@ class CudaBackend : public Backend {
 
   void rotary(Queue q, View x, ConstView position, int head_size, float theta, bool inverse) override;
 
+  /// Heads of up to kMostHeadSize channels; dropout.channel0 a multiple of 4.
+  void attention_forward(Queue q, View out, View lse, ConstView query, ConstView key, ConstView value,
+                         const Attention& a) override;
+  void attention_backward(Queue q, View d_query, View d_key, View d_value, ConstView d_out, ConstView query,
+                          ConstView key, ConstView value, ConstView out, ConstView lse, const Attention& a) override;
+
   void gelu_forward(Queue q, View out, ConstView x) override;
   void gelu_backward(Queue q, View d_x, ConstView d_out, ConstView x) override;
   void swiglu_forward(Queue q, View out, ConstView gate, ConstView up) override;

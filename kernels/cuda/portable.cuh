@@ -32,6 +32,13 @@ __device__ __forceinline__ T& block_shared() {
   return object;
 }
 
+/// The dynamic shared memory of the launch.  Uninitialised.
+template <class T>
+__device__ __forceinline__ T& dynamic_shared() {
+  extern __shared__ __align__(128) unsigned char dynamic_shared_bytes[];
+  return *reinterpret_cast<T*>(dynamic_shared_bytes);
+}
+
 }  // namespace banyan::kernels::cuda
 
 #elif !defined(BANYAN_CUDA_ON_HOST)
@@ -41,6 +48,17 @@ __device__ __forceinline__ T& block_shared() {
 namespace banyan::kernels::cuda {
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
+
+/// launch() of a kernel whose dynamic shared memory is one T, which may be larger than the 48 KB that a kernel has unasked.
+template <class T, class... P, class... A>
+inline cudaError_t launch_with(dim3 grid, dim3 block, cudaStream_t stream, void (*kernel)(P...), A&&... args) {
+  if (sizeof(T) > std::size_t{48} * 1024)
+    if (const cudaError_t e =
+            cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(sizeof(T))))
+      return e;
+  return launch({grid, block, sizeof(T), stream}, kernel, static_cast<P>(args)...);
+}
 
 /// The sum over a warp, on every lane; all lanes must come here.  The order is the same for every lane.
 __device__ __forceinline__ float warp_sum(float v) {

@@ -61,8 +61,8 @@ T& block_shared() {
 }
 
 template <class T>
-T* dynamic_shared() {
-  return static_cast<T*>(emu::dynamic_shared_bytes());
+T& dynamic_shared() {
+  return *static_cast<T*>(emu::dynamic_shared_bytes(sizeof(T)));
 }
 
 }  // namespace banyan::kernels::cuda

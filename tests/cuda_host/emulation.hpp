@@ -55,7 +55,8 @@ unsigned lane_id();
 
 /// The one object of this kind in the block's shared memory; `key` tells kinds apart.
 void* shared_object(const void* key, std::size_t size, std::size_t alignment);
-void* dynamic_shared_bytes();
+/// The launch's dynamic shared memory; complains when it has fewer bytes.
+void* dynamic_shared_bytes(std::size_t bytes);
 void fence();
 void atomic_point();  ///< where another thread may come in between
 

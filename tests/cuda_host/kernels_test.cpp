@@ -10,9 +10,9 @@
 #include <string>
 
 #include "src/base/bf16.hpp"
+#include "tests/cuda_host/case_check.hpp"
 #include "tests/cuda_host/emulation.hpp"
-#include "tests/cuda_host/partial_backend.hpp"
-#include "tests/kernels/op_cases.hpp"
+#include "tests/cuda_host/small_backend.hpp"
 
 namespace banyan::kernels::test {
 namespace {
@@ -29,7 +29,7 @@ std::vector<OpCase> cases() {
   for (const OpCase& c : small_cases()) {
     std::int64_t most = 0;
     for (const TensorSpec& t : c.tensors) most = std::max(most, t.shape.count());
-    if (PartialCudaBackend::has(c.op) && most <= kMostElements) list.push_back(c);
+    if (most <= kMostElements) list.push_back(c);
   }
   return list;
 }
@@ -38,31 +38,11 @@ class CudaOnHostCases : public testing::TestWithParam<OpCase> {};
 
 /// One for all cases, which find in its scratch what the cases before left there.
 Backend& backend() {
-  static PartialCudaBackend b;
+  static SmallCudaBackend b;
   return b;
 }
 
-TEST_P(CudaOnHostCases, EqualsReferenceAndCpuAndRepeats) {
-  const OpCase& c = GetParam();
-  emu::reset();
-  const Values before = c.initial();
-  Values want = before;
-  c.reference(want);
-  Bound first(c.tensors, before, 0, &backend()), again(c.tensors, before, 3, &backend()), on_cpu(c.tensors, before);
-  c.run(backend(), first);
-  c.run(backend(), again);
-  c.run(*make_cpu_backend({.threads = 1, .max_isa = ""}), on_cpu);
-  for (const TensorSpec& t : c.tensors) {
-    if (t.role == Role::kIn) {
-      EXPECT_EQ(first.bytes(t.name), Bound(c.tensors, before).bytes(t.name)) << t.name << " is an input";
-      continue;
-    }
-    EXPECT_LE(error_of(first.read(t.name), want[t.name]), c.tolerance) << t.name;
-    EXPECT_LE(error_of(first.read(t.name), on_cpu.read(t.name)), 2 * c.tolerance) << t.name << " on the CPU";
-    EXPECT_EQ(first.bytes(t.name), again.bytes(t.name)) << t.name << " differs when computed again, at other addresses";
-  }
-  EXPECT_EQ(emu::reports(), "");
-}
+TEST_P(CudaOnHostCases, EqualsReferenceAndCpuAndRepeats) { expect_right(backend(), GetParam()); }
 
 TEST(CudaOnHost, AdamWRoundsTheParameterToo) {
   for (const std::int64_t count : {5, 1024}) {

@@ -9,15 +9,15 @@
 #include "src/base/error.hpp"
 #include "src/base/rng.hpp"
 #include "tests/cuda_host/emulation.hpp"
-#include "tests/cuda_host/partial_backend.hpp"
+#include "tests/cuda_host/small_backend.hpp"
 
 namespace banyan::kernels::test {
 namespace {
 
 using std::int64_t;
 
-PartialCudaBackend& gpu() {
-  static PartialCudaBackend b;
+SmallCudaBackend& gpu() {
+  static SmallCudaBackend b;
   return b;
 }
 Backend& cpu() {
@@ -146,7 +146,7 @@ class Multiplier {
       : a_(DType::kF32, {M, 24}, 24, values(M * 24, 1).data()),
         b_(DType::kF32, {24, 16}, 16, values(24 * 16, 2).data()),
         c_(DType::kF32, {M, 16}, 16) {}
-  std::vector<std::byte> run(PartialCudaBackend& backend) {
+  std::vector<std::byte> run(SmallCudaBackend& backend) {
     backend.gemm({}, {.c = c_.on_gpu, .a = a_.on_gpu, .b = b_.on_gpu, .bias = {}});
     backend.synchronize({});
     return c_.device();
@@ -159,7 +159,7 @@ class Multiplier {
 TEST(CudaOnHostProducts, AnotherProcessRecallsTheAlgorithms) {
   emu::reset();
   Multiplier one(40), other(41);
-  PartialCudaBackend first, second;
+  SmallCudaBackend first, second;
   const std::vector<std::byte> want = one.run(first);
   const std::string table = first.products().table();
   EXPECT_NE(table.find("\n40 16 24 "), std::string::npos) << table;
@@ -175,7 +175,7 @@ TEST(CudaOnHostProducts, AnotherProcessRecallsTheAlgorithms) {
 TEST(CudaOnHostProducts, RecallsNothingThatCuBlasLtDoesNotAccept) {
   emu::reset();
   Multiplier one(40);
-  PartialCudaBackend first, second, third;
+  SmallCudaBackend first, second, third;
   const std::vector<std::byte> want = one.run(first);
   std::string table = first.products().table();
   const std::string another_gpu = "x" + table;
@@ -191,7 +191,7 @@ TEST(CudaOnHostProducts, RecallsNothingThatCuBlasLtDoesNotAccept) {
 }
 
 TEST(CudaOnHostProducts, RefusesWhatIsNoTable) {
-  PartialCudaBackend backend;
+  SmallCudaBackend backend;
   const std::string header = backend.products().table();
   for (const char* line : {"40 16", "1 2 3 4 5 6 7 8 9 10 11 12 13 ; 1 1 1 1 1 1 1 1", "x", ""}) {
     try {

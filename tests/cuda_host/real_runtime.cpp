@@ -6,14 +6,14 @@
 #include <string>
 
 #include "src/base/error.hpp"
-#include "tests/cuda_host/partial_backend.hpp"
+#include "tests/cuda_host/small_backend.hpp"
 
 int main() {
   int devices = 0;
   const cudaError_t e = cudaGetDeviceCount(&devices);
   std::printf("cudaGetDeviceCount: %s, %d devices\n", cudaGetErrorName(e), devices);
   try {
-    const banyan::kernels::test::PartialCudaBackend backend;
+    const banyan::kernels::test::SmallCudaBackend backend;
     std::printf("%s\n", backend.describe().c_str());
     return e == cudaSuccess && devices > 0 ? 0 : 1;
   } catch (const banyan::Error& error) {

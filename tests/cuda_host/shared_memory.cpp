@@ -78,6 +78,10 @@ void* shared_object(const void* key, std::size_t size, std::size_t alignment) {
   return p;
 }
 
-void* dynamic_shared_bytes() { return current->block->shared[0].data; }
+void* dynamic_shared_bytes(std::size_t bytes) {
+  const SharedObject& dynamic = current->block->shared[0];
+  if (bytes > dynamic.size) fail("the launch gave less dynamic shared memory than the kernel uses");
+  return dynamic.data;
+}
 
 }  // namespace emu
