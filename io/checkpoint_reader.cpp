@@ -52,12 +52,17 @@ const File& CheckpointReader::file(int index) {
 File CheckpointReader::open(const ManifestFile& entry) const {
   const std::filesystem::path path = directory_ / entry.name;
   for (const Clock::time_point start = Clock::now();;) {
-    if (patience_ == Seconds::zero() || path_exists(path)) {
+    const bool late = patience_ > Seconds::zero() && !path_exists(path);
+    try {
       File opened = File::open_for_reading_at(handle_, entry.name);
       const std::int64_t size = opened.size();
       if (size == entry.size) return opened;
       if (patience_ == Seconds::zero())
         throw DataError("{} has {} bytes, the manifest says {}", path.string(), size, entry.size);
+    } catch (const IoError&) {
+      if (!late) throw;
+      if (!path_exists(directory_ / kManifestName))
+        throw IoError("{} was removed while it was read", directory_.string());
     }
     check_cancel(cancel_);
     if (Seconds(Clock::now() - start) > patience_)

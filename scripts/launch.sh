@@ -4,7 +4,8 @@
 # (`banyan --print-exit-codes`).
 #   launcher  srun inside a Slurm allocation, mpirun otherwise; further options for it in BANYAN_LAUNCH_ARGS
 #             a launcher that hangs is ended BANYAN_LAUNCH_GRACE (60) seconds after the ranks left, or when no rank of a training
-#             has opened the run directory after BANYAN_LAUNCH_PATIENCE (900) seconds
+#             has opened the run directory after BANYAN_LAUNCH_PATIENCE (180, and one for every ten ranks) seconds: until the
+#             ranks have found each other nobody else notices that one of them stands still
 #   RANKS     default: what Slurm allocated, or one per processor
 #   TERM, INT (Ctrl-C), HUP, USR1: ask the job to save at the next step and stop, exit code 75; a second one leaves out what is
 #             optional; a third one ends the job at once, and the last checkpoint stands
@@ -91,7 +92,8 @@ trap request TERM INT USR1 HUP
 # A host that fell off the network takes no orders and reports no end: the launcher would wait for it for ever. Ranks
 # leave together, so when the last one to say why it left did so a while ago, nobody else is going to.
 hurry() {
-  local grace=${BANYAN_LAUNCH_GRACE:-60} patience=${BANYAN_LAUNCH_PATIENCE:-900} attempt newest
+  local grace=${BANYAN_LAUNCH_GRACE:-60} patience attempt newest
+  patience=${BANYAN_LAUNCH_PATIENCE:-$((180 + ${ranks:-${SLURM_NTASKS:-1}} / 10))}
   while sleep 1 >/dev/null 2>&1; do  # may outlive this script by a moment: holds no output open
     attempt=$(this_attempt)
     if [ -z "$attempt" ]; then

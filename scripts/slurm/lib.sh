@@ -154,17 +154,29 @@ on_hosts() {
 # each_node shells|ranks COMMAND...: once on every node of the job, by itself or as ranks of one MPI job, which ends as a whole
 # when one of them fails: the others would wait for it.
 each_node() {
-  local kind=$1 extra together=0
+  local kind=$1 extra together=0 node only=()
   shift
   if [ "$kind" = ranks ]; then together=1; fi
   read -r -a extra <<<"${BANYAN_LAUNCH_ARGS:-}"
   if [ "$launcher/$kind" = srun/shells ]; then extra=(--mpi=none); fi
   if [ "$launcher" = srun ]; then
     timeout 60 srun "${extra[@]}" --ntasks-per-node=1 --ntasks="$(wc -w <<<"$nodes")" --overcommit --kill-on-bad-exit=$together "$@"
-  else
-    if [ "$(id -u)" = 0 ]; then extra+=(--allow-run-as-root); fi
-    timeout 60 mpirun --quiet --bind-to none --map-by ppr:1:node "${extra[@]}" "$@"
+    return
   fi
+  if [ "$(id -u)" = 0 ]; then extra+=(--allow-run-as-root); fi
+  if [ "$kind" = ranks ]; then
+    timeout 60 mpirun --quiet --bind-to none --map-by ppr:1:node "${extra[@]}" "$@"
+    return
+  fi
+  # mpirun starts nothing anywhere when one host cannot be reached: each is asked by itself.
+  read -r -a extra <<<"${plain_launch_args-${BANYAN_LAUNCH_ARGS:-}}"
+  if [ "$(id -u)" = 0 ]; then extra+=(--allow-run-as-root); fi
+  for node in $nodes; do
+    while [ "$(jobs -rp | wc -l)" -ge 64 ]; do wait -n; done
+    if [ "$nodes" != "$node" ]; then only=(--host "$node"); fi
+    timeout 60 mpirun --quiet --bind-to none "${only[@]}" "${extra[@]}" -n 1 "$@" &
+  done
+  wait
 }
 
 # Newest step that is committed; 0 before the first.

@@ -154,6 +154,28 @@ void write_rest(const fs::path& out, const infer::SavedModel& saved, const model
   io::write_atomic(out / kConfig, to_hf_config(shape, kind, end_token).dump(2) + "\n");
 }
 
+void export_one(const fs::path& path, const fs::path& out, std::int64_t limit) {
+  io::CheckpointReader reader(path);
+  infer::SavedModel saved{
+      path, config::load_text(reader.manifest().config_text, "the configuration in " + path.string()).config};
+  const model::ModelShape shape = plan::make_model_shape(saved.config, 0);
+  const HfKind kind = hf_kind(shape);
+  const auto prefix = reader.manifest().extra.find(kHfPrefix);
+  const std::vector<HfTensor> tensors =
+      hf_tensors(shape, kind, prefix == reader.manifest().extra.end() ? kGpt2Prefix : prefix->second);
+
+  io::make_directories(out);
+  io::remove_tree(out / kConfig);
+  const std::set<std::string> written = write_tensors(reader, tensors, limit, out);
+  std::vector<fs::path> stale;
+  for (const auto& entry : fs::directory_iterator(out))
+    if (const std::string name = entry.path().filename().string(); belongs_to_model(name) && !written.count(name))
+      stale.push_back(entry.path());
+  for (const fs::path& old : stale) io::remove_tree(old);
+  write_rest(out, saved, shape, kind);
+  log::info("exported step {} of {} to {}", reader.manifest().step, path.string(), out.string());
+}
+
 ExitCode run(Args& args) {
   const std::optional<std::string> out_text = args.value("out"), size_text = args.value("shard-size");
   const bool force = args.flag("force");
@@ -167,26 +189,16 @@ ExitCode run(Args& args) {
   if (io::path_exists(out) && !fs::is_empty(out) && !force)
     throw UsageError("{} is not empty; choose another --out, or replace the model in it with --force", out.string());
 
-  const fs::path path = job::readable_candidates(args.positional()[0]).front().path;
-  io::CheckpointReader reader(path);
-  infer::SavedModel saved{
-      path, config::load_text(reader.manifest().config_text, "the configuration in " + path.string()).config};
-  const model::ModelShape shape = plan::make_model_shape(saved.config, 0);
-  const HfKind kind = hf_kind(shape);
-  const auto prefix = reader.manifest().extra.find(kHfPrefix);
-  const std::vector<HfTensor> tensors =
-      hf_tensors(shape, kind, prefix == reader.manifest().extra.end() ? kGpt2Prefix : prefix->second);
-
-  io::make_directories(out);
-  io::remove_tree(out / kConfig);
-  const std::set<std::string> written = write_tensors(reader, tensors, *limit, out);
-  std::vector<fs::path> stale;
-  for (const auto& entry : fs::directory_iterator(out))
-    if (const std::string name = entry.path().filename().string(); belongs_to_model(name) && !written.count(name))
-      stale.push_back(entry.path());
-  for (const fs::path& old : stale) io::remove_tree(old);
-  write_rest(out, saved, shape, kind);
-  log::info("exported step {} of {} to {}", reader.manifest().step, path.string(), out.string());
+  for (int listing = 1;; ++listing) {
+    const job::Candidate newest = job::readable_candidates(args.positional()[0]).front();
+    try {
+      export_one(newest.path, out, *limit);
+      break;
+    } catch (const Error&) {
+      if (listing == job::kListings || !job::removed_meanwhile(newest)) throw;
+      log::info("{} was removed while it was read; beginning again with the newest", newest.path.string());
+    }
+  }
   return ExitCode::kFinished;
 }
 

@@ -89,7 +89,13 @@ std::vector<Found> whole_run(const io::RunStore& store, bool verify) {
       f.path = store.path_of(entry.name);
       f.state = entry.state == io::CheckpointState::kBad ? "BAD" : "committed";
     }
-    examine(f, verify);
+    try {
+      examine(f, verify);
+    } catch (const IoError&) {
+      if (io::path_exists(f.path)) throw;
+    }
+    // By the job that trains there, since it was listed.
+    if (f.state != "tmp" && !io::path_exists(f.path)) continue;
     if (std::string mark;
         f.state == "BAD" && f.problem.empty() && io::read_if_there(store.path_of(entry.name + ".BAD"), 65536, mark))
       f.problem = mark.substr(0, mark.find('\n'));

@@ -52,13 +52,19 @@ SavedModel find_saved_model(comm::Communicator& ranks, const config::Config& con
   if (ranks.rank() == 0) {
     // The newest whose manifest can be read speaks for all: checkpoints of one run hold one model.
     std::string reason;
-    for (const job::Candidate& c : job::readable_candidates(checkpoint_source(config))) {
-      try {
-        text = io::CheckpointReader(c.path).manifest().config_text;
-        path = c.path.string();
-        break;
-      } catch (const Error& e) {
-        if (reason.empty()) reason = e.what();
+    bool again = true;
+    for (int listing = 1; again && listing <= job::kListings; ++listing) {
+      again = false;
+      for (const job::Candidate& c : job::readable_candidates(checkpoint_source(config))) {
+        try {
+          text = io::CheckpointReader(c.path).manifest().config_text;
+          path = c.path.string();
+          again = false;
+          break;
+        } catch (const Error& e) {
+          if (reason.empty()) reason = e.what();
+          again |= job::removed_meanwhile(c);
+        }
       }
     }
     if (path.empty()) throw ConfigError("no checkpoint of {} is usable; {}", checkpoint_source(config), reason);

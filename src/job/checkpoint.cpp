@@ -240,18 +240,29 @@ SaveResult Checkpoints::save(const SaveState& state, std::span<const SaveTensor>
 
 io::Manifest load_readonly(comm::Communicator& ranks, const std::string& path, Seconds io_limit,
                            const std::function<void(Source&)>& fill) {
-  std::vector<Candidate> candidates;
-  run_together(ranks, "listing checkpoints", io_limit, [&](const std::atomic<bool>&) {
-    if (ranks.rank() == 0) candidates = readable_candidates(path);
-  }).raise_if_failed();
-  std::string reasons;
-  const auto accepted = offer(ranks, candidates, io_limit, fill, [&](const Candidate&, bool, const std::string& why) {
-    log::error("CHECKPOINT NOT USED: {}", why);
-    reasons += "; " + why;
-  });
-  if (accepted) return accepted->manifest;
-  reasons = comm::broadcast_string(ranks, reasons, 0, "why no checkpoint is usable");
-  throw ConfigError("no checkpoint of {} is usable{}", path, reasons);
+  for (int listing = 1;; ++listing) {
+    std::vector<Candidate> candidates;
+    run_together(ranks, "listing checkpoints", io_limit, [&](const std::atomic<bool>&) {
+      if (ranks.rank() == 0) candidates = readable_candidates(path);
+    }).raise_if_failed();
+    std::string reasons;
+    std::int64_t removed = 0;
+    const auto accepted =
+        offer(ranks, candidates, io_limit, fill, [&](const Candidate& c, bool, const std::string& why) {
+          removed |= std::int64_t{removed_meanwhile(c)};
+          if (removed > 0)
+            log::info("{} was removed while it was read", c.path.string());
+          else
+            log::error("CHECKPOINT NOT USED: {}", why);
+          reasons += "; " + why;
+        });
+    if (accepted) return accepted->manifest;
+    removed = comm::all_reduce_value(ranks, removed, comm::ReduceOp::kMax, "whether checkpoints were removed");
+    if (removed > 0 && listing < kListings) continue;
+    reasons = comm::broadcast_string(ranks, reasons, 0, "why no checkpoint is usable");
+    throw ConfigError("no checkpoint of {} is usable{}{}", path, reasons,
+                      removed > 0 ? "; raise checkpoint.keep where it is trained, or copy one elsewhere" : "");
+  }
 }
 
 }  // namespace banyan::job

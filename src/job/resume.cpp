@@ -73,6 +73,8 @@ std::vector<Candidate> readable_candidates(const std::string& path) {
   return all;
 }
 
+bool removed_meanwhile(const Candidate& candidate) { return !io::path_exists(candidate.path / io::kManifestName); }
+
 std::vector<Candidate> resume_candidates(const io::RunStore& store, std::int64_t epoch, const std::string& resume) {
   std::vector<std::string> present;
   for (const io::CheckpointEntry& entry : store.list())

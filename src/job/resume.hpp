@@ -45,6 +45,11 @@ std::vector<Candidate> resume_candidates(const io::RunStore& store, std::int64_t
 /// Candidates for commands that only read: PATH is a checkpoint or a run directory.  ConfigError when there are none.
 std::vector<Candidate> readable_candidates(const std::string& path);
 
+/// How often who only reads asks for candidates: a training that goes on removes old checkpoints, also under a reader.
+inline constexpr int kListings = 5;
+/// Whether it is not there any more; newer ones are, if it lies in a run directory.
+bool removed_meanwhile(const Candidate& candidate);
+
 struct Accepted {
   io::Manifest manifest;
   Candidate candidate;

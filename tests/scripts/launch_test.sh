@@ -59,6 +59,13 @@ check 69 "the ranks are gone, the launcher stays" job RANKS=2 RECORDS="0:69 1:69
 grep -q "0 term" "$RUN.got" || { echo "FAILED: the launcher was not ended"; failures=$((failures + 1)); }
 check 69 "no rank ever starts" job WAIT=1000 BANYAN_LAUNCH_PATIENCE=1
 grep -q "no rank has opened" "$dir/out" || { echo "FAILED: no word of ranks that do not start"; failures=$((failures + 1)); }
+# late SECONDS RANKS [VARIABLE=VALUE]: no rank ever starts; the script looks as if it had run for 2 s less.
+late() { env "${@:3}" WAIT=1000 SECONDS=$(($1 - 2)) "$root/scripts/launch.sh" -n "$2" --mpirun -- banyan train x.ini; }
+for case in "180 4" "180 4 SLURM_NTASKS=999" "280 1000" "7 1000 BANYAN_LAUNCH_PATIENCE=7"; do
+  # shellcheck disable=SC2086
+  check 69 "no start of $case" late $case
+  grep -q "within ${case%% *} s" "$dir/out" || { echo "FAILED: other patience than $case"; cat "$dir/out"; failures=$((failures + 1)); }
+done
 check 0 "all finished" job RANKS=2 RECORDS="0:0 1:0" STATUS=0
 check 0 "all finished, launcher grumbles" job RANKS=2 RECORDS="0:0 1:0" STATUS=1
 check 0 "rank 0 finished, launcher agrees" job RANKS=2 RECORDS="0:0" STATUS=0

@@ -129,8 +129,11 @@ echo "${0##*/} $*" >>"$TMPDIR/starts"
 all="$*"
 case $all in
   *--mpi=list*) echo 'none pmix'; exit ;;
-  *node-check*) while [ "$1" != bash ]; do shift; done
-    for node in $NODES; do SLURMD_NODENAME=$node "$@"; done; exit ;;
+  *node-check*) hosts=$(sed -n 's/.*--host \([^ ]*\) .*/\1/p' <<<"$all" | tr , ' ')
+    # Open MPI's starts nothing when it cannot reach all hosts.
+    for host in $hosts; do [[ " $NODES " == *" ${host%:*} "* ]] || { echo "ssh: connect to host $host: No route" >&2; exit 1; }; done
+    while [ "$1" != bash ]; do shift; done
+    for node in ${hosts:-$NODES}; do SLURMD_NODENAME=$node "$@"; done; exit ;;
   *topo\ --job*) echo "they do not meet"; exit "${MEET:-0}" ;;
 esac
 read -r step records <"$PLAN"
@@ -194,7 +197,8 @@ loop 0 "goes on until the last step"
 same "starts" "$(starts)" 3
 same "waits" "$(grep -v '^1$' "$dir/slept" | paste -sd ' ')" "0 10"
 same "ends" "$(sed 's/.* attempt=//; s/ .*action=/ /' "$RUN/ends.txt" | paste -sd ,)" "0 again,1 wait,2 done"
-same "hosts" "$(grep -c -e '--host n1:2,n2:2 --nothing' "$dir/starts")" 9
+same "hosts" "$(grep -c -e '--host n1:2,n2:2 --nothing' "$dir/starts")" 6
+same "each host is asked by itself" "$(grep -c -e '--host n[12] --nothing.* node-check' "$dir/starts")" 6
 
 fresh "10 $(stopped halt-file)" "20 $well"
 loop 75 "a person's stop"
@@ -231,7 +235,12 @@ DATA=$dir/nowhere.h5 loop 78 "no data on any host"
 grep -q 'n1: cannot read .*nowhere' "$dir/out" || bad "the preflight does not name host and file"
 NODES=n1 BANYAN_BACKOFF=7 loop 93 "a host that does not answer"
 grep -q 'n2: does not answer' "$dir/out" || bad "the preflight does not name the host"
+if grep -q 'n1: does not answer' "$dir/out"; then bad "one host that is gone makes others look so"; fi
 same "started by a failed preflight" "$(starts)" 0
+fresh "10 $well"
+NODES=n1 loop 0 "going on without a host that does not answer"
+same "hosts lost" "$(sed -n 's/.* lost=\([^ ][^ ]*\) .*/\1/p' "$RUN/ends.txt" | paste -sd ' ')" "n2 n2"
+same "started without the host" "$(grep -c -e '-n 2 .*--host n1:2 --nothing .* train' "$dir/starts")" 1
 check 78 "wrong config" "$root/scripts/mpirun-loop.sh" x.ini --wrong
 check 64 "no config" "$root/scripts/mpirun-loop.sh"
 
