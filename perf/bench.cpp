@@ -25,6 +25,7 @@ constexpr Command kCommands[] = {
     {"comm", bench_comm, "messages and collectives between the ranks it is started on (mpirun -n N bench comm)"},
     {"checkpoint", bench_checkpoint, "saving and loading, beside the bare disk (mpirun -n N bench checkpoint)"},
     {"plan", bench_plan, "published steps beside what the cost model predicts; how long plans of many ranks take"},
+    {"watch", bench_watch, "what it costs a rank to say where it is, for its watchdog"},
 };
 
 void print_usage(std::FILE* to) {

@@ -24,5 +24,6 @@ int bench_comm(const std::vector<std::string>& words);
 int bench_checkpoint(const std::vector<std::string>& words);
 int bench_schedule(const std::vector<std::string>& words);
 int bench_plan(const std::vector<std::string>& words);
+int bench_watch(const std::vector<std::string>& words);
 
 }  // namespace banyan::perf

@@ -22,7 +22,7 @@ mesh() {
 }
 
 # job RUN RANKS STEPS LOG [VARIABLE=VALUE...]: the training in that run directory; its exit code.  Variables are set for
-# the ranks only.
+# the ranks only; $job_limit seconds, if that is set.
 job() {
   run_=$1 ranks_=$2 steps_=$3 log_=$4
   shift 4
@@ -30,7 +30,7 @@ job() {
   launch="$repo/tests/mpirun.sh $ranks_"
   [ "$ranks_" -gt 1 ] || launch=
   # shellcheck disable=SC2046,SC2086
-  timeout -k 5 100 $launch env "$@" "$banyan" train "$scratch/c.ini" $job $(mesh "$ranks_") --run.dir="$run_" \
+  timeout -k 5 "${job_limit:-100}" $launch env "$@" "$banyan" train "$scratch/c.ini" $job $(mesh "$ranks_") --run.dir="$run_" \
     --train.steps="$steps_" > "$log_" 2>&1
 }
 
