@@ -196,7 +196,7 @@ ExitCode run(Args& args) {
       break;
     } catch (const Error&) {
       if (listing == job::kListings || !job::removed_meanwhile(newest)) throw;
-      log::info("{} was removed while it was read; beginning again with the newest", newest.path.string());
+      log::warning("{} was removed while it was read; beginning again with the newest", newest.path.string());
     }
   }
   return ExitCode::kFinished;

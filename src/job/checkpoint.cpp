@@ -251,7 +251,7 @@ io::Manifest load_readonly(comm::Communicator& ranks, const std::string& path, S
         offer(ranks, candidates, io_limit, fill, [&](const Candidate& c, bool, const std::string& why) {
           removed |= std::int64_t{removed_meanwhile(c)};
           if (removed > 0)
-            log::info("{} was removed while it was read", c.path.string());
+            log::warning("{} was removed while it was read", c.path.string());
           else
             log::error("CHECKPOINT NOT USED: {}", why);
           reasons += "; " + why;

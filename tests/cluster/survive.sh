@@ -57,9 +57,10 @@ broken() {
   { slurm_on squeue -h; cat "$out" "$run/ends.txt" "$run/attempts.jsonl"; tail -n 20 "$run/log.txt"; } >&2
   fail "$@"
 }
-# submit OPTION...: train.sbatch on the four nodes; the job's id in $job.
+# submit OPTION...: train.sbatch on the four nodes; the job's id in $job. It rests for 15 s after a lost node, since Slurm tries for
+# 11 s to have that node end the start before: back sooner, it would end the next one (lib.sh, requeue).
 submit() {
-  job=$(slurm_on env BANYAN_HOME="$repo" BANYAN="$scratch/banyan" BANYAN_LAUNCH_GRACE=${grace:-5} BANYAN_BACKOFF="3 3 3 3 3 3" \
+  job=$(slurm_on env BANYAN_HOME="$repo" BANYAN="$scratch/banyan" BANYAN_LAUNCH_GRACE=${grace:-5} BANYAN_BACKOFF="10 10 10 10 10 10" \
     OMPI_MCA_orte_tmpdir_base=/dev/shm OMPI_MCA_oob_tcp_if_include=eth0 sbatch --parsable -N4 -t 10 -D "$scratch" -o "$out" "$@" \
     "$repo/scripts/slurm/train.sbatch" "$config" "${mesh[@]}") ||
     fail "sbatch"
@@ -127,8 +128,8 @@ case $3 in
     until_true 120 "requeue" waiting
     slurm_node "$head"
     # Slurm would wait two minutes. Not none at all: it knocks for 11 s at a node that is down, to have it end the first
-    # start, and does not wait for the answer before the second one, whose job has the same number.
-    slurm_on scontrol update JobId="$job" StartTime=now+15
+    # start, longer on a busy machine, and does not wait for the answer before the second one, whose job has the same number.
+    slurm_on scontrol update JobId="$job" StartTime=now+40
     until_gone
     ends 0::done
     ;;
