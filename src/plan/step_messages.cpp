@@ -38,8 +38,10 @@ std::vector<double> tensor_seconds(const parallel::MeshShape& mesh, const Demand
         if (own / rates[w] <= busiest[s]) continue;
         busiest[s] = own / rates[w];
         // No group has more to send from one place, so that there are so many of them or more.
-        const double most = sent_by_part(demand.tensor[s], mesh.tensor);
-        hidden[s] = own > most && most > 0 ? busiest[s] * (1 - most / own) : 0;
+        const double most = sent_by_part(demand.tensor[s], mesh.tensor), groups = most > 0 ? own / most : 0;
+        // Two drift apart only if they did not begin at one time.
+        const double drift = stages > 1 ? 1 : std::clamp(groups - 2, 0.0, 1.0);
+        hidden[s] = groups > 1 ? drift * busiest[s] * (1 - 1 / groups) : 0;
       }
   }
   for (std::size_t s = 0; s < stages; ++s)
@@ -49,17 +51,13 @@ std::vector<double> tensor_seconds(const parallel::MeshShape& mesh, const Demand
   return seconds;
 }
 
-/// Seconds of a microbatch's messages, one for each chunk, between stage `s` and the next, whose backward pass takes so
-/// long.  `carried`: by way, of all stages.
-double message_seconds(const AxisLoad& stream, const std::vector<double>& carried, std::size_t s, double microbatches,
-                       int chunks, double backward, const std::vector<double>& rates, const comm::Links& links) {
-  double seconds = stream.inside[s] / links.node.rate / microbatches;
+/// Seconds of a microbatch's messages, one for each chunk, between stage `s` and the next.
+double message_seconds(const AxisLoad& stream, std::size_t s, double microbatches, int chunks,
+                       const std::vector<double>& rates, const comm::Links& links) {
+  double seconds = stream.inside[s] / links.node.rate;
   for (std::size_t w = 0; w < rates.size(); ++w)
-    if (const double bytes = stream.bytes[w * at(stream.stages) + s]; bytes > 0) {
-      const double own = bytes / rates[w] / microbatches, neighbours = carried[w] / rates[w] / microbatches - own;
-      seconds = std::max(seconds, own + std::clamp(own - backward, 0.0, std::max(0.0, neighbours)));
-    }
-  return seconds + chunks * stream.latency[s];
+    seconds = std::max(seconds, stream.bytes[w * at(stream.stages) + s] / rates[w]);
+  return seconds / microbatches + chunks * stream.latency[s];
 }
 
 /// By stage: how much longer its last backward pass and the message before it take because later stages already add
@@ -160,8 +158,6 @@ StepMessages step_messages(const parallel::MeshShape& mesh, const Demand& demand
   const double idle = pipeline_seconds(silent, m, gpipe, fill);
 
   const AxisLoad& stream = loads[at(MeshAxis::kPipeline)];
-  std::vector<double> carried(rates.size(), 0.0);
-  for (std::size_t w = 0; w < rates.size(); ++w) carried[w] = stream.carried(w);
   std::vector<double> speaks(stages, 0.0);
   for (int round = 0; round < kRounds; ++round) {
     const std::vector<double> tensor =
@@ -175,7 +171,7 @@ StepMessages step_messages(const parallel::MeshShape& mesh, const Demand& demand
     }
     all = passes;
     for (std::size_t s = 0; s + 1 < stages; ++s) {
-      const double message = message_seconds(stream, carried, s, m, demand.chunks, passes[s].backward, rates, links);
+      const double message = message_seconds(stream, s, m, demand.chunks, rates, links);
       all[s + 1].forward += message;
       if (demand.trains) all[s].backward += message;
     }

@@ -16,12 +16,12 @@
 // Groups of one stage that share a way fairly do not stay in step: of n who start a call of S seconds at one time, one
 // that is ahead by d is done (n - 1) d before the others.  So they drift apart until their way is never idle, and what
 // one computes is hidden behind what the others send, as far as that goes: a pass takes max(n S, computing + S) (the
-// asymptotic bounds of such a network, Lazowska et al., chapter 5).
+// asymptotic bounds of such a network, Lazowska et al., chapter 5).  Two stay as far apart as they began: columns of a
+// pipeline do not begin together, ranks without one do.
 //
 // A message between stages moves when its receiver has come to it, as long ones do, so that it lengthens the receiver's
-// pass.  A stage that has got a gradient lets the next message to its successor go, since that has a place for it now,
-// and has one for its predecessor a backward pass later; what then is left of the former shares its way with the
-// latter. The stages' times follow each other as the schedule has it, in closed form.
+// pass. What a rank sends to its successor and to its predecessor takes turns, since each waits for what the other one
+// brings about. The stages' times follow each other as the schedule has it, in closed form.
 //
 // At the end gradients are added, stage by stage as each is done: the last one is first, and the others' way back hides
 // what it adds.  But its many long flows also share the ways with the last calls and messages of the others, flow by

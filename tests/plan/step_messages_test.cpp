@@ -143,6 +143,23 @@ TEST(StepMessages, OfGroupsThatShareAWayHideWhatIsComputed) {
   EXPECT_NEAR(c.price({{500, 500}, {0, 0}}).tensor, 10, 1e-9) << "what one sends is left";
 }
 
+TEST(StepMessages, OfTwoGroupsThatBeginTogetherHideNothing) {
+  Case c;
+  c.mesh = {.tensor = 2, .pipeline = 1};
+  c.demand.tensor = {10};
+  c.demand.tensor_calls = {{5, 5}};
+  c.demand.data = {0};
+  c.loads.fill(AxisLoad(1, 2));
+  const auto of_groups = [&](double groups) {
+    AxisLoad& load = c.loads[static_cast<std::size_t>(MeshAxis::kTensor)];
+    load.bytes[0] = load.phases[0] = groups * 10;
+    return c.price({{5, 5}}).tensor;
+  };
+  EXPECT_DOUBLE_EQ(of_groups(1), 10);
+  EXPECT_DOUBLE_EQ(of_groups(2), 20);
+  EXPECT_DOUBLE_EQ(of_groups(3), 10) << "the others send while one computes";
+}
+
 // The sums of the last stage's many long gradients have the way of the first one's last pass.
 TEST(StepMessages, OfGradientsHoldUpTheLastPassOfOtherStages) {
   Case c;
