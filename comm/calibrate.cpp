@@ -103,6 +103,9 @@ Links measure_links(Communicator& everyone, World& world,
     // Also keeps the distances apart in time.
     const std::vector<double> all = medians(everyone, mine, "the links that were measured");
     if (all.size() == 2) links.at(static_cast<Distance>(d)) = {all[0], all[1]};
+    // What came through to another leaf came up from its node as well.
+    if (static_cast<Distance>(d) == Distance::kAcross && all.size() == 2)
+      links.leaf.rate = std::max(links.leaf.rate, links.across.rate);
   }
 
   std::vector<float> a(kLocalCount, 1.0f), b(kLocalCount, 2.0f), c(kLocalCount, 0.0f);

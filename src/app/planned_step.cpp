@@ -44,7 +44,7 @@ PlannedStep planned_step(const comm::Fabric& network, const config::Config& conf
                      "as " + *pinned + " says"));
 }
 
-std::optional<PlannedStep> planned_step(const job::Job& job, std::string& why) {
+std::optional<PlannedStep> planned_step(job::Job& job, std::string& why) {
   // Rank 0 looks for the dataset; what it finds holds for all.
   std::int64_t vocab = 0;
   std::string error;
@@ -65,7 +65,8 @@ std::optional<PlannedStep> planned_step(const job::Job& job, std::string& why) {
   }
   const parallel::Fabric fabric = job::fabric_of(job.world, job.network, job.world.size());
   job::Placement placement = job::choose_placement(job, *layout, fabric);
-  const plan::PlacementQuestion question(*layout, fabric, {});
+  plan::PlacementQuestion question(*layout, fabric, placement.links);
+  question.computing = std::move(placement.computing);
   return load(question, *job.network, comm::hosts_of(job.world),
               question.price(std::move(placement.process_of), placement.name));
 }

@@ -22,6 +22,6 @@ PlannedStep planned_step(const comm::Fabric& network, const config::Config& conf
 
 /// Of a job's own config on its ranks and job.network, which is there; nothing where these ranks cannot train it, with
 /// `why`.  Called by all ranks; the same on all.
-std::optional<PlannedStep> planned_step(const job::Job& job, std::string& why);
+std::optional<PlannedStep> planned_step(job::Job& job, std::string& why);
 
 }  // namespace banyan::app

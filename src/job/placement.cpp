@@ -2,15 +2,20 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "comm/topology/contact.hpp"
 #include "io/atomic_file.hpp"
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
+#include "src/job/plans.hpp"
+#include "src/job/rates.hpp"
 #include "src/job/root_file.hpp"
+#include "src/plan/cost.hpp"
 #include "src/plan/placement_choice.hpp"
 #include "src/plan/placement_table.hpp"
 
@@ -33,6 +38,20 @@ std::vector<int> nodes_before(const Job& job, const plan::Layout& layout, const 
     }
   text = comm::broadcast_string(*job.everyone, text, 0, "the hosts of the last attempt from rank 0");
   return plan::nodes_of_hosts(text, layout.mesh.size(), comm::hosts_of(job.world), fabric);
+}
+
+/// What rank 0 knows of computing, on all ranks.
+std::vector<plan::Pass> computing(Job& job, const plan::Layout& layout) {
+  std::string text;
+  if (job.root())
+    for (const plan::Pass& p : plan::computing_of(layout, machine_of(job, layout)))
+      text += fmt::format("{} {} ", p.forward, p.backward);
+  std::istringstream words(
+      comm::broadcast_string(*job.everyone, text, 0, "the seconds that stages compute from rank 0"));
+  std::vector<plan::Pass> passes(static_cast<std::size_t>(layout.mesh.pipeline));
+  for (plan::Pass& p : passes) words >> p.forward >> p.backward;
+  if (!words) throw BugError("rank 0 told no seconds of {} stages", passes.size());
+  return passes;
 }
 
 /// Every rank refines with a seed of its own; the best of all counts, of equals that of the lowest rank.
@@ -58,24 +77,35 @@ void refine_together(const Job& job, const plan::PlacementQuestion& question, st
 
 }  // namespace
 
-Placement choose_placement(const Job& job, const plan::Layout& layout, const parallel::Fabric& fabric) {
+Placement choose_placement(Job& job, const plan::Layout& layout, const parallel::Fabric& fabric) {
   const std::string& wish = job.config.topology.placement;
   const std::optional<std::string> file = plan::pinned_file(wish);
   // What is left out of a job on purpose, such as the one rank that a mesh is compared with, has no order to choose.
   const bool whole = fabric.size() == job.world.size();
-  Placement placement{parallel::place(layout.mesh, fabric), "the order of the ranks, as asked for"};
+  Placement placement{.process_of = parallel::place(layout.mesh, fabric),
+                      .reason = "the order of the ranks, as asked for"};
   if (!whole) return placement;
   if (file) {
     const std::string text = read_for_all(*job.everyone, *file, "topology.placement");
-    placement = {plan::read_pinned(text, *file, layout.mesh.size(), fabric.size()), "as " + *file + " says"};
+    placement.process_of = plan::read_pinned(text, *file, layout.mesh.size(), fabric.size());
+    placement.reason = "as " + *file + " says";
   } else if (wish == "auto") {
-    plan::PlacementQuestion question(layout, fabric, {});
+    const bool several =
+        std::any_of(fabric.places.begin(), fabric.places.end(), [](const auto& p) { return p.node > 0; });
+    if (several && layout.use == plan::Use::kTrain) {
+      placement.links = links_of(job);
+      placement.computing = computing(job, layout);
+    }
+    plan::PlacementQuestion question(layout, fabric, placement.links);
+    question.computing = placement.computing;
     question.before = nodes_before(job, layout, fabric);
     std::vector<plan::PlacementPrice> all = plan::placements(question);
     refine_together(job, question, all);
     plan::PlacementChoice choice = plan::choose(all);
     if (job.root() && choice.chosen.process_of != placement.process_of) log::info("placement: {}", choice.reason);
-    placement = {std::move(choice.chosen.process_of), std::move(choice.reason), std::move(choice.chosen.name)};
+    placement.process_of = std::move(choice.chosen.process_of);
+    placement.reason = std::move(choice.reason);
+    placement.name = std::move(choice.chosen.name);
   }
   return placement;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "src/job/setup.hpp"
+#include "src/plan/block_price.hpp"
 
 namespace banyan::job {
 
@@ -16,8 +17,12 @@ struct Placement {
   std::vector<int> process_of;        ///< world rank of every logical rank
   std::string reason;                 ///< one sentence for people
   std::string name = "as asked for";  ///< of the order
+  /// What the choice reckoned with (PlacementQuestion); equal on all ranks.
+  comm::Links links = {};
+  std::vector<plan::Pass> computing = {};  ///< by stage
 };
-/// topology.placement.  Called by all ranks; the same answer on all.
-Placement choose_placement(const Job& job, const plan::Layout& layout, const parallel::Fabric& fabric);
+/// topology.placement.  Called by all ranks; the same answer on all.  Where training chooses among several nodes, it
+/// reckons with what a stage computes (machine_of) and what links are worth (links_of).
+Placement choose_placement(Job& job, const plan::Layout& layout, const parallel::Fabric& fabric);
 
 }  // namespace banyan::job

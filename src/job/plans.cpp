@@ -97,6 +97,15 @@ std::optional<comm::PlanBook> find_recorded(const Job& job, const std::string& c
   }
 }
 
+/// The answer counts on rank 0.
+comm::Links measure_links(Job& job) {
+  kernels::Backend& b = *job.backend;
+  return comm::measure_links(
+      *job.everyone, job.world,
+      [&](View out, ConstView x, ConstView y) { b.reduce(job.queue, out, x, y, kernels::ReduceOp::kSum); },
+      [&](View out, ConstView in) { b.copy(job.queue, out, in); });
+}
+
 std::string joined(const std::vector<std::string>& names) {
   std::string s;
   for (const std::string& name : names) s += (s.empty() ? "" : ", ") + name;
@@ -116,6 +125,25 @@ void use_default_plans(Job& job, const parallel::Mesh& mesh, bool tied, Team* te
   use_book(job, team, book);
 }
 
+const comm::Links& links_of(Job& job) {
+  if (job.links) return *job.links;
+  std::optional<comm::PlanBook> found;
+  if (job.root()) found = find_recorded(job, "");
+  const bool measure = [&] {
+    const comm::PatienceScope patience(kRootPatience);
+    return comm::all_reduce_value(*job.everyone, std::int64_t{job.root() && !(found && found->links.measured)},
+                                  comm::ReduceOp::kMax, "rank 0 to look for recorded links") > 0;
+  }();
+  comm::PlanBook book;
+  if (measure)
+    book.links = measure_links(job);
+  else if (found)
+    book.links = found->links;
+  const std::string text = job.root() ? comm::write_book(book) : "";
+  const char* what = "what links are worth from rank 0";
+  return job.links.emplace(comm::read_book(comm::broadcast_string(*job.everyone, text, 0, what), what).links);
+}
+
 void settle_plans(Job& job, Team* team, const std::string& recorded) {
   std::optional<comm::PlanBook> found;
   if (job.root()) found = find_recorded(job, recorded);
@@ -125,13 +153,7 @@ void settle_plans(Job& job, Team* team, const std::string& recorded) {
                                   "rank 0 to look for recorded plans") > 0;
   }();
   comm::Links links;
-  if (measure) {
-    kernels::Backend& b = *job.backend;
-    links = comm::measure_links(
-        *job.everyone, job.world,
-        [&](View out, ConstView x, ConstView y) { b.reduce(job.queue, out, x, y, kernels::ReduceOp::kSum); },
-        [&](View out, ConstView in) { b.copy(job.queue, out, in); });
-  }
+  if (measure) links = job.links ? *job.links : measure_links(job);
   const comm::PatienceScope patience(kRootPatience);
   comm::PlanBook book;
   if (job.root()) {

@@ -15,6 +15,11 @@ namespace banyan::job {
 /// (`team` is null there); `mesh` is the one of the team.
 void use_default_plans(Job& job, const parallel::Mesh& mesh, bool tied, Team* team);
 
+/// What the links between the ranks are worth: as the plans that comm.plans names have them or those of the last attempt,
+/// so that a run reckons with the same ones whenever it starts, or else measured.  Called by all ranks while nothing is
+/// in flight; the same on all, and the same again when asked again.
+const comm::Links& links_of(Job& job);
+
 /// What comm.plans asks for.  `recorded` counts on rank 0: the plans of the checkpoint that is continued, or empty.
 /// ConfigError when the plans of a file do not fit, DataError when plans.json is damaged.  Called by all ranks while
 /// nothing is in flight; afterwards job.plans holds the book and write_plans may be called.

@@ -1,11 +1,14 @@
 #include "src/job/rates.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <functional>
 #include <vector>
 
 #include "src/base/bf16.hpp"
 #include "src/base/section.hpp"
+#include "src/job/setup.hpp"
 #include "src/model/stage.hpp"
 #include "src/plan/cost.hpp"
 #include "src/plan/step_price.hpp"
@@ -140,6 +143,17 @@ plan::Machine measure_machine(kernels::Backend& backend, const plan::Layout& lay
     m.memory_rate *= std::min(places.node_ranks, m.cores);  // the measured rate is one rank's
   }
   return m;
+}
+
+const plan::Machine& machine_of(Job& job, const plan::Layout& layout) {
+  if (job.machine) return *job.machine;
+  const std::string& file = job.config.run.machine;
+  if (!file.empty()) return job.machine.emplace(plan::load_machine(file));
+  RankPlaces places;
+  places.node_ranks = job.world.local_size();
+  places.cores = static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
+  places.threads = job.threads;
+  return job.machine.emplace(measure_machine(*job.backend, layout, places));
 }
 
 }  // namespace banyan::job

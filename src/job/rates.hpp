@@ -11,6 +11,8 @@
 
 namespace banyan::job {
 
+class Job;
+
 /// Where the ranks sit and what they share.
 struct RankPlaces {
   int node_ranks = 1;  ///< of the fullest node
@@ -24,6 +26,9 @@ double product_rate(kernels::Backend& backend, DType dtype, std::int64_t rows, s
 /// Takes at most about half a second.  Allocates one block of the model's shape, cut to at most kMeasuredWidth
 /// channels, and one microbatch of it.
 plan::Machine measure_machine(kernels::Backend& backend, const plan::Layout& layout, const RankPlaces& places);
+/// What a rank of this job is worth: run.machine, or else measured, the first time that somebody asks; best before the
+/// memory of training is touched.  On rank 0.  ConfigError for a file that is none.
+const plan::Machine& machine_of(Job& job, const plan::Layout& layout);
 /// Gives a measured machine the links between its ranks.
 void use_links(plan::Machine& machine, const comm::Links& links);
 

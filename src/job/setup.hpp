@@ -26,6 +26,7 @@
 #include "src/parallel/placement.hpp"
 #include "src/plan/collectives.hpp"
 #include "src/plan/layout.hpp"
+#include "src/plan/machine.hpp"
 
 namespace banyan::job {
 
@@ -69,6 +70,8 @@ class Job {
   int threads = 1;  ///< of this rank
   std::string isa;  ///< lowest common instruction set of the ranks
   std::filesystem::path run_dir;
+  std::optional<plan::Machine> machine;      ///< on rank 0, once machine_of (rates.hpp) was asked
+  std::optional<comm::Links> links;          ///< once links_of (plans.hpp) was asked; equal on all ranks
   comm::Links usual_links;                   ///< for which assemble chooses plans; on rank 0
   std::vector<plan::Axis> axes;              ///< groups of the mesh assembled last
   comm::PlanBook plans;                      ///< of their collectives; equal on all ranks

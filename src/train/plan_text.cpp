@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "src/job/topology.hpp"
+#include "src/plan/cost.hpp"
 #include "src/plan/placement_table.hpp"
 #include "src/plan/report.hpp"
 
@@ -15,7 +16,8 @@ std::string plan_text(const job::Team& team, const job::Job& job, const plan::Ma
   s += fmt::format("\nbackend {}\ntransport {}\nplacement: {}\n", job.backend->describe(), job.world.transport_name(),
                    team.placement);
   const parallel::Fabric fabric = job::fabric_of(job.world, job.network, job.world.size());
-  const plan::PlacementQuestion question(team.layout, fabric, {});
+  plan::PlacementQuestion question(team.layout, fabric, job.links.value_or(comm::Links{}));
+  question.computing = plan::computing_of(team.layout, machine);
   s += plan::placement_table(question, question.price(team.mesh.all(), team.placement_name));
   for (int i = 0; i < team.layout.mesh.size(); ++i) {
     const parallel::Coordinate c = team.mesh.coordinate(i);

@@ -1,7 +1,6 @@
 #include "src/train/prediction.hpp"
 
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,17 +12,7 @@
 
 namespace banyan::train {
 
-Prediction::Prediction(job::Job& job, const job::Team& team) {
-  if (!job.config.run.machine.empty()) {
-    machine_ = plan::load_machine(job.config.run.machine);
-  } else {
-    job::RankPlaces places;
-    places.node_ranks = job.world.local_size();
-    places.cores = static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
-    places.threads = job.threads;
-    machine_ = job::measure_machine(*job.backend, team.layout, places);
-  }
-}
+Prediction::Prediction(job::Job& job, const job::Team& team) : machine_(job::machine_of(job, team.layout)) {}
 
 void Prediction::settle(const job::Job& job, const job::Team& team) {
   if (job.config.run.machine.empty()) job::use_links(machine_, job.plans.links);

@@ -12,8 +12,7 @@ class Prediction {
  public:
   /// Nothing predicted.
   Prediction() = default;
-  /// On rank 0.  Reads run.machine or measures for about half a second, best before the memory of training is touched;
-  /// ConfigError for a file that is none.
+  /// On rank 0, from job::machine_of.
   Prediction(job::Job& job, const job::Team& team);
   /// After the plans are settled: their measured links count, unless a file says what the machine is.
   void settle(const job::Job& job, const job::Team& team);
