@@ -111,9 +111,11 @@ class Referee {
     }
     return trials;
   }
-  /// Seconds of a step that waits for no message; to be played last, because links are never again what they were.
-  double play_idle() {
-    const std::unique_ptr<job::Team> team = job_.assemble(job_.config.model.vocab, job::Purpose::kTrain);
+  /// Seconds of a step that waits for no message, under any placement; to be played last, because links are never again
+  /// what they were.
+  double play_idle(std::vector<int> process_of) {
+    const std::unique_ptr<job::Team> team =
+        job_.assemble(job_.config.model.vocab, job::Purpose::kTrain, std::move(process_of));
     train::Trainer trainer(job_, *team, samples_);
     job_.everyone->barrier("the network to rest");
     if (job_.root()) remove_network();
@@ -146,7 +148,7 @@ void run(const std::vector<std::string>& words) {
   job::Job job(*world, "sim", wish.config, config::write(wish.config), kernels::make_dry_backend(std::move(device)));
   Referee referee(job, machine);
   const std::vector<Trial> trials = referee.play(wish.placements, wish.seed, wish.plans);
-  const double idle = referee.play_idle();
+  const double idle = referee.play_idle(trials.front().price.process_of);
   if (!job.root()) return;
   fmt::print("\n{}", verdict_table(trials, idle));
   std::fflush(stdout);
