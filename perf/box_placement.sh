@@ -4,8 +4,8 @@
 # the four hosts of tests/cluster/box.sh (two leaves, 1000 Mbit/s links, 400 Mbit/s up-links), started so that ranks
 # alternate between the leaves: with topology.placement = auto, identity, and N seeded random placements (default 20), by
 # turns, each with its own best plans, in so many rounds (default 3). Prints seconds a step (the median after the first
-# three), medians of the rounds and their ratios. A job takes 7 s where nothing else runs: 22 in 3 rounds 8 minutes.
-# Needs root.
+# three), medians of the rounds and their ratios. At a load of 25 a job of six steps took 14 s, 22 in 3 rounds a quarter of
+# an hour. Needs root.
 top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/tests/cluster/box.sh"
 program=$(realpath "$1")
