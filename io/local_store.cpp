@@ -155,7 +155,9 @@ void LocalStore::prune(std::int64_t epoch, int keep) const {
   store_.empty_trash();
 }
 
-void LocalStore::remove() const { remove_tree(directory()); }
+void LocalStore::remove() const {
+  if (lock_) remove_tree(directory());
+}
 
 std::vector<std::string> LocalStore::sweep_others() const {
   std::vector<std::string> removed;

@@ -61,7 +61,7 @@ class LocalStore {
 
   /// Removes all but the newest `keep` of attempts up to `epoch`; later attempts' are not this one's to judge.
   void prune(std::int64_t epoch, int keep) const;
-  /// Removes the directory with everything in it.
+  /// Removes the directory with everything in it, if open() got to hold it.
   void remove() const;
   /// Removes what other runs of this user have left in LOCAL although nothing in it is newer than what their run
   /// directories have, or those are gone.  Returns the names.

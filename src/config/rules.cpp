@@ -228,6 +228,24 @@ void shared_needs_shared_memory(const Config& c) {
           key, m.shared_memory, key);
 }
 
+void local_is_a_place(const Config& c) {
+  const std::string& local = c.checkpoint.local;
+  if (local.empty() || (local[0] == '/' && local.find_first_of("\n\r") == std::string::npos)) return;
+  throw ConfigError(
+      "checkpoint.local = {} is no absolute path; name a directory that every node has, for example "
+      "checkpoint.local = /dev/shm, or leave it empty",
+      local);
+}
+
+void local_comes_between(const Config& c) {
+  const auto& k = c.checkpoint;
+  if (k.local.empty() || k.every_steps == 0 || k.local_every < k.every_steps) return;
+  throw ConfigError(
+      "checkpoint.local_every = {} steps leave no node-local checkpoint between those of checkpoint.every_steps = {}; "
+      "use a lower checkpoint.local_every, or checkpoint.local = \"\"",
+      k.local_every, k.every_steps);
+}
+
 }  // namespace
 
 const std::vector<Rule>& rules() {
@@ -252,6 +270,8 @@ const std::vector<Rule>& rules() {
       {"decay_within_steps", decay_within_steps},
       {"evaluation_has_data", evaluation_has_data},
       {"shared_needs_shared_memory", shared_needs_shared_memory},
+      {"local_is_a_place", local_is_a_place},
+      {"local_comes_between", local_comes_between},
       {"fallbacks_can_run", fallbacks_can_run},
   };
   return list;

@@ -72,30 +72,37 @@ Checkpoints::Checkpoints(comm::Communicator& ranks, CheckpointOptions options)
   const std::size_t space = all.find(' ');
   epoch_ = std::stoll(all.substr(0, space));
   run_uuid_ = all.substr(space + 1);
+  if (!options_.local.directory.empty())
+    level_ =
+        std::make_shared<LocalLevel>(ranks_, options_.local, store_.run_dir(), run_uuid_, epoch_, options_.io_limit);
 }
 
-Checkpoints::~Checkpoints() = default;
+Checkpoints::~Checkpoints() {
+  if (level_) level_->abandon();
+}
 
 std::optional<io::Manifest> Checkpoints::load(const std::function<void(Source&)>& fill) {
   if (base_recorded_) throw BugError("a run is loaded once");
   const bool root = ranks_.rank() == 0;
-  std::vector<Candidate> candidates;
+  std::vector<Candidate> candidates, on_nodes;
+  if (level_) on_nodes = level_->candidates();
   std::string reasons;
   std::int64_t unreadable = 0;
   run_together(ranks_, "listing checkpoints", options_.io_limit, [&](const std::atomic<bool>&) {
-    if (root) candidates = resume_candidates(store_, epoch_, options_.resume);
+    if (root) candidates = resume_candidates(store_, epoch_, options_.resume, on_nodes);
   }).raise_if_failed();
   const std::int64_t count =
       comm::all_reduce_value(ranks_, std::ssize(candidates), comm::ReduceOp::kMax, "the number of checkpoints");
   const std::optional<Accepted> accepted =
-      offer(ranks_, candidates, options_.io_limit, fill, [&](const Candidate& c, bool damaged, const std::string& why) {
-        log::error("CHECKPOINT NOT USED: {}", why);
-        reasons += "; " + why;
-        unreadable += !damaged;
-        // An unreadable disk may recover; damaged bytes do not.
-        if (damaged && c.own)
-          or_warn("marking a damaged checkpoint", [&] { store_.mark_bad(c.path.filename().string(), why); });
-      });
+      offer(ranks_, level_.get(), candidates, options_.io_limit, fill,
+            [&](const Candidate& c, bool damaged, const std::string& why) {
+              log::error("CHECKPOINT NOT USED: {}", why);
+              reasons += "; " + why;
+              unreadable += !damaged;
+              // An unreadable disk may recover; damaged bytes do not.
+              if (damaged && c.own)
+                or_warn("marking a damaged checkpoint", [&] { store_.mark_bad(c.path.filename().string(), why); });
+            });
   if (!accepted && count > 0) {
     reasons = comm::broadcast_string(ranks_, reasons, 0, "why no checkpoint is usable");
     throw ConfigError(
@@ -110,16 +117,21 @@ std::optional<io::Manifest> Checkpoints::load(const std::function<void(Source&)>
   }).raise_if_failed();
   base_recorded_ = true;
   if (!accepted) return std::nullopt;
+  if (root && accepted->candidate.local())
+    log::info("continuing from {} on the nodes", io::without_level(accepted->candidate.id.name));
   return accepted->manifest;
 }
 
-std::shared_ptr<Save> Checkpoints::describe(const SaveState& state, std::span<const SaveTensor> tensors) {
+std::shared_ptr<Save> Checkpoints::describe(const SaveState& state, std::span<const SaveTensor> tensors, Level level) {
   if (!base_recorded_) throw BugError("load() decides what a run continues from; it must come before a save");
   if (in_flight()) throw BugError("a checkpoint is saved while another is on its way");
+  const bool on_nodes = level == Level::kNodes;
+  if (on_nodes && !local()) throw BugError("a node-local checkpoint where there are none");
   auto s = std::make_shared<Save>();
+  s->level = level;
   s->result.name = io::checkpoint_name(state.step, epoch_);
-  s->result.misses = misses_;
-  s->tmp = store_.tmp_of(s->result.name);
+  s->result.misses = on_nodes ? misses_there_ : misses_;
+  s->tmp = on_nodes ? level_->tmp_of(s->result.name) : store_.tmp_of(s->result.name);
   s->file = fmt::format("shard-{:05}.h5", ranks_.rank());
   s->verify = options_.verify;
   for (const SaveTensor& t : tensors)
@@ -130,7 +142,8 @@ std::shared_ptr<Save> Checkpoints::describe(const SaveState& state, std::span<co
   const std::int64_t high = comm::all_reduce_value(ranks_, state.step, ReduceOp::kMax, "the step of the checkpoint");
   if (low != high) throw BugError("ranks save different steps: {} to {}", low, high);
   s->result.bytes = comm::all_reduce_value(ranks_, bytes, ReduceOp::kSum, "the size of the checkpoint");
-  s->result.ok = state.step == committed_step_;
+  s->bytes = bytes;
+  s->result.ok = state.step == committed_step_ || (on_nodes && state.step == committed_there_);
 
   io::Manifest& head = s->head;
   head.run_uuid = run_uuid_;
@@ -144,6 +157,7 @@ std::shared_ptr<Save> Checkpoints::describe(const SaveState& state, std::span<co
   head.mesh_text = state.mesh_text;
   head.plans_text = state.plans_text;
   head.extra = state.extra;
+  if (on_nodes) head.extra[io::kLevel] = io::kLocalLevel;
   head.versions = io::library_versions();
   return s;
 }
@@ -153,6 +167,7 @@ void Checkpoints::require_lease() const {
 }
 
 Verdict Checkpoints::reserve(const Save& s) {
+  if (s.level == Level::kNodes) return level_->reserve(s);
   return run_together(ranks_, "preparing a checkpoint", options_.io_limit, [&](const std::atomic<bool>&) {
     if (ranks_.rank() != 0) return;
     require_lease();
@@ -168,49 +183,72 @@ Verdict Checkpoints::reserve(const Save& s) {
   });
 }
 
+Verdict Checkpoints::write(const std::shared_ptr<Save>& s) {
+  return run_together(ranks_, "writing a checkpoint", options_.io_limit,
+                      [s, level = level_](const std::atomic<bool>& cancel) {
+                        if (s->level == Level::kNodes)
+                          level->write(*s, cancel);
+                        else
+                          s->write(cancel);
+                      });
+}
+
 /// Manifest, then the rename that makes it count.
 Verdict Checkpoints::commit(const Save& s) {
   const std::vector<std::string> parts = gather_strings(ranks_, s.part, "the parts of the manifest");
-  return run_together(ranks_, "committing a checkpoint", options_.io_limit, [&](const std::atomic<bool>&) {
-    if (ranks_.rank() != 0) return;
-    const io::Manifest manifest = join_parts(s.head, parts);
-    const std::string text = io::write_manifest(manifest);
-    try {
-      io::parse_manifest(text, "the manifest to be written");
-    } catch (const DataError& e) {
-      throw BugError("the slabs that the ranks gave do not make a checkpoint: {}", e.what());
-    }
-    if (options_.view && signals::stop_requests() < signals::kHurry) add_view(s.tmp, manifest);
-    io::write_atomic(s.tmp / io::kManifestName, text);
+  std::string text;
+  const Verdict verdict =
+      run_together(ranks_, "committing a checkpoint", options_.io_limit, [&](const std::atomic<bool>&) {
+        if (ranks_.rank() != 0) return;
+        const io::Manifest manifest = join_parts(s.head, parts);
+        text = io::write_manifest(manifest);
+        try {
+          io::parse_manifest(text, "the manifest to be written");
+        } catch (const DataError& e) {
+          throw BugError("the slabs that the ranks gave do not make a checkpoint: {}", e.what());
+        }
+        if (s.level == Level::kNodes)
+          require_lease();
+        else
+          commit_to_run_dir(s, manifest, text);
+      });
+  return s.level == Level::kNodes && verdict.ok() ? level_->commit(s, text) : verdict;
+}
+
+/// Rank 0.
+void Checkpoints::commit_to_run_dir(const Save& s, const io::Manifest& manifest, const std::string& text) {
+  if (options_.view && signals::stop_requests() < signals::kHurry) add_view(s.tmp, manifest);
+  io::write_atomic(s.tmp / io::kManifestName, text);
+  require_lease();
+  store_.commit(s.result.name);
+  // From here on it is committed, whatever happens.
+  or_warn("updating LATEST", [&] { store_.write_latest(s.result.name); });
+  or_warn("removing old checkpoints", [&] {
     require_lease();
-    store_.commit(s.result.name);
-    // From here on it is committed, whatever happens.
-    or_warn("updating LATEST", [&] { store_.write_latest(s.result.name); });
-    or_warn("removing old checkpoints", [&] {
-      require_lease();
-      const auto prune = [store = store_, epoch = epoch_, keep = options_.keep](const std::atomic<bool>&) {
-        or_warn("removing old checkpoints", [&] {
-          store.prune(epoch, keep, [&](const std::string& name) { return looks_whole(store.path_of(name)); });
-        });
-      };
-      // Nobody waits for what was written in the background, so nobody shall wait for this.
-      if (s.copy)
-        tidying_ = std::make_unique<Task>(prune);
-      else
-        prune({});
-    });
+    const auto prune = [store = store_, epoch = epoch_, keep = options_.keep](const std::atomic<bool>&) {
+      or_warn("removing old checkpoints", [&] {
+        store.prune(epoch, keep, [&](const std::string& name) { return looks_whole(store.path_of(name)); });
+      });
+    };
+    // Nobody waits for what was written in the background, so nobody shall wait for this.
+    if (s.copy)
+      tidying_ = std::make_unique<Task>(prune);
+    else
+      prune({});
   });
 }
 
 SaveResult Checkpoints::committed(Save& s) {
-  committed_step_ = s.head.step;
-  misses_ = 0;
+  const bool on_nodes = s.level == Level::kNodes;
+  (on_nodes ? committed_there_ : committed_step_) = s.head.step;
+  (on_nodes ? misses_there_ : misses_) = 0;
   s.result.misses = 0;
   s.result.ok = true;
   return s.result;
 }
 
 void Checkpoints::discard(const Save& s) {
+  if (s.level == Level::kNodes) return level_->discard(s);
   // All ranks have ended their work: nobody writes into the directory any more.
   run_together(ranks_, "removing an unfinished checkpoint", options_.io_limit, [&](const std::atomic<bool>&) {
     if (ranks_.rank() == 0) or_warn("removing an unfinished checkpoint", [&] { io::remove_tree(s.tmp); });
@@ -220,22 +258,24 @@ void Checkpoints::discard(const Save& s) {
 SaveResult Checkpoints::missed(Save& s, const Verdict& verdict) {
   discard(s);
   if (!of_storage(verdict)) verdict.raise();
-  s.result.misses = ++misses_;
+  s.result.misses = ++(s.level == Level::kNodes ? misses_there_ : misses_);
   s.result.error = verdict.first().message;
   s.result.seconds = Seconds(Clock::now() - s.start).count();
   return s.result;
 }
 
-SaveResult Checkpoints::save(const SaveState& state, std::span<const SaveTensor> tensors) {
-  const std::shared_ptr<Save> s = describe(state, tensors);
+SaveResult Checkpoints::save(const SaveState& state, std::span<const SaveTensor> tensors, Level level) {
+  const std::shared_ptr<Save> s = describe(state, tensors, level);
   if (s->result.ok) return s->result;
   if (const Verdict v = reserve(*s); !v.ok()) return missed(*s, v);
-  const Verdict written = run_together(ranks_, "writing a checkpoint", options_.io_limit,
-                                       [s](const std::atomic<bool>& cancel) { s->write(cancel); });
-  if (!written.ok()) return missed(*s, written);
+  if (const Verdict v = write(s); !v.ok()) return missed(*s, v);
   if (const Verdict v = commit(*s); !v.ok()) return missed(*s, v);
   s->result.seconds = Seconds(Clock::now() - s->start).count();
   return committed(*s);
+}
+
+void Checkpoints::leave_in_order() {
+  if (level_) level_->leave();
 }
 
 io::Manifest load_readonly(comm::Communicator& ranks, const std::string& path, Seconds io_limit,
@@ -248,7 +288,7 @@ io::Manifest load_readonly(comm::Communicator& ranks, const std::string& path, S
     std::string reasons;
     std::int64_t removed = 0;
     const auto accepted =
-        offer(ranks, candidates, io_limit, fill, [&](const Candidate& c, bool, const std::string& why) {
+        offer(ranks, nullptr, candidates, io_limit, fill, [&](const Candidate& c, bool, const std::string& why) {
           removed |= std::int64_t{removed_meanwhile(c)};
           if (removed > 0)
             log::warning("{} was removed while it was read", c.path.string());

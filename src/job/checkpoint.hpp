@@ -29,6 +29,7 @@
 #include "io/run_store.hpp"
 #include "io/shard_file.hpp"
 #include "src/base/section.hpp"
+#include "src/job/local_level.hpp"
 #include "src/job/resume.hpp"
 #include "src/job/task.hpp"
 #include "src/job/together.hpp"
@@ -55,6 +56,7 @@ struct CheckpointOptions {
   Seconds io_limit{1800};          ///< a phase of a save or load that takes longer is given up (IoError)
   Seconds background_limit{1800};  ///< the same for what is written while training goes on
   io::LeaseOptions lease{};
+  LocalOptions local{};
   std::function<void(const std::atomic<bool>& cancel)> before_writing{};  ///< on the thread that writes; for tests
 };
 
@@ -78,6 +80,9 @@ struct SaveResult {
 /// How far a rank is with the checkpoint that is on its way, for a vote.
 enum class Writing : std::uint8_t { kDone, kUnderWay, kFailed };
 
+/// Where a checkpoint is written to.
+enum class Level : std::uint8_t { kRunDir, kNodes };
+
 class Checkpoints {
  public:
   /// Checks that all ranks see the run directory (ConfigError 78 naming the rank that does not) and takes the lease
@@ -95,32 +100,40 @@ class Checkpoints {
   /// Writes and commits.  The result is the same on all ranks; a failure leaves the previous commit as it was and no
   /// half-written directory.  A step this attempt has committed already is not written again.  Throws only CommError (a
   /// peer is lost) and RunHeldError (another job took the run over).
-  SaveResult save(const SaveState& state, std::span<const SaveTensor> tensors);
+  /// `level` kNodes: node-local, only when local(); misses are counted apart.
+  SaveResult save(const SaveState& state, std::span<const SaveTensor> tensors, Level level = Level::kRunDir);
 
   /// Has a thread take the memory that begin() will need for the slabs, so that the first copy is as fast as all
   /// others. Of this rank alone; not while one is on its way.
   void prepare(std::span<const SaveTensor> tensors);
   /// Copies the slabs to memory of its own, kept for the next time, and has the copy written by a thread while the
   /// caller goes on and changes them.  `ok`: on its way, or committed already.  A failure is one of save().
-  SaveResult begin(const SaveState& state, std::span<const SaveTensor> tensors);
+  SaveResult begin(const SaveState& state, std::span<const SaveTensor> tensors, Level level = Level::kRunDir);
   /// True from begin() until finish() returns anything but `again`; at most one checkpoint is on its way.
   bool in_flight() const { return pending_ != nullptr; }
   /// Of this rank.  As soon as no rank says kUnderWay, or one says kFailed, finish() waits for nothing but the commit.
   Writing writing() const;
   /// Waits until all ranks have written, and commits, as save() does.  When writing or committing failed for the first
-  /// time, the same copy is written again (`again`).  IoError when a rank's writing has taken longer than
-  /// background_limit.
+  /// time, the same copy is written again (`again`), into the run directory only.  IoError when a rank's writing has
+  /// taken longer than background_limit.
   SaveResult finish();
 
   std::int64_t epoch() const { return epoch_; }
   const std::string& run_uuid() const { return run_uuid_; }
+  /// Whether there are node-local checkpoints.
+  bool local() const { return level_ && level_->usable(); }
+  /// Removes the node-local ones of this node, because the run directory has all that this attempt has done.  Of this
+  /// rank alone.
+  void leave_in_order();
 
  private:
-  std::shared_ptr<Save> describe(const SaveState& state, std::span<const SaveTensor> tensors);
+  std::shared_ptr<Save> describe(const SaveState& state, std::span<const SaveTensor> tensors, Level level);
   void require_lease() const;
   Verdict reserve(const Save& s);
   void start_writer();
+  Verdict write(const std::shared_ptr<Save>& s);
   Verdict commit(const Save& s);
+  void commit_to_run_dir(const Save& s, const io::Manifest& manifest, const std::string& text);
   SaveResult committed(Save& s);
   void discard(const Save& s);
   SaveResult missed(Save& s, const Verdict& verdict);
@@ -134,7 +147,9 @@ class Checkpoints {
   io::CheckpointId base_;
   bool base_recorded_ = false;
   int misses_ = 0;
-  std::int64_t committed_step_ = -1;  ///< of this attempt
+  std::shared_ptr<LocalLevel> level_;  ///< null without
+  int misses_there_ = 0;
+  std::int64_t committed_step_ = -1, committed_there_ = -1;  ///< of this attempt; node-local ones
   std::shared_ptr<io::Snapshot> copy_;
   std::shared_ptr<Task> making_room_;  ///< for copy_, if anybody asked for it
   std::shared_ptr<Save> pending_;      ///< on its way

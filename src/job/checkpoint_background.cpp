@@ -31,8 +31,8 @@ void Checkpoints::prepare(std::span<const SaveTensor> tensors) {
       });
 }
 
-SaveResult Checkpoints::begin(const SaveState& state, std::span<const SaveTensor> tensors) {
-  std::shared_ptr<Save> s = describe(state, tensors);
+SaveResult Checkpoints::begin(const SaveState& state, std::span<const SaveTensor> tensors, Level level) {
+  std::shared_ptr<Save> s = describe(state, tensors, level);
   if (s->result.ok) return s->result;
   if (const Verdict v = reserve(*s); !v.ok()) return missed(*s, v);
   s->copy = copy_;
@@ -53,11 +53,15 @@ SaveResult Checkpoints::begin(const SaveState& state, std::span<const SaveTensor
 }
 
 void Checkpoints::start_writer() {
-  writer_ = std::make_shared<Task>([s = pending_, before = options_.before_writing](const std::atomic<bool>& cancel) {
-    yield_to_others();
-    if (before) before(cancel);
-    s->write(cancel);
-  });
+  writer_ = std::make_shared<Task>(
+      [s = pending_, before = options_.before_writing, level = level_](const std::atomic<bool>& cancel) {
+        yield_to_others();
+        if (before) before(cancel);
+        if (s->level == Level::kNodes)
+          level->write(*s, cancel);
+        else
+          s->write(cancel);
+      });
 }
 
 Writing Checkpoints::writing() const {
@@ -89,7 +93,8 @@ SaveResult Checkpoints::finish() {
                                               "whether all writing has ended") > 0)
     verdict.raise();
   if (verdict.ok()) verdict = commit(*s);
-  if (!verdict.ok() && !s->second && of_storage(verdict)) {
+  // A node-local one is not worth it: the next comes soon.
+  if (!verdict.ok() && !s->second && s->level == Level::kRunDir && of_storage(verdict)) {
     if (ranks_.rank() == 0)
       log::warning("{} is written again from the same copy: {}", s->result.name, verdict.first().message);
     discard(*s);

@@ -30,7 +30,8 @@ std::string memory_shortage(std::span<const RankNeed> ranks) {
       return fmt::format(
           "{} has {} of memory, but its {} rank{} would need {}{}; use more nodes or fewer ranks on each, raise "
           "parallel.tensor or parallel.pipeline, set parallel.zero = 1, train.recompute = block or checkpoint.async = "
-          "off, or lower parallel.microbatch (`banyan plan CONFIG --search` lists what fits)",
+          "off, put checkpoint.local on a disk, or lower parallel.microbatch (`banyan plan CONFIG --search` lists what "
+          "fits)",
           n.host, size(n.memory), n.ranks, n.ranks == 1 ? "" : "s", size(n.planned),
           n.ranks == 1 ? "" : fmt::format(" ({} for the largest)", size(n.largest)));
   return "";

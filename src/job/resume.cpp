@@ -1,11 +1,13 @@
 #include "src/job/resume.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <thread>
 
 #include "io/atomic_file.hpp"
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
+#include "src/job/local_level.hpp"
 #include "src/job/together.hpp"
 
 namespace banyan::job {
@@ -13,6 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// In the place of a path: a node-local checkpoint.
+constexpr const char* kOnNodes = "nodes";
 /// How long another node's directory cache may hide what rank 0 sees.
 constexpr Seconds kStale{60};
 
@@ -27,9 +31,19 @@ void wait_visible(const fs::path& path, const std::atomic<bool>& cancel) {
   }
 }
 
-std::vector<Candidate> chain_candidates(const io::RunStore& store, std::int64_t before, bool own) {
+std::vector<Candidate> chain_candidates(const io::RunStore& store, std::int64_t before, bool own,
+                                        const std::vector<Candidate>& local) {
+  std::vector<io::CheckpointId> ids;
+  for (const Candidate& c : local) ids.push_back(c.id);
   std::vector<Candidate> all;
-  for (io::CheckpointId& id : store.chain(before)) {
+  for (io::CheckpointId& id : store.chain(before, ids)) {
+    const auto on_nodes =
+        std::find_if(local.begin(), local.end(), [&](const Candidate& c) { return c.id.name == id.name; });
+    if (on_nodes != local.end()) {
+      all.push_back(*on_nodes);
+      all.back().id.digest = id.digest;
+      continue;
+    }
     if (store.is_bad(id.name)) {
       log::warning("skipping {}, which is marked BAD", store.path_of(id.name).string());
       continue;
@@ -50,7 +64,7 @@ fs::path settled(const fs::path& path) {
 }  // namespace
 
 void Source::read_slab(io::TensorKind kind, const std::string& name, const Shape& offset, View out) {
-  const std::string key = std::string(name_of(kind)) + "/" + name, place = reader_.directory().string();
+  const std::string key = std::string(name_of(kind)) + "/" + name, place = place_.string();
   const io::Tensor* t = manifest().find(kind, name);
   if (!t) throw ConfigError("{} has no tensor {}; it belongs to another model than the config describes", place, key);
   if (t->dtype != out.dtype)
@@ -61,24 +75,28 @@ void Source::read_slab(io::TensorKind kind, const std::string& name, const Shape
   if (!inside)
     throw ConfigError("{} holds {} with shape {}, the config asks for offset {} count {}; it belongs to another model",
                       place, key, t->shape.str(), offset.str(), out.shape.str());
-  reader_.read(kind, name, offset, out);
+  if (reader_) return reader_->read(kind, name, offset, out);
+  for (const io::Shard& shard : t->shards)
+    if (io::intersect(shard.slab, {offset, out.shape}).elements() > 0) needed_->insert(shard.file);
 }
 
 std::vector<Candidate> readable_candidates(const std::string& path) {
   const fs::path place = settled(path);
   if (!fs::is_directory(place)) throw ConfigError("{} is no directory; give a checkpoint or a run directory", path);
   if (io::path_exists(place / io::kManifestName)) return {{place, {place.string(), ""}, false}};
-  std::vector<Candidate> all = chain_candidates(io::RunStore(place), INT64_MAX, false);
+  std::vector<Candidate> all = chain_candidates(io::RunStore(place), INT64_MAX, false, {});
   if (all.empty()) throw ConfigError("{} is neither a checkpoint nor a run directory with a usable one", path);
   return all;
 }
 
 bool removed_meanwhile(const Candidate& candidate) { return !io::path_exists(candidate.path / io::kManifestName); }
 
-std::vector<Candidate> resume_candidates(const io::RunStore& store, std::int64_t epoch, const std::string& resume) {
+std::vector<Candidate> resume_candidates(const io::RunStore& store, std::int64_t epoch, const std::string& resume,
+                                         const std::vector<Candidate>& local) {
   std::vector<std::string> present;
   for (const io::CheckpointEntry& entry : store.list())
     if (entry.state != io::CheckpointState::kTmp) present.push_back(entry.name);
+  for (const Candidate& c : local) present.push_back(c.id.name);
   const std::string run = store.run_dir().string();
 
   if (resume == "never") {
@@ -87,15 +105,16 @@ std::vector<Candidate> resume_candidates(const io::RunStore& store, std::int64_t
                         run, present.front());
     return {};
   }
-  std::vector<Candidate> chain = chain_candidates(store, epoch, true);
+  std::vector<Candidate> chain = chain_candidates(store, epoch, true, local);
   if (resume == "auto") {
     if (chain.empty() && !present.empty())
       throw ConfigError(
           "{} has checkpoints ({}), but none that this run may continue from; name one with "
           "checkpoint.resume = PATH, or choose another run.dir",
           run, present.front());
-    if (!chain.empty() && store.latest() != chain.front().id.name)
-      log::warning("LATEST of {} says '{}', the newest checkpoint is {}", run, store.latest(), chain.front().id.name);
+    const auto newest = std::find_if(chain.begin(), chain.end(), [](const Candidate& c) { return !c.local(); });
+    if (newest != chain.end() && store.latest() != newest->id.name)
+      log::warning("LATEST of {} says '{}', the newest checkpoint is {}", run, store.latest(), newest->id.name);
     return chain;
   }
 
@@ -103,7 +122,9 @@ std::vector<Candidate> resume_candidates(const io::RunStore& store, std::int64_t
   if (!fs::is_directory(place)) throw ConfigError("checkpoint.resume = {}: there is no such directory", resume);
   const bool own = settled(store.ckpt_dir()) == place.parent_path();
   const std::string start = own ? place.filename().string() : place.string();
-  for (const io::CheckpointId& base : store.bases(epoch)) {
+  std::vector<io::CheckpointId> ids;
+  for (const Candidate& c : local) ids.push_back(c.id);
+  for (const io::CheckpointId& base : store.bases(epoch, ids)) {
     const bool from_there = base.name == start || (!own && base.name.starts_with(start + "/"));
     if (!chain.empty() && from_there && chain.front().id.name != base.name) {
       log::info("{} has already continued from {}; going on from {}", run, start, chain.front().id.name);
@@ -123,8 +144,8 @@ std::vector<Candidate> resume_candidates(const io::RunStore& store, std::int64_t
   return readable_candidates(resume);
 }
 
-std::optional<Accepted> offer(comm::Communicator& ranks, const std::vector<Candidate>& candidates, Seconds limit,
-                              const std::function<void(Source&)>& fill,
+std::optional<Accepted> offer(comm::Communicator& ranks, LocalLevel* level, const std::vector<Candidate>& candidates,
+                              Seconds limit, const std::function<void(Source&)>& fill,
                               const std::function<void(const Candidate&, bool, const std::string&)>& rejected) {
   const bool root = ranks.rank() == 0;
   std::size_t tried_again = SIZE_MAX;  // the candidate that got its second chance
@@ -141,6 +162,10 @@ std::optional<Accepted> offer(comm::Communicator& ranks, const std::vector<Candi
     run_together(ranks, "looking for a checkpoint", limit, [&](const std::atomic<bool>&) {
       while (root && next < candidates.size() && place.empty()) {
         const Candidate& c = candidates[next];
+        if (c.local()) {
+          place = kOnNodes;
+          continue;
+        }
         try {
           io::CheckpointReader reader(c.path);
           if (!c.id.digest.empty() && reader.manifest().digest != c.id.digest)
@@ -160,8 +185,20 @@ std::optional<Accepted> offer(comm::Communicator& ranks, const std::vector<Candi
     }).raise_if_failed();
     place = comm::broadcast_string(ranks, place, 0, "the place of the checkpoint");
     if (place.empty()) return std::nullopt;
-    text = comm::broadcast_string(ranks, text, 0, "the manifest of the checkpoint");
-    io::Manifest manifest = io::parse_manifest(text, place + "/" + io::kManifestName);
+    io::Manifest manifest;
+    if (place == kOnNodes) {
+      LocalLevel::Fetched fetched = level->fetch(root ? candidates[next] : Candidate{}, fill);
+      if (!fetched.problem.empty()) {
+        if (root) rejected(candidates[next], true, fetched.problem);
+        ++next;
+        continue;
+      }
+      manifest = std::move(fetched.manifest);
+      place = fetched.directory.string();
+    } else {
+      text = comm::broadcast_string(ranks, text, 0, "the manifest of the checkpoint");
+      manifest = io::parse_manifest(text, place + "/" + io::kManifestName);
+    }
 
     const Verdict verdict = run_together(ranks, "loading " + place, limit, [&](const std::atomic<bool>& cancel) {
       // What is not here as rank 0 has found it is late, not damaged.

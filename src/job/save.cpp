@@ -13,7 +13,9 @@ void Save::write(const std::atomic<bool>& cancel) {
   if (!comes_into_view(tmp)) throw IoError("{} is not visible here although rank 0 made it", tmp.string());
   io::WriteOptions options{.cancel = &cancel, .checksums = {}, .verify = verify};
   if (copy) options.checksums = copy->checksums();
-  part = encode_part(io::write_shard_file(tmp, file, head, mine, options), mine);
+  const io::WrittenFile whole = io::write_shard_file(tmp, file, head, mine, options);
+  written = whole.file;
+  part = encode_part(whole, mine);
   io::fsync_dir(tmp);
 }
 

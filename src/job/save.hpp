@@ -18,7 +18,10 @@ struct Save {
   io::Manifest head;  ///< all of it but files and tensors
   SaveResult result;
   std::filesystem::path tmp;
-  std::string file;                    ///< name of what this rank writes
+  std::string file;  ///< name of what this rank writes
+  Level level = Level::kRunDir;
+  std::int64_t bytes = 0;              ///< that this rank writes, at most
+  io::ManifestFile written{};          ///< what this rank wrote
   std::vector<SaveTensor> mine;        ///< slabs of this rank; of the copy once there is one
   std::shared_ptr<io::Snapshot> copy;  ///< of one that is written in the background
   bool verify = true;

@@ -23,7 +23,7 @@ namespace banyan::job {
 namespace {
 
 // Communicators of a team: one id per axis is enough, because two groups of one axis share at most one rank.
-enum GroupId { kAll, kTensor, kData, kPipeline, kTied, kGroupIds };
+enum GroupId { kAll, kTensor, kData, kPipeline, kTied, kCopies, kGroupIds };
 constexpr int kFirstTeamId = 2;  // 0: start-up, 1: everyone
 
 std::unique_ptr<comm::Communicator> group(comm::World& world, std::vector<int> ranks, int id, std::string name) {
@@ -97,7 +97,8 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
   kernels::Backend* b = backend.get();
   const bool background = moves_in_background(config.comm.progress, world);
   // A thread that moves messages adds alone: a second team of threads would fight the first for the cores.
-  if (background && threads > 1) aside = kernels::make_cpu_backend({.threads = 1, .max_isa = isa});
+  const bool other_thread = background || !config.checkpoint.local.empty();  // which waits, and so moves messages
+  if (other_thread && threads > 1) aside = kernels::make_cpu_backend({.threads = 1, .max_isa = isa});
   kernels::Backend* other = aside ? aside.get() : b;
   const auto pick = [b, other, own = std::this_thread::get_id()]() -> kernels::Backend& {
     return std::this_thread::get_id() == own ? *b : *other;
@@ -155,7 +156,7 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, plan::Layout la
   config::Config with_threads = other;
   with_threads.run.threads = threads;
   const auto planned = [&](const parallel::Coordinate& c) {
-    return plan::memory_plan(layout, with_threads, c).total();
+    return plan::memory_plan(layout, with_threads, c).on_node();
   };
   check_memory(world, *everyone, logical < 0 ? 0 : planned(mesh.coordinate(logical)));
   const bool tied = layout.ties_stages();
@@ -167,6 +168,8 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, plan::Layout la
   const std::vector<int> column = mesh.pipeline_group(at);
   auto team = std::unique_ptr<Team>(new Team{.layout = std::move(layout), .mesh = mesh, .at = at});
   team->all = world.group(mesh.all(), first_id + kAll, plan::kMeshGroup);
+  if (team->layout.use == plan::Use::kTrain && !other.checkpoint.local.empty())
+    team->copies = world.group(mesh.all(), first_id + kCopies, "node-local copies");
   team->tensor = group(world, mesh.tensor_group(at), first_id + kTensor, plan::kTensorGroup);
   team->data = group(world, mesh.data_group(at), first_id + kData, plan::kDataGroup);
   team->pipeline = group(world, column, first_id + kPipeline, plan::kPipelineGroup);

@@ -39,6 +39,8 @@ struct Team {
   parallel::Mesh mesh;
   parallel::Coordinate at;                       ///< this rank's place
   std::unique_ptr<comm::Communicator> all{};     ///< every working rank, in logical order
+  std::unique_ptr<comm::Communicator> copies{};  ///< the same, for the thread that sends copies of node-local
+                                                 ///< checkpoints; null without them (checkpoint.local)
   std::unique_ptr<comm::Communicator> tensor{};  ///< null when the axis has one rank; the same below
   std::unique_ptr<comm::Communicator> data{};
   std::unique_ptr<comm::Communicator> pipeline{};  ///< member number = stage

@@ -88,6 +88,9 @@ std::int64_t kernel_scratch(const model::StageSpec& spec, int threads) {
                                   .keys = spec.gradients ? spec.length : 0}));
 }
 
+/// What is mounted elsewhere is not known before the job runs.
+bool lies_in_memory(const std::string& path) { return path == "/dev/shm" || path.starts_with("/dev/shm/"); }
+
 /// Threads of a rank that shares no node with others, when the config leaves the number open.
 int threads_of(const config::Config& config) {
   if (config.run.threads > 0) return static_cast<int>(config.run.threads);
@@ -97,7 +100,8 @@ int threads_of(const config::Config& config) {
 }  // namespace
 
 bool saves_in_background(const config::Config& config) {
-  return config.checkpoint.async == "on" && (config.checkpoint.every_steps > 0 || config.checkpoint.interval == "auto");
+  const auto& keys = config.checkpoint;
+  return keys.async == "on" && (keys.every_steps > 0 || keys.interval == "auto" || !keys.local.empty());
 }
 
 std::int64_t MemoryPlan::total() const {
@@ -106,6 +110,8 @@ std::int64_t MemoryPlan::total() const {
   return sum;
 }
 
+std::int64_t MemoryPlan::on_node() const { return total() + (files ? files->bytes : 0); }
+
 std::string MemoryPlan::str() const {
   std::size_t width = 5;
   for (const MemoryRow& row : rows) width = std::max(width, row.name.size());
@@ -113,7 +119,11 @@ std::string MemoryPlan::str() const {
   for (const MemoryRow& row : rows)
     text +=
         fmt::format("  {:<{}}  {:>10}  {}\n", row.name, width, format_bytes(static_cast<double>(row.bytes)), row.how);
-  return text + fmt::format("  {:<{}}  {:>10}\n", "total", width, format_bytes(static_cast<double>(total())));
+  text += fmt::format("  {:<{}}  {:>10}\n", "total", width, format_bytes(static_cast<double>(total())));
+  if (files)
+    text += fmt::format("  {:<{}}  {:>10}  {}\n", files->name, width, format_bytes(static_cast<double>(files->bytes)),
+                        files->how);
+  return text;
 }
 
 MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const parallel::Coordinate& c) {
@@ -157,11 +167,20 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
   if (layout.use == Use::kTrain && layout.mesh.data > 1)
     collectives += layout.zero ? 2 : static_cast<std::int64_t>(model::part_count(spec));
   add("collectives", collectives * kCollectiveScratch, fmt::format("{} under way x 1 MiB", collectives));
-  if (layout.use == Use::kTrain && saves_in_background(config)) {
-    const std::int64_t saved = saved_elements(layout, params, c);
+  const std::int64_t saved = layout.use == Use::kTrain ? saved_elements(layout, params, c) : 0;
+  if (layout.use == Use::kTrain && saves_in_background(config))
     add("snapshot", saved * kFloat, fmt::format("{} x {} B, the copy a checkpoint is written from", saved, kFloat));
-  }
   if (layout.use == Use::kTrain) add("checkpoint", 2 * kFileChunk, "2 chunks of 4 MiB while a file is written or read");
+  if (layout.use == Use::kTrain && !config.checkpoint.local.empty()) {
+    add("node-local copies", kFileChunk, "on their way to and from other nodes, 4 pieces of 1 MiB");
+    if (lies_in_memory(config.checkpoint.local)) {
+      const std::int64_t times = 2 * (config.checkpoint.local_keep + 1);
+      plan.files = MemoryRow{"besides", times * saved * kFloat,
+                             fmt::format("in {}: {} node-local checkpoints and one being written, with a copy of "
+                                         "another node's, {} x {} x {} B",
+                                         config.checkpoint.local, config.checkpoint.local_keep, times, saved, kFloat)};
+    }
+  }
   return plan;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,10 @@ struct MemoryRow {
 };
 
 struct MemoryPlan {
-  std::vector<MemoryRow> rows;
-  std::int64_t total() const;
+  std::vector<MemoryRow> rows;       ///< of the process
+  std::optional<MemoryRow> files{};  ///< that lie in the node's memory beside it
+  std::int64_t total() const;        ///< of the process
+  std::int64_t on_node() const;      ///< with the files
   /// Aligned table with a sum, one row per line.
   std::string str() const;
 };

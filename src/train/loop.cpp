@@ -84,7 +84,7 @@ class Loop {
   std::int64_t data_shift_ = 0;      ///< as Trainer::data_shift
   std::int64_t step_ = 0;            ///< optimizer steps done
   std::int64_t tokens_ = 0;          ///< trained on so far
-  bool foreign_ = false;             ///< resumed from another run directory
+  bool foreign_ = false;             ///< resumed from what this run directory has not
   std::int64_t memory_planned_ = 0;  ///< bytes of this rank
   Seconds storage_limit_{0};         ///< of one part of a save or load; the same on all ranks
   double slowest_step_ = 0;          ///< seconds; 0 before the first
@@ -123,6 +123,12 @@ Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
     options.view = job.config.checkpoint.view;
     options.verify = job.config.checkpoint.verify == "on";
     options.io_limit = options.background_limit = storage_limit_;
+    if (team_->copies) {
+      options.local.directory = job.config.checkpoint.local;
+      options.local.keep = static_cast<int>(job.config.checkpoint.local_keep);
+      options.local.copies = team_->copies.get();
+      job::set_places(options.local, job.world, team_->mesh.all());
+    }
     checkpoints_ = std::make_unique<job::Checkpoints>(*team_->all, options);
     epoch = checkpoints_->epoch();
     job::write_run_files(job_, std::string(dataset_->tokenizer_json()));
@@ -231,7 +237,10 @@ std::optional<ExitCode> Loop::run() {
         log::info("stopped after step {} because {}; start again to continue", step_, job::sentence_of(r.totals.stop));
       return leave(ExitCode::kStopped);
     }
-    if (saves_after(step_) || r.totals.save) saver_->save(step_, tokens_);
+    if (saves_after(step_) || r.totals.save)
+      saver_->save(step_, tokens_);
+    else if (saver_->saves_on_nodes_after(step_))
+      saver_->save_on_nodes(step_, tokens_);
   }
 }
 
@@ -267,6 +276,7 @@ Seconds Loop::until_gone() const {
 
 ExitCode Loop::leave(ExitCode code) {
   if (job_.root()) stop_watch_.leave(step_);
+  saver_->leave_in_order();
   saver_->sum_up();
   return code;
 }

@@ -73,7 +73,7 @@ ResumePoint resume(Trainer& t, job::Checkpoints& checkpoints) {
       const auto found = m->extra.find(key);
       return found == m->extra.end() ? "" : found->second;
     };
-    point = {m->step,       m->tokens,     m->run_uuid != checkpoints.run_uuid(),
+    point = {m->step,       m->tokens,     m->run_uuid != checkpoints.run_uuid() || m->extra.contains(io::kLevel),
              m->plans_text, kept(kLosses), kept(kDroppedBatches)};
     // Roll-backs read further than the steps alone; what they left out is in kDroppedBatches.
     const std::int64_t batch = t.team.layout.batch(), least = point.step * batch;

@@ -14,7 +14,7 @@ inline constexpr const char* kDroppedBatches = "dropped_batches";
 struct ResumePoint {
   std::int64_t step = 0;    ///< optimizer steps done
   std::int64_t tokens = 0;  ///< trained on
-  bool foreign = false;     ///< the checkpoint is of another run directory
+  bool foreign = false;     ///< the checkpoint is of another run directory, or on the nodes only
   std::string plans{};      ///< of collectives, as the checkpoint records them; empty for a fresh start
   /// For BadSteps::restore, as save_state was given them.
   std::string losses{}, dropped{};

@@ -10,6 +10,7 @@
 #include "src/base/log.hpp"
 #include "src/base/units.hpp"
 #include "src/job/save_interval.hpp"
+#include "src/plan/memory.hpp"
 #include "src/train/replicas.hpp"
 #include "src/train/resume.hpp"
 #include "src/train/state.hpp"
@@ -36,8 +37,10 @@ Saver::Saver(job::Job& job, const job::Team* team, Trainer* trainer, job::Checkp
              Seconds patience)
     : job_(job), team_(team), trainer_(trainer), checkpoints_(checkpoints), bad_(bad), patience_(patience) {
   const auto& keys = job_.config.checkpoint;
-  if (trainer_ && keys.async == "on" && (keys.every_steps > 0 || keys.interval == "auto"))
-    checkpoints_->prepare(slabs_to_save(*trainer_));
+  if (trainer_ && plan::saves_in_background(job_.config)) checkpoints_->prepare(slabs_to_save(*trainer_));
+  if (!keys.local.empty())
+    on_nodes_ = comm::all_reduce_value(*job_.everyone, std::int64_t{checkpoints_ && checkpoints_->local()},
+                                       comm::ReduceOp::kMax, "whether there are node-local checkpoints") > 0;
   if (!job_.root()) return;
   save_times_.emplace(job_.run_dir);
   if (job_.config.checkpoint.interval == "auto") learn_failures();
@@ -62,7 +65,7 @@ Seconds Saver::cost() const {
 }
 
 bool Saver::due(Seconds step) const {
-  if (!job_.root() || in_flight_ || job_.config.checkpoint.interval != "auto") return false;
+  if (!job_.root() || writes_run_dir() || job_.config.checkpoint.interval != "auto") return false;
   return Clock::now() - at_stake_since_ + step >= job::save_interval(cost(), between_failures_);
 }
 
@@ -74,6 +77,7 @@ void Saver::settle(const StepTotals& totals) {
 }
 
 void Saver::save(std::int64_t step, std::int64_t tokens) {
+  if (level_ == job::Level::kNodes) drain();  // which nobody would be warned of
   const bool way = make_way();
   refuse_if_hopeless();
   if (!way) {
@@ -85,7 +89,7 @@ void Saver::save(std::int64_t step, std::int64_t tokens) {
           step, step_, Seconds(Clock::now() - taken_).count());
     return;
   }
-  begin_or_save(step, tokens, job_.config.checkpoint.async == "on");
+  begin_or_save(step, tokens, job_.config.checkpoint.async == "on", job::Level::kRunDir);
   refuse_if_hopeless();
 }
 
@@ -118,6 +122,27 @@ void Saver::count_wait(Seconds waited) {
   stalls_ += waited;
 }
 
+bool Saver::saves_on_nodes_after(std::int64_t step) const {
+  return on_nodes_ && step % job_.config.checkpoint.local_every == 0;
+}
+
+void Saver::save_on_nodes(std::int64_t step, std::int64_t tokens) {
+  if (in_flight_) {
+    if (job_.root() && !told_skipped_)
+      log::info(
+          "no node-local checkpoint after step {}: the one after step {} is still on its way; later ones are left "
+          "out without a word",
+          step, step_);
+    told_skipped_ = true;
+    return;
+  }
+  begin_or_save(step, tokens, job_.config.checkpoint.async == "on", job::Level::kNodes);
+}
+
+void Saver::leave_in_order() {
+  if (checkpoints_) checkpoints_->leave_in_order();
+}
+
 void Saver::save_and_wait(std::int64_t step, std::int64_t tokens, const char* why) {
   drain();
   do {
@@ -127,7 +152,7 @@ void Saver::save_and_wait(std::int64_t step, std::int64_t tokens, const char* wh
           "of {}, then start again",
           why, misses_, job_.run_dir.string());
     const Seconds before = stalls_;
-    begin_or_save(step, tokens, false);
+    begin_or_save(step, tokens, false, job::Level::kRunDir);
     stalls_ = before;  // nobody is there to wait
   } while (misses_ > 0);
 }
@@ -152,10 +177,11 @@ void Saver::refuse_if_hopeless() const {
         misses_, job_.run_dir.string());
 }
 
-void Saver::begin_or_save(std::int64_t step, std::int64_t tokens, bool background) {
+void Saver::begin_or_save(std::int64_t step, std::int64_t tokens, bool background, job::Level level) {
   const job::InPhase phase(job_.watchdog, job::Phase::kSave);
   const comm::PatienceScope patience(patience_);
   const Clock::time_point start = Clock::now();
+  level_ = level;
   step_ = step;
   bad_before_ = bad_.seen();
   job::SaveResult result;
@@ -163,7 +189,7 @@ void Saver::begin_or_save(std::int64_t step, std::int64_t tokens, bool backgroun
     compare_replicas(*trainer_, step);
     const job::SaveState state = save_state(*trainer_, step, tokens, bad_);
     const std::vector<job::SaveTensor> slabs = slabs_to_save(*trainer_);
-    result = background ? checkpoints_->begin(state, slabs) : checkpoints_->save(state, slabs);
+    result = background ? checkpoints_->begin(state, slabs, level) : checkpoints_->save(state, slabs, level);
   }
   waited_ = Seconds(0);
   taken_ = Clock::now();
@@ -183,11 +209,13 @@ void Saver::conclude(const job::SaveResult& result, Clock::time_point start) {
   const std::int64_t mine = 2 * result.misses + (checkpoints_ && checkpoints_->in_flight() ? 1 : 0);
   const std::int64_t all =
       comm::all_reduce_value(*job_.everyone, mine, comm::ReduceOp::kMax, "the working ranks to save");
-  misses_ = static_cast<int>(all / 2);
+  const int misses = static_cast<int>(all / 2);
+  if (level_ == job::Level::kRunDir) misses_ = misses;
   const bool background = in_flight_;
   in_flight_ = all % 2 != 0;
   count_wait(Clock::now() - start);
   if (in_flight_) return;
+  if (level_ == job::Level::kNodes) return conclude_on_nodes(result, misses, background);
   if (misses_ == 0) {
     bad_.committed(bad_.seen() - bad_before_);
     at_stake_since_ = taken_;
@@ -203,6 +231,18 @@ void Saver::conclude(const job::SaveResult& result, Clock::time_point start) {
   const std::string in_between = background ? fmt::format(", training waited {:.2f} s", waited_.count()) : "";
   log::info("saved {} ({:.1f} MB in {:.2f} s{})", result.name, static_cast<double>(result.bytes) / 1e6, result.seconds,
             in_between);
+}
+
+void Saver::conclude_on_nodes(const job::SaveResult& result, int misses, bool background) {
+  if (misses == 0) bad_.committed(bad_.seen() - bad_before_);
+  on_nodes_ = misses < kSaveTries;
+  if (!job_.root()) return;
+  if (misses > 0)
+    log::warning("no node-local checkpoint after step {}: {}{}", step_, result.error,
+                 on_nodes_ ? "" : "; there will be no more of them in this attempt");
+  else if (result.seconds > 0)
+    log::info("saved {} on the nodes ({:.1f} MB in {:.2f} s{})", result.name, static_cast<double>(result.bytes) / 1e6,
+              result.seconds, background ? fmt::format(", training waited {:.2f} s", waited_.count()) : "");
 }
 
 double Saver::take_stall() {

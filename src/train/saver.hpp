@@ -1,5 +1,7 @@
 // When a job saves, what it waits for, and what becomes of saves that fail.  Checkpoints that come while training goes
-// on are written in the background (checkpoint.async); the last one before the job leaves is waited for.
+// on are written in the background (checkpoint.async); the last one before the job leaves is waited for.  Between those
+// in the run directory there may be node-local ones (checkpoint.local), which are left out where they would have to
+// wait.
 #pragma once
 
 #include <cstdint>
@@ -29,22 +31,29 @@ class Saver {
   /// still being written it waits a moment, then leaves this one out, loudly: never are two on their way.  A failure is
   /// loud and leaves the training going; after several in a row it is an IoError.
   void save(std::int64_t step, std::int64_t tokens);
+  /// Whether a node-local checkpoint is due after `step`.
+  bool saves_on_nodes_after(std::int64_t step) const;
+  /// A node-local checkpoint after `step`, unless one of either kind is on its way.  A failure is a warning; after
+  /// several in a row there are no more of them.
+  void save_on_nodes(std::int64_t step, std::int64_t tokens);
   /// The last save of an attempt, which has no later step to be tried again at.  `why`: "at the end"
   void save_and_wait(std::int64_t step, std::int64_t tokens, const char* why);
   /// Waits for what is on its way.
   void drain();
+  /// The run directory has all that was trained: node-local checkpoints are of no more use.
+  void leave_in_order();
 
   /// The same when the job ends with an error of its own, which this one's shall not hide.
   void rescue();
 
   /// The last save failed: the next step is to be saved.
-  bool missed() const { return misses_ > 0 && !in_flight_; }
+  bool missed() const { return misses_ > 0 && !writes_run_dir(); }
   /// Whether rank 0 asks for a checkpoint because of the time since the last (checkpoint.interval = auto); `step`: what
   /// one takes.
   bool due(Seconds step) const;
   /// What the last save will take, with what is on its way; rank 0.
   Seconds save_time() const;
-  /// A checkpoint is on its way.
+  /// A checkpoint of either kind is on its way.
   bool busy() const { return in_flight_; }
 
   /// Seconds that training has waited since this was asked last.
@@ -61,10 +70,13 @@ class Saver {
   void refuse_if_hopeless() const;
   bool make_way();
   void count_wait(Seconds waited);
-  void begin_or_save(std::int64_t step, std::int64_t tokens, bool background);
+  bool writes_run_dir() const { return in_flight_ && level_ == job::Level::kRunDir; }
+  void begin_or_save(std::int64_t step, std::int64_t tokens, bool background, job::Level level);
   void finish();
   /// Of what began at `start`: agrees with spares, counts the time, tells the log.
   void conclude(const job::SaveResult& result, Clock::time_point start);
+  /// The same of one on the nodes, which has come to its end.
+  void conclude_on_nodes(const job::SaveResult& result, int misses, bool background);
 
   job::Job& job_;
   const job::Team* team_;
@@ -75,10 +87,13 @@ class Saver {
   std::optional<job::SaveTimes> save_times_;  ///< rank 0
   Seconds between_failures_{0};               ///< expected; rank 0
   bool in_flight_ = false;                    ///< the same on all ranks, as is the next
-  int misses_ = 0;                            ///< failed saves in a row
+  int misses_ = 0;                            ///< failed saves in a row, into the run directory
   std::int64_t left_out_ = 0;                 ///< saves, because the one before took too long
+  bool on_nodes_ = false;                     ///< there are node-local checkpoints
+  bool told_skipped_ = false;                 ///< that some of them are left out
 
   // Of the save that was begun last.
+  job::Level level_ = job::Level::kRunDir;
   std::int64_t step_ = 0, bad_before_ = 0;  ///< after that step, and so many bad ones
   Seconds waited_{0};                       ///< by the training
   Clock::time_point taken_ = Clock::now();  ///< when training could go on

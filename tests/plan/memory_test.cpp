@@ -75,6 +75,30 @@ TEST(MemoryPlan, TheCopyACheckpointIsWrittenFromIsSpreadOverTheRanksThatWriteIt)
   EXPECT_EQ(alone(), 0);
 }
 
+TEST(MemoryPlan, NodeLocalCheckpointsInMemoryCountBesideTheProcess) {
+  config::Config c = gpt2_124m();
+  c.checkpoint.async = "on";
+  c.checkpoint.every_steps = 500;
+  c.checkpoint.local_keep = 2;
+  const MemoryPlan without = memory_plan(make_layout(c, 1, 0), c, {});
+  EXPECT_EQ(without.on_node(), without.total());
+  c.checkpoint.local = "/scratch";  // a disk
+  const MemoryPlan disk = memory_plan(make_layout(c, 1, 0), c, {});
+  EXPECT_EQ(disk.on_node(), disk.total());
+  EXPECT_EQ(disk.total(), without.total() + (4 << 20));  // pieces on their way
+  c.checkpoint.local = "/dev/shm/run";
+  const MemoryPlan memory = memory_plan(make_layout(c, 1, 0), c, {});
+  EXPECT_EQ(memory.total(), disk.total());
+  // Two and the one being written, each with another node's part.
+  EXPECT_EQ(memory.on_node() - memory.total(), 6 * bytes_of(memory, "snapshot"));
+  EXPECT_NE(memory.str().find("in /dev/shm/run: 2 node-local checkpoints"), std::string::npos);
+  c.checkpoint.local_keep = 1;
+  c.checkpoint.every_steps = 0;  // node-local ones come while training goes on, too
+  const MemoryPlan one = memory_plan(make_layout(c, 1, 0), c, {});
+  EXPECT_EQ(one.on_node() - one.total(), 4 * bytes_of(one, "snapshot"));
+  EXPECT_GT(bytes_of(one, "snapshot"), 0);
+}
+
 TEST(MemoryPlan, GpipeKeepsAllMicrobatchesAnd1f1bAsManyAsStages) {
   config::Config c = gpt2_124m();
   c.parallel.pipeline = 2;
