@@ -72,4 +72,20 @@ cudaError_t attention_backward_key(cudaStream_t s, T* d_key, T* d_value, const T
                                    int64_t tile_count, const int64_t* sample, const int* position, AttentionSizes sizes,
                                    int64_t d_key_stride, int64_t d_value_stride);
 
+// ---- the same of bf16 by tensor cores, for heads of up to kMostMmaHeadSize channels
+inline constexpr int kMostMmaHeadSize = 128;
+cudaError_t attention_mma_forward(cudaStream_t s, __nv_bfloat16* out, float* lse, const __nv_bfloat16* query,
+                                  const __nv_bfloat16* key, const __nv_bfloat16* value, const QueryTile* tiles,
+                                  int64_t tile_count, const int* table, const int64_t* sample, const int* position,
+                                  AttentionSizes sizes);
+cudaError_t attention_mma_query(cudaStream_t s, __nv_bfloat16* d_query, const __nv_bfloat16* d_out,
+                                const __nv_bfloat16* query, const __nv_bfloat16* key, const __nv_bfloat16* value,
+                                const float* lse, const float* delta, const QueryTile* tiles, int64_t tile_count,
+                                const int64_t* sample, const int* position, AttentionSizes sizes, int64_t d_stride);
+cudaError_t attention_mma_key(cudaStream_t s, __nv_bfloat16* d_key, __nv_bfloat16* d_value, const __nv_bfloat16* d_out,
+                              const __nv_bfloat16* query, const __nv_bfloat16* key, const __nv_bfloat16* value,
+                              const float* lse, const float* delta, const KeyTile* tiles, int64_t tile_count,
+                              const int64_t* sample, const int* position, AttentionSizes sizes, int64_t d_key_stride,
+                              int64_t d_value_stride);
+
 }  // namespace banyan::kernels::cuda

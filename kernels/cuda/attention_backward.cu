@@ -199,8 +199,12 @@ cudaError_t attention_backward_query(cudaStream_t s, T* d_query, const T* d_out,
                                      int64_t tile_count, const int64_t* sample, const int* position, AttentionSizes z,
                                      int64_t d_stride) {
   using namespace attention;
+  if constexpr (std::is_same_v<T, bf16>)
+    if (z.head_size <= kMostMmaHeadSize)
+      return attention_mma_query(s, d_query, d_out, query, key, value, lse, delta, tiles, tile_count, sample, position,
+                                 z, d_stride);
   const bool groups = in_groups(d_out, query, key, value, z);
-  return for_head_size(z.head_size, [&]<int D>(std::integral_constant<int, D>) {
+  return for_head_size<T>(z.head_size, [&]<int D>(std::integral_constant<int, D>) {
     return launch_with<QueryShared<D>>(dim3(static_cast<unsigned>(tile_count * z.heads)), dim3(Form<D>::threads), s,
                                        attention_query_kernel<D, T>, d_query, d_out, query, key, value, lse, delta,
                                        tiles, sample, position, z, d_stride, groups);
@@ -213,8 +217,12 @@ cudaError_t attention_backward_key(cudaStream_t s, T* d_key, T* d_value, const T
                                    int64_t tile_count, const int64_t* sample, const int* position, AttentionSizes z,
                                    int64_t d_key_stride, int64_t d_value_stride) {
   using namespace attention;
+  if constexpr (std::is_same_v<T, bf16>)
+    if (z.head_size <= kMostMmaHeadSize)
+      return attention_mma_key(s, d_key, d_value, d_out, query, key, value, lse, delta, tiles, tile_count, sample,
+                               position, z, d_key_stride, d_value_stride);
   const bool groups = in_groups(d_out, query, key, value, z);
-  return for_head_size(z.head_size, [&]<int D>(std::integral_constant<int, D>) {
+  return for_head_size<T>(z.head_size, [&]<int D>(std::integral_constant<int, D>) {
     return launch_with<KeyShared<D>>(dim3(static_cast<unsigned>(tile_count * (z.heads / z.group))),
                                      dim3(Form<D>::threads), s, attention_key_kernel<D, T>, d_key, d_value, d_out,
                                      query, key, value, lse, delta, tiles, sample, position, z, d_key_stride,

@@ -92,9 +92,12 @@ cudaError_t attention_forward(cudaStream_t s, T* out, float* lse, const T* query
                               const QueryTile* tiles, int64_t tile_count, const int* table, const int64_t* sample,
                               const int* position, AttentionSizes z) {
   using namespace attention;
+  if constexpr (std::is_same_v<T, bf16>)
+    if (z.head_size <= kMostMmaHeadSize)
+      return attention_mma_forward(s, out, lse, query, key, value, tiles, tile_count, table, sample, position, z);
   const bool groups = aligned(query, z.head_size, z.q_stride) && aligned(key, z.head_size, z.k_stride) &&
                       aligned(value, z.head_size, z.v_stride);
-  return for_head_size(z.head_size, [&]<int D>(std::integral_constant<int, D>) {
+  return for_head_size<T>(z.head_size, [&]<int D>(std::integral_constant<int, D>) {
     return launch_with<ForwardShared<D>>(dim3(static_cast<unsigned>(tile_count * z.heads)), dim3(Form<D>::threads), s,
                                          attention_forward_kernel<D, T>, out, lse, query, key, value, tiles, table,
                                          sample, position, z, groups);

@@ -167,12 +167,14 @@ __device__ __forceinline__ void drop(float (&s)[4][kScores], float* scores, cons
     for (int k = 0; k < kScores; ++k) s[i][k] *= scores[(y * 4 + i) * kScoreStride + x + 16 * k];
 }
 
-/// The columns that there are kernels for.
-template <class Run>
+/// The columns that there are kernels for; narrow heads in bf16 are the tensor cores'.
+template <class T, class Run>
 cudaError_t for_head_size(int head_size, Run run) {
-  if (head_size <= 32) return run(std::integral_constant<int, 32>{});
-  if (head_size <= 64) return run(std::integral_constant<int, 64>{});
-  if (head_size <= 128) return run(std::integral_constant<int, 128>{});
+  if constexpr (std::is_same_v<T, float>) {
+    if (head_size <= 32) return run(std::integral_constant<int, 32>{});
+    if (head_size <= 64) return run(std::integral_constant<int, 64>{});
+    if (head_size <= 128) return run(std::integral_constant<int, 128>{});
+  }
   return run(std::integral_constant<int, 256>{});
 }
 

@@ -10,6 +10,8 @@
 
 #ifdef __CUDACC__
 
+#include <cuda_pipeline_primitives.h>
+
 namespace banyan::kernels::cuda {
 
 struct LaunchConfig {
@@ -37,6 +39,30 @@ template <class T>
 __device__ __forceinline__ T& dynamic_shared() {
   extern __shared__ __align__(128) unsigned char dynamic_shared_bytes[];
   return *reinterpret_cast<T*>(dynamic_shared_bytes);
+}
+
+/// Four 8 x 8 matrices of 16-bit elements in shared memory, one a register: lane l gives the address of row l % 8 of
+/// matrix l / 8, 16 bytes aligned, and gets of each matrix two neighbours of row l / 4 (columns l % 4 * 2 and the next).
+__device__ __forceinline__ void ldmatrix_x4(unsigned (&r)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(static_cast<unsigned>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+/// The same of the transposed matrices.
+__device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(static_cast<unsigned>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+/// d [16, 8] += a [16, 16] b [16, 8] by a whole warp; bf16, sums in fp32 (PTX ISA, "Matrix Fragments for mma.m16n8k16").
+__device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 }  // namespace banyan::kernels::cuda

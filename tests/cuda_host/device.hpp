@@ -136,6 +136,43 @@ inline unsigned __ballot_sync(unsigned mask, int predicate, EMU_SITE) {
 inline int __any_sync(unsigned mask, int predicate, EMU_SITE) { return __ballot_sync(mask, predicate, site) != 0; }
 inline int __all_sync(unsigned mask, int predicate, EMU_SITE) { return __ballot_sync(mask, predicate, site) == mask; }
 
+// ---- asynchronous copies and tensor cores
+inline void __pipeline_memcpy_async(void* to, const void* from, std::size_t bytes, EMU_SITE) {
+  emu::async_copy(to, from, bytes, site);
+}
+inline void __pipeline_commit() { emu::async_commit(); }
+inline void __pipeline_wait_prior(unsigned newest) { emu::async_wait(newest); }
+
+namespace emu {
+
+inline void ldmatrix(unsigned (&r)[4], const void* row, bool transposed, Site site) {
+  if (!in_shared(row) || reinterpret_cast<std::uintptr_t>(row) % 16)
+    fail("ldmatrix: a row is 16 bytes of shared memory, aligned", site);
+  const Exchange& all = warp_exchange(WarpOp::kLdmatrix, 0xffffffffu, reinterpret_cast<std::uintptr_t>(row), site);
+  if (lanes_present(all) != 0xffffffffu) fail("ldmatrix needs all lanes of a warp", site);
+  const int lane = static_cast<int>(lane_id());
+  for (int m = 0; m < 4; ++m) {
+    std::uint32_t element[2];
+    for (int e = 0; e < 2; ++e) {
+      const int line = transposed ? lane % 4 * 2 + e : lane / 4, column = transposed ? lane / 4 : lane % 4 * 2 + e;
+      element[e] = reinterpret_cast<const std::uint16_t*>(lane_value(all, m * 8 + line))[column];
+    }
+    r[m] = element[0] | element[1] << 16;
+  }
+}
+
+}  // namespace emu
+
+namespace banyan::kernels::cuda {
+
+inline void ldmatrix_x4(unsigned (&r)[4], const void* row, EMU_SITE) { emu::ldmatrix(r, row, false, site); }
+inline void ldmatrix_x4_trans(unsigned (&r)[4], const void* row, EMU_SITE) { emu::ldmatrix(r, row, true, site); }
+inline void mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, EMU_SITE) {
+  emu::mma_m16n8k16(d, a, b0, b1, site);
+}
+
+}  // namespace banyan::kernels::cuda
+
 // ---- atomics: relaxed as in CUDA, and real ones, so that ThreadSanitizer knows them
 namespace emu {
 

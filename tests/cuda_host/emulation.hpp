@@ -36,7 +36,17 @@ struct Site {
   const char* file = "?";
   int line = 0;
 };
-enum class WarpOp : std::uint8_t { kSyncwarp, kShuffle, kShuffleUp, kShuffleDown, kShuffleXor, kBallot, kReduce };
+enum class WarpOp : std::uint8_t {
+  kSyncwarp,
+  kShuffle,
+  kShuffleUp,
+  kShuffleDown,
+  kShuffleXor,
+  kBallot,
+  kReduce,
+  kLdmatrix,
+  kMma
+};
 enum class Vote : std::uint8_t { kNone, kCount, kAnd, kOr };
 
 /// __syncthreads() and its voting forms.
@@ -44,9 +54,12 @@ int sync_threads(Site site, Vote vote, int predicate);
 /// What all lanes of a mask passed to the same warp operation.
 struct Exchange {
   std::uint64_t value[32];
-  unsigned present;  ///< lanes that took part
+  std::uint32_t word[32][6];  ///< of tensor cores
+  unsigned present;           ///< lanes that took part
 };
-const Exchange& warp_exchange(WarpOp op, unsigned mask, std::uint64_t value, Site site);
+/// words: null or six.
+const Exchange& warp_exchange(WarpOp op, unsigned mask, std::uint64_t value, Site site,
+                              const std::uint32_t* words = nullptr);
 std::uint64_t lane_value(const Exchange& all, int lane);  ///< a read that sanitizers do not see: registers, not memory
 unsigned lanes_present(const Exchange& all);
 /// Complains when lane `source` did not take part.
@@ -57,6 +70,15 @@ unsigned lane_id();
 void* shared_object(const void* key, std::size_t size, std::size_t alignment);
 /// The launch's dynamic shared memory; complains when it has fewer bytes.
 void* dynamic_shared_bytes(std::size_t bytes);
+/// Whether it is in the block's shared memory.
+bool in_shared(const void* p);
+/// Of the thread: the destination is NaN until async_wait(n) says that all but the n newest groups must have come; a
+/// group ends at a commit.
+void async_copy(void* to, const void* from, std::size_t bytes, Site site);
+void async_commit();
+void async_wait(unsigned newest);
+/// d += a b, of a warp: tensor_core.cpp has the map of lanes.
+void mma_m16n8k16(float* d, const std::uint32_t* a, std::uint32_t b0, std::uint32_t b1, Site site);
 void fence();
 void atomic_point();  ///< where another thread may come in between
 

@@ -105,6 +105,8 @@ Block* start_block(uint3 index, std::size_t dynamic_shared, unsigned thread_coun
     t->warp = &b->warps[i / 32];
     t->state = State::kReady;
     t->started = false;
+    t->copy_count = 0;
+    t->copy_group = 0;
     t->index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
     b->threads.push_back(t);
   }
@@ -164,6 +166,11 @@ void leave(Thread* t, std::set<Block*>& live) {
   for (int i = 0; i < t->warp->group_count; ++i) try_release(*b, *t->warp, t->warp->groups[i]);
   b->any_exited = true;
   --b->alive;
+  if (t->copy_count > 0) {
+    report("thread " + std::to_string(t->flat) + " of block " + std::to_string(b->index.x) +
+           " exits while asynchronous copies are still on its way");
+    abandoned = true;
+  }
   if (b->arrived) {
     report("thread " + std::to_string(t->flat) + " of block " + std::to_string(b->index.x) +
            " exits while others wait in __syncthreads() at " + b->site.file + ":" + std::to_string(b->site.line));

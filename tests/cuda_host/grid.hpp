@@ -55,7 +55,16 @@ struct Block {
   std::vector<SharedObject> shared;  ///< the first is the dynamic one
 };
 
+/// cp.async on its way.
+struct AsyncCopy {
+  void* to;
+  const void* from;
+  std::size_t bytes;
+  unsigned group;  ///< how many commits came before it
+};
+
 struct Thread {
+  static constexpr int kMostCopies = 128;
   Fiber fiber;
   uint3 index{};
   unsigned flat = 0, lane = 0, priority = 0;
@@ -64,6 +73,9 @@ struct Thread {
   State state = State::kDone;
   bool started = false;
   MaskGroup* group = nullptr;  ///< what it waits in
+  int copy_count = 0;
+  unsigned copy_group = 0;
+  AsyncCopy copies[kMostCopies];
   Site site;
 };
 

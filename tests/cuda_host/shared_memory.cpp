@@ -78,6 +78,11 @@ void* shared_object(const void* key, std::size_t size, std::size_t alignment) {
   return p;
 }
 
+bool in_shared(const void* p) {
+  const auto* byte = static_cast<const char*>(p);
+  return byte >= current->block->slot && byte < current->block->slot + kSlotBytes;
+}
+
 void* dynamic_shared_bytes(std::size_t bytes) {
   const SharedObject& dynamic = current->block->shared[0];
   if (bytes > dynamic.size) fail("the launch gave less dynamic shared memory than the kernel uses");

@@ -25,8 +25,9 @@ void release_barrier(Block& b) {
 }  // namespace
 
 const char* name_of(WarpOp op) {
-  constexpr const char* names[] = {"__syncwarp",      "__shfl_sync",   "__shfl_up_sync", "__shfl_down_sync",
-                                   "__shfl_xor_sync", "__ballot_sync", "__reduce_sync"};
+  constexpr const char* names[] = {"__syncwarp",       "__shfl_sync",     "__shfl_up_sync",
+                                   "__shfl_down_sync", "__shfl_xor_sync", "__ballot_sync",
+                                   "__reduce_sync",    "ldmatrix",        "mma"};
   return names[static_cast<int>(op)];
 }
 
@@ -76,7 +77,7 @@ void try_release(Block& b, Warp& w, MaskGroup& g) {
     if (t->warp == &w && t->state == State::kWarp && t->group == &g) wake(t);
 }
 
-const Exchange& warp_exchange(WarpOp op, unsigned mask, std::uint64_t value, Site site) {
+const Exchange& warp_exchange(WarpOp op, unsigned mask, std::uint64_t value, Site site, const std::uint32_t* words) {
   Thread* t = current;
   Warp& w = *t->warp;
   if (!(mask >> t->lane & 1)) fail("warp operation: calling lane is not in its mask", site);
@@ -99,6 +100,11 @@ const Exchange& warp_exchange(WarpOp op, unsigned mask, std::uint64_t value, Sit
   g->arrived |= 1u << t->lane;
   const std::uint32_t generation = g->generation;
   g->exchange[generation & 1].value[t->lane] = value;
+  if (words) {
+    volatile std::uint32_t* const to =
+        g->exchange[generation & 1].word[t->lane];  // no call, which sanitizers would see
+    for (int i = 0; i < 6; ++i) to[i] = words[i];
+  }
   t->state = State::kWarp;
   t->group = g;
   t->site = site;
