@@ -179,8 +179,11 @@ each_node() {
   wait
 }
 
-# Newest step that is committed; 0 before the first.
-saved_step() { ls "$run_dir/ckpt" 2>/dev/null | sed -n 's/^step-0*\([0-9]\{1,\}\)\.e[0-9]*$/\1/p' | sort -n | tail -n 1 | grep . || echo 0; }
+# Newest step that is committed, or that an attempt found on its nodes (checkpoint.local); 0 before the first.
+saved_step() {
+  { ls "$run_dir/ckpt"; sed -n 's,.*"name":"local/\(step-[0-9.e]*\)".*,\1,p' "$run_dir"/lease/*/BASE || true; } 2>/dev/null |
+    sed -n 's/^step-0*\([0-9]\{1,\}\)\.e[0-9]*$/\1/p' | sort -n | tail -n 1 | grep . || echo 0
+}
 
 # start COMMAND ARGUMENT...: launch.sh, with USR1 passed on to it; sets code, attempt, reason, lost.
 start() {

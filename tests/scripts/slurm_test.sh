@@ -26,6 +26,17 @@ decisions() (
   next 70 '' 1 stop
   next 70 '' '' wait
   for code in 64 65 73 76 78 93 1 2 126 127 137 255; do next $code '' 1 stop; done
+  # Progress: what is committed, or what an attempt took up from its nodes.
+  local run_dir
+  run_dir=$(mktemp -d)
+  same "saved_step of nothing" "$(saved_step)" 0
+  mkdir -p "$run_dir/ckpt/step-000000010.e1" "$run_dir/ckpt/step-000000015.e2.tmp"
+  same "saved_step of a commit" "$(saved_step)" 10
+  mkdir -p "$run_dir/lease/e2" "$run_dir/lease/e3"
+  echo '{"digest":"d","name":"step-000000010.e1","sum":"s"}' >"$run_dir/lease/e2/BASE"
+  echo '{"digest":"d","name":"local/step-000000012.e2","sum":"s"}' >"$run_dir/lease/e3/BASE"
+  same "saved_step of a node-local base" "$(saved_step)" 12
+  rm -r "$run_dir"
   # What the program calls worth a requeue is started again, nothing else but a crash before it began.
   local name requeue code codes=$root/src/base/exit_code.hpp seen=0
   while read -r name requeue; do
