@@ -192,7 +192,8 @@ case $3 in
   preempt)
     submit -p low
     until_step 50
-    other=$(slurm_on sbatch --parsable -p high -N4 --exclusive -o /dev/null --wrap 'sleep 3') || fail "sbatch"
+    # Longer than the grace time, at whose end Slurm requeues the job once more wherever it is by then.
+    other=$(slurm_on sbatch --parsable -p high -N4 --exclusive -o /dev/null --wrap 'sleep 30') || fail "sbatch"
     until_true 60 "end of the first start" ended 1 again
     left=$(done_steps)
     until_gone
