@@ -212,6 +212,8 @@ struct CpuScratchNeed {
   std::span<const Product> gemms;      ///< the largest matrix products
   DType activations = DType::kF32;
   std::int64_t keys = 0;               ///< of the longest sequence that has a backward pass
+  std::int64_t single_queries = 0;     ///< sequences of one query each in a call of attention, as in generation
+  std::int64_t heads = 0, cached_keys = 0;  ///< query heads; keys that such a sequence sees at most
 };
 /// What scratch_bytes() of a CPU backend will reach at most.  Pure, for the memory plan.
 std::size_t cpu_scratch_bytes(const CpuScratchNeed& need);

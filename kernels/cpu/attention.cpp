@@ -267,28 +267,43 @@ void CpuBackend::attention_forward(Queue, View out_RHD, View lse_HR, ConstView q
     const auto out = check.matrix<T>("out", out_RHD, rows, int64_t{a.heads} * a.head_size);
     float* lse = check.flat("lse", lse_HR, a.heads * rows);
     const Problem<T> p = checked<T>(check, query, key, value, a, rows);
-    float* memory =
-        attention_scratch_.floats(attention_scratch_floats(a.head_size) * static_cast<std::size_t>(threads_));
+    const QueryParts parts = query_parts(p);
+    const std::size_t tiled = attention_scratch_floats(a.head_size) * static_cast<std::size_t>(threads_);
+    float* const memory = attention_scratch_.floats(tiled + parts.floats(threads_));
+    float* const parts_memory = memory + tiled;
+    const int64_t work = work_of(p);
+    if (parts.any()) {
+      parallel_for(threads_, p.sequences * parts.most_parts(), work, [&](int64_t task) {
+        const int64_t s = task / parts.most_parts(), part = task % parts.most_parts(), end = p.keys_seen(s, 1);
+        if (p.q_count(s) != 1 || part * part_keys(end) >= end) return;
+        forward_query_part(p, parts, s, part, parts.own(parts_memory, omp_get_thread_num()),
+                           parts.left(parts_memory, s, part));
+      });
+      parallel_for(threads_, p.sequences, p.sequences * parts.most_parts() * a.heads * a.head_size, [&](int64_t s) {
+        if (p.q_count(s) == 1) join_query_parts(p, parts, parts_memory, s, out, lse, rows);
+      });
+    }
     const auto run_tile = [&](int64_t s, int64_t h, int64_t tile) {
       const QueryTile t{s, h, tile * Q, std::min(Q, p.q_count(s) - tile * Q)};
-      const AttentionTiles tiles = attention_tiles(memory, a.head_size, omp_get_thread_num());
-      if (t.n == 1) return forward_query(p, t, tiles, out, lse + h * rows);
-      forward_tile(p, t, tiles, out, lse + h * rows);
+      forward_tile(p, t, attention_tiles(memory, a.head_size, omp_get_thread_num()), out, lse + h * rows);
     };
     const int64_t heads = p.sequences * a.heads;
     int64_t most_tiles = 0;
-    for (int64_t s = 0; s < p.sequences; ++s) most_tiles = std::max(most_tiles, tiles_of(p.q_count(s)));
+    for (int64_t s = 0; s < p.sequences; ++s)
+      if (p.q_count(s) > 1) most_tiles = std::max(most_tiles, tiles_of(p.q_count(s)));
+    const auto tiles_in = [&](int64_t s) { return p.q_count(s) == 1 ? 0 : tiles_of(p.q_count(s)); };
+    if (most_tiles == 0) return;
     // A thread that takes all tiles of a head finds its keys in the cache again.  Where there are few heads, threads
     // share them tile by tile, late ones first because they see more keys.
-    if (heads >= 4 * threads_ || most_tiles <= 1) {
-      parallel_for_uneven(threads_, heads, work_of(p), [&](int64_t task) {
+    if (heads >= 4 * threads_ || most_tiles == 1) {
+      parallel_for_uneven(threads_, heads, work, [&](int64_t task) {
         const int64_t s = task / a.heads;
-        for (int64_t tile = 0; tile < tiles_of(p.q_count(s)); ++tile) run_tile(s, task % a.heads, tile);
+        for (int64_t tile = 0; tile < tiles_in(s); ++tile) run_tile(s, task % a.heads, tile);
       });
     } else {
-      parallel_for_uneven(threads_, heads * most_tiles, work_of(p), [&](int64_t task) {
+      parallel_for_uneven(threads_, heads * most_tiles, work, [&](int64_t task) {
         const int64_t tile = most_tiles - 1 - task / heads, s = task % heads / a.heads;
-        if (tile < tiles_of(p.q_count(s))) run_tile(s, task % a.heads, tile);
+        if (tile < tiles_in(s)) run_tile(s, task % a.heads, tile);
       });
     }
   });

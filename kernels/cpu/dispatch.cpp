@@ -81,6 +81,9 @@ std::size_t cpu_scratch_bytes(const CpuScratchNeed& need) {
   std::size_t bytes = (cpu::attention_scratch_floats(need.head_size) +
                        cpu::attention_sum_floats(need.activations, need.head_size, need.keys)) *
                       sizeof(float) * static_cast<std::size_t>(need.threads);
+  cpu::QueryParts parts(need.heads, need.head_size);
+  if (need.single_queries > 0) parts.take(need.single_queries, need.cached_keys);
+  bytes += parts.floats(need.threads) * sizeof(float);
   bytes += static_cast<std::size_t>(need.rotary_positions) * static_cast<std::size_t>(need.head_size) * sizeof(float);
   std::size_t packing = 0;
   for (const auto& [m, n, k] : need.gemms) {

@@ -47,6 +47,27 @@ inline void store(float* p, const V& v) {
   std::memcpy(p, &v, sizeof v);
 }
 
+/// {sum of a's lanes, of b's, of c's, of d's}: halves are added until four lanes are left of each.
+template <class V>
+inline VectorN<4> sums(const V& a, const V& b, const V& c, const V& d) {
+  if constexpr (sizeof(V) == 16 * sizeof(float)) {
+    const auto half = [](const V& v) -> VectorN<8> {
+      return __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+             __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+    };
+    return sums(half(a), half(b), half(c), half(d));
+  } else if constexpr (sizeof(V) == 8 * sizeof(float)) {
+    const auto half = [](const V& v) -> VectorN<4> {
+      return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+    };
+    return sums(half(a), half(b), half(c), half(d));
+  } else {
+    const V ab = __builtin_shufflevector(a, b, 0, 4, 2, 6) + __builtin_shufflevector(a, b, 1, 5, 3, 7);
+    const V cd = __builtin_shufflevector(c, d, 0, 4, 2, 6) + __builtin_shufflevector(c, d, 1, 5, 3, 7);
+    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+  }
+}
+
 /// out[d][i] = factor * rows[i][d] for eight by eight elements, in three rounds that swap ever larger blocks.
 inline void transpose8(const float* rows, std::int64_t stride, float factor, float* out, std::int64_t out_stride) {
   VectorN<8> a[8], b[8];

@@ -210,6 +210,12 @@ TEST(CpuBackend, ScratchStaysWithinItsPrediction) {
   Bound bound(c.tensors, c.initial());
   c.run(*b, bound);
   EXPECT_LE(b->scratch_bytes(), cpu_scratch_bytes({threads, 20, 1000, gemms, DType::kBF16, 129}));
+
+  const OpCase one = attention_forward({6, 2, 20, {1, 1, 1}, {30, 2000, 1}, {29, 1999, 0}, false, 16});
+  Bound single(one.tensors, one.initial());
+  one.run(*b, single);
+  EXPECT_GT(b->scratch_bytes(), cpu_scratch_bytes({threads, 20, 1000, gemms, DType::kBF16, 129}));
+  EXPECT_LE(b->scratch_bytes(), cpu_scratch_bytes({threads, 20, 1000, gemms, DType::kBF16, 129, 3, 6, 2000}));
 }
 
 TEST(SimdMath, ExponentialIsWithinTwoUlps) {

@@ -94,6 +94,8 @@ std::vector<OpCase> small_cases() {
     c.push_back(attention_backward(s));
   }
   for (const std::int32_t block : {1, 4, 16, 200}) {
+    // Several parts of keys, heads of a group in more than one turn, channels beside whole vectors.
+    c.push_back(attention_forward({10, 2, 40, {1, 3, 1}, {1100, 70, 33}, {1099, 66, 32}, block == 4, block}));
     c.push_back(attention_forward({4, 2, 16, {1, 1, 1}, {1, 30, 131}, {0, 29, 130}, false, block}));
     c.push_back(attention_forward({2, 2, 12, {7, 40}, {7, 100}, {0, 60}, true, block}));
   }
