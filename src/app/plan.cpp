@@ -21,6 +21,7 @@
 #include "src/plan/fallback.hpp"
 #include "src/plan/memory.hpp"
 #include "src/plan/ranking.hpp"
+#include "src/plan/recompute.hpp"
 #include "src/plan/report.hpp"
 #include "src/plan/search.hpp"
 
@@ -165,8 +166,15 @@ ExitCode run(Args& args) {
     const plan::SearchOptions options{.precision = priced, .memory = static_cast<double>(memory.value_or(0))};
     return rank(config, ranks, vocab, machine, options, explained, json);
   }
-  const plan::FittedConfig fitted = plan::fit_mesh(config, ranks);
+  plan::FittedConfig fitted = plan::fit_mesh(config, ranks);
   if (!fitted.note.empty()) fmt::print("{}\n", fitted.note);
+  if (fitted.config.train.recompute == "auto") {
+    const std::int64_t room = memory ? *memory : machine_memory() / per_node;
+    const plan::RecomputeChoice choice = plan::choose_recompute(fitted.config, ranks, vocab, room);
+    fmt::print("train.recompute = auto, with {} for a rank, is {}\n", format_bytes(static_cast<double>(room)),
+               choice.str());
+    fitted.config.train.recompute = choice.recompute;
+  }
   const plan::Layout layout = plan::make_layout(fitted.config, ranks, vocab);
   fmt::print("{}", plan::report(layout, fitted.config, machine));
   fmt::print("{}", collectives(fitted.config, layout, ranks, per_node, link ? &*link : nullptr));
@@ -179,7 +187,7 @@ ExitCode run(Args& args) {
   if (memory && needed > *memory)
     throw ConfigError(
         "a rank needs {}, but --memory = {}; raise parallel.tensor or parallel.pipeline, set parallel.zero = 1 or "
-        "train.recompute = block, or lower parallel.microbatch",
+        "train.recompute = cheap or block, or lower parallel.microbatch",
         format_bytes(static_cast<double>(needed)), exact_bytes(*memory));
   return ExitCode::kFinished;
 }

@@ -113,10 +113,10 @@ void virtual_stages_fit(const Config& c) {
 }
 
 void split_backward_keeps_blocks(const Config& c) {
-  if (c.train.recompute == "none" || (c.parallel.schedule != "zb-h1" && c.parallel.schedule != "zb-v")) return;
+  if (c.train.recompute != "block" || (c.parallel.schedule != "zb-h1" && c.parallel.schedule != "zb-v")) return;
   throw ConfigError(
       "parallel.schedule = {} makes gradients of weights later, from what train.recompute = {} would not keep; use "
-      "train.recompute = none, or parallel.schedule = {}",
+      "train.recompute = cheap or none, or parallel.schedule = {}",
       c.parallel.schedule, c.train.recompute, c.parallel.schedule == "zb-v" ? "interleaved" : "1f1b");
 }
 

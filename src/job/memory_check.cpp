@@ -29,12 +29,19 @@ std::string memory_shortage(std::span<const RankNeed> ranks) {
     if (n.memory > 0 && n.planned > n.memory)
       return fmt::format(
           "{} has {} of memory, but its {} rank{} would need {}{}; use more nodes or fewer ranks on each, raise "
-          "parallel.tensor or parallel.pipeline, set parallel.zero = 1, train.recompute = block or checkpoint.async = "
-          "off, put checkpoint.local on a disk, or lower parallel.microbatch (`banyan plan CONFIG --search` lists what "
-          "fits)",
+          "parallel.tensor or parallel.pipeline, set parallel.zero = 1, train.recompute = cheap or block or "
+          "checkpoint.async = off, put checkpoint.local on a disk, or lower parallel.microbatch (`banyan plan CONFIG "
+          "--search` lists what fits)",
           n.host, size(n.memory), n.ranks, n.ranks == 1 ? "" : "s", size(n.planned),
           n.ranks == 1 ? "" : fmt::format(" ({} for the largest)", size(n.largest)));
   return "";
+}
+
+std::int64_t memory_of_a_rank(comm::World& world, comm::Communicator& everyone) {
+  std::int64_t neighbours = 0;
+  for (int rank = 0; rank < world.size(); ++rank) neighbours += world.node(rank) == world.node(world.rank());
+  return comm::all_reduce_value(everyone, machine_memory() / neighbours, comm::ReduceOp::kMin,
+                                "the memory that ranks have");
 }
 
 void check_memory(comm::World& world, comm::Communicator& everyone, std::int64_t planned) {

@@ -20,6 +20,10 @@ struct RankNeed {
 /// A sentence about the first node that is too small; empty when all fit.
 std::string memory_shortage(std::span<const RankNeed> ranks);
 
+/// Bytes that each rank may have where those of a node share its memory evenly; of the node where that is least.  0:
+/// not known.  Collective over the ranks of `everyone`, which are all of the world.
+std::int64_t memory_of_a_rank(comm::World& world, comm::Communicator& everyone);
+
 /// Collective over the ranks of `everyone`.  ConfigError on all of them when a node is too small.
 void check_memory(comm::World& world, comm::Communicator& everyone, std::int64_t planned);
 

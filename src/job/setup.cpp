@@ -18,6 +18,7 @@
 #include "src/job/topology.hpp"
 #include "src/parallel/placement.hpp"
 #include "src/plan/memory.hpp"
+#include "src/plan/recompute.hpp"
 
 namespace banyan::job {
 namespace {
@@ -124,8 +125,19 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
 
 Job::~Job() = default;
 
+config::Config Job::settled(std::int64_t vocab, Purpose purpose) {
+  config::Config c = config;
+  if (purpose != Purpose::kTrain || c.train.recompute != "auto") return c;
+  c.run.threads = threads;
+  const plan::RecomputeChoice choice =
+      plan::choose_recompute(c, world.size(), vocab, memory_of_a_rank(world, *everyone));
+  if (root()) log::info("train.recompute = auto is {}", choice.str());
+  c.train.recompute = choice.recompute;
+  return c;
+}
+
 std::unique_ptr<Team> Job::assemble(std::int64_t vocab, Purpose purpose) {
-  return assemble(config, world.size(), vocab, purpose);
+  return assemble(settled(vocab, purpose), world.size(), vocab, purpose);
 }
 
 std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std::int64_t vocab, Purpose purpose) {
@@ -136,7 +148,8 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, int ranks, std:
 }
 
 std::unique_ptr<Team> Job::assemble(std::int64_t vocab, Purpose purpose, std::vector<int> process_of) {
-  return assemble(config, plan::make_layout(config, world.size(), vocab, use_for(purpose)),
+  const config::Config c = settled(vocab, purpose);
+  return assemble(c, plan::make_layout(c, world.size(), vocab, use_for(purpose)),
                   fabric_of(world, network, world.size()),
                   {std::move(process_of), "the order that was given", "as given"});
 }

@@ -100,6 +100,8 @@ class Job {
   std::unique_ptr<Team> assemble(std::int64_t vocab, Purpose purpose, std::vector<int> process_of);
 
  private:
+  /// `config`, with what train.recompute = auto comes to here; called by all ranks.
+  config::Config settled(std::int64_t vocab, Purpose purpose);
   std::unique_ptr<Team> assemble(const config::Config& other, plan::Layout layout, const parallel::Fabric& fabric,
                                  Placement placement);
 

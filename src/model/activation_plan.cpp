@@ -49,24 +49,24 @@ struct Local {
 };
 
 void add_norm(Builder& b, const StageSpec& spec, const std::string& prefix, const std::string& number,
-              std::int64_t rows) {
-  b.add(prefix + "normed" + number, {rows, spec.shape.width}, spec.activations);
+              std::int64_t rows, bool again = false) {
+  if (!again) b.add(prefix + "normed" + number, {rows, spec.shape.width}, spec.activations);
   if (spec.shape.norm == Norm::kLayer) b.add(prefix + "mean" + number, {rows});
   b.add(prefix + "rstd" + number, {rows});
 }
 
 /// What the forward pass of one block leaves for its backward pass, and of a split one its first half for the second.
-void add_block(Builder& b, const StageSpec& spec, const std::string& prefix) {
+void add_block(Builder& b, const StageSpec& spec, const std::string& prefix, bool cheap = false) {
   const Local n(spec);
   const std::int64_t rows = spec.rows(), stream = spec.stream_rows();
-  add_norm(b, spec, prefix, "1", stream);
+  add_norm(b, spec, prefix, "1", stream, cheap);
   b.add(prefix + "qkv", {rows, n.qkv}, spec.activations);
   b.add(prefix + "lse", {n.heads, rows});
   b.add(prefix + "attended", {rows, n.query}, spec.activations);
   b.add(prefix + "middle", {stream, n.width}, spec.activations);
-  add_norm(b, spec, prefix, "2", stream);
+  add_norm(b, spec, prefix, "2", stream, cheap);
   b.add(prefix + "wide", {rows, n.wide}, spec.activations);
-  b.add(prefix + "active", {rows, n.ffn}, spec.activations);
+  if (!cheap) b.add(prefix + "active", {rows, n.ffn}, spec.activations);
   if (!spec.gradients || !spec.split_backward) return;
   b.add(prefix + "d_attention", {stream, n.width}, spec.activations);
   b.add(prefix + "d_qkv", {rows, n.qkv}, spec.activations);
@@ -85,6 +85,8 @@ std::int64_t head_chunk_rows(const StageSpec& spec, std::int64_t rows) {
   return chunks <= 1 ? rows : (rows + chunks - 1) / chunks;
 }
 
+bool keeps_blocks(const StageSpec& spec) { return spec.gradients && spec.recompute != Recompute::kBlock; }
+
 std::string chunk_prefix(int chunk) { return chunk == 0 ? "" : fmt::format("chunk.{}.", chunk); }
 
 ActivationPlan activation_plan(const StageSpec& spec) {
@@ -93,7 +95,7 @@ ActivationPlan activation_plan(const StageSpec& spec) {
   if (spec.slots == 0) return plan;
   const Local n(spec);
   const std::int64_t rows = spec.rows(), stream = spec.stream_rows();
-  const bool keep_blocks = spec.gradients && !spec.recompute;
+  const bool cheap = keeps_blocks(spec) && spec.recompute == Recompute::kCheap;
 
   Builder slot;
   // Before all chunks: its send may still be under way when the slot takes the next microbatch.
@@ -107,9 +109,9 @@ ActivationPlan activation_plan(const StageSpec& spec) {
     if (spec.has_head && chunk + 1 == chunk_count(spec)) slot.add(prefix + "targets", {rows}, DType::kI32);
     for (std::int64_t i = blocks.begin; i <= blocks.end; ++i)
       slot.add(prefix + fmt::format("stream.{}", i), {stream, n.width}, spec.activations);
-    if (keep_blocks)
+    if (keeps_blocks(spec))
       for (std::int64_t i = blocks.begin; i < blocks.end; ++i)
-        add_block(slot, spec, prefix + fmt::format("block.{}.", i));
+        add_block(slot, spec, prefix + fmt::format("block.{}.", i), cheap);
     if (spec.has_head && chunk + 1 == chunk_count(spec)) {
       add_norm(slot, spec, prefix + "head.", "", stream);
       slot.add(prefix + "head.loss", {rows});
@@ -122,7 +124,11 @@ ActivationPlan activation_plan(const StageSpec& spec) {
   scratch.add("positions", {rows}, DType::kI32);
   scratch.add("rows.partial", {rows, n.width}, spec.activations);
   if (spec.sequence && spec.tensor_size > 1) scratch.add("rows.gathered", {rows, n.width}, spec.activations);
-  if (!keep_blocks && spec.last_block > spec.first_block) add_block(scratch, spec, "block.");
+  if (!keeps_blocks(spec) && spec.last_block > spec.first_block) add_block(scratch, spec, "block.");
+  if (cheap && spec.last_block > spec.first_block) {
+    scratch.add("again.normed", {stream, n.width}, spec.activations);
+    scratch.add("again.active", {rows, n.ffn}, spec.activations);
+  }
   if (spec.gradients && spec.last_block > spec.first_block) {
     if (!spec.split_backward) scratch.add("d_wide", {rows, std::max(n.qkv, n.wide)}, spec.activations);
     scratch.add("d_inner", {rows, spec.shape.mlp == Mlp::kSwiglu ? std::max(n.query, n.ffn) : n.query},

@@ -30,6 +30,9 @@ struct ActivationPlan {
 /// Memory of training and evaluation.  (Beside it a slot keeps 12 bytes of host memory per row: samples, positions.)
 ActivationPlan activation_plan(const StageSpec& spec);
 
+/// Whether a slot has buffers of every block: not where they are computed again as a whole or have no backward pass.
+bool keeps_blocks(const StageSpec& spec);
+
 /// "" for chunk 0, "chunk.1." and so on for others: how names of their buffers in a slot begin.
 std::string chunk_prefix(int chunk);
 

@@ -20,6 +20,7 @@ AttentionBlock::AttentionBlock(const StageSpec& spec, ParamStore& store, std::in
       head_size_(static_cast<int>(spec.shape.head_size())),
       first_head_(std::int64_t{spec.tensor_rank} * heads_),
       rotary_(spec.shape.position == Position::kRotary),
+      norm_again_(spec.recompute == Recompute::kCheap),
       rope_theta_(static_cast<float>(spec.shape.rope_theta)),
       norm_(spec.shape, store, block_prefix(block) + "norm1") {
   const std::string name = block_prefix(block) + "attn.";
@@ -84,8 +85,7 @@ void AttentionBlock::backward(const Compute& c, const Rows& rows, const Attentio
   const View d_normed = matrix_in(c.scratch.partial, rows.count, width);
   {
     const ParamUse weight = qkv_weight_.acquire();
-    const ConstView normed =
-        later ? ConstView() : c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of attention, again");
+    const ConstView normed = later ? ConstView() : normed_again(c, a, x);
     c.linear_backward_input(d_normed, d_qkv, weight.view());
     Event summed = c.tensor.start_reduce(d_normed, "gradient of attention's input");
     if (!later) add_qkv_gradients(c, d_qkv, normed);
@@ -94,11 +94,16 @@ void AttentionBlock::backward(const Compute& c, const Rows& rows, const Attentio
   norm_.backward(c, a.norm, d_stream, c.tensor.reduced(d_normed), x);
 }
 
-void AttentionBlock::backward_weights(const Compute& c, const AttentionActivations& a,
-                                      const AttentionGradients& d) const {
+void AttentionBlock::backward_weights(const Compute& c, const AttentionActivations& a, const AttentionGradients& d,
+                                      ConstView x) const {
   add_o_gradients(c, a, d.branch,
                   c.tensor.gather(d.branch, c.scratch.gathered, "gradient of attention's output, again"));
-  add_qkv_gradients(c, d.qkv, c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of attention, again"));
+  add_qkv_gradients(c, d.qkv, normed_again(c, a, x));
+}
+
+ConstView AttentionBlock::normed_again(const Compute& c, const AttentionActivations& a, ConstView x) const {
+  if (norm_again_) norm_.forward(c, a.norm, x);
+  return c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of attention, again");
 }
 
 void AttentionBlock::add_o_gradients(const Compute& c, const AttentionActivations& a, ConstView d_branch,

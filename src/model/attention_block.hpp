@@ -37,10 +37,11 @@ class AttentionBlock {
   void forward(const Compute& c, const Rows& rows, const AttentionActivations& a, ConstView x, View out,
                const KvCache* cache = nullptr) const;
   /// d_stream: gradient of the output on entry, of the input on return.  Accumulates the parameters' gradients; those
-  /// of the linear layers only where nothing is kept in `d` for backward_weights.
+  /// of the linear layers only where nothing is kept in `d` for backward_weights.  x: the input again.
   void backward(const Compute& c, const Rows& rows, const AttentionActivations& a, const AttentionGradients& d,
                 ConstView x, View d_stream) const;
-  void backward_weights(const Compute& c, const AttentionActivations& a, const AttentionGradients& d) const;
+  void backward_weights(const Compute& c, const AttentionActivations& a, const AttentionGradients& d,
+                        ConstView x) const;
 
  private:
   struct Heads {
@@ -50,13 +51,15 @@ class AttentionBlock {
   kernels::Attention description(const Rows& rows) const;
   /// d_branch is the part of d_out that norm regions of this rank hold.
   void add_o_gradients(const Compute& c, const AttentionActivations& a, ConstView d_branch, ConstView d_out) const;
+  /// All rows of what the norm put out, computed again where it was not kept.
+  ConstView normed_again(const Compute& c, const AttentionActivations& a, ConstView x) const;
   void add_qkv_gradients(const Compute& c, ConstView d_qkv, ConstView normed) const;
   void rotate(const Compute& c, const Rows& rows, const Heads& h, bool inverse) const;
 
   std::int64_t block_;
   int heads_, kv_heads_, head_size_;
   std::int64_t first_head_;
-  bool rotary_;
+  bool rotary_, norm_again_;
   float rope_theta_;
   NormLayer norm_;
   ParamHandle qkv_weight_, qkv_bias_, o_weight_, o_bias_;

@@ -3,7 +3,7 @@
 namespace banyan::model {
 
 MlpActivations mlp_activations(const Arena& arena, const std::string& prefix) {
-  return {norm_activations(arena, prefix, "2"), arena.at(prefix + "wide"), arena.at(prefix + "active")};
+  return {norm_activations(arena, prefix, "2"), arena.at(prefix + "wide"), arena.find(prefix + "active")};
 }
 
 MlpGradients mlp_gradients(const Arena& arena, const std::string& prefix) {
@@ -14,6 +14,7 @@ MlpBlock::MlpBlock(const StageSpec& spec, ParamStore& store, std::int64_t block)
     : block_(block),
       ffn_(spec.shape.ffn / spec.tensor_size),
       gated_(spec.shape.mlp == Mlp::kSwiglu),
+      cheap_again_(spec.recompute == Recompute::kCheap),
       norm_(spec.shape, store, block_prefix(block) + "norm2") {
   const std::string name = block_prefix(block) + "mlp.";
   if (gated_) {
@@ -34,6 +35,10 @@ void MlpBlock::forward_inside(const Compute& c, const MlpActivations& a, ConstVi
     const ParamUse weight = wide_weight_.acquire(), bias = wide_bias_.acquire();
     c.linear_forward(a.wide, normed, weight.view(), bias.view());
   }
+  activate(c, a);
+}
+
+void MlpBlock::activate(const Compute& c, const MlpActivations& a) const {
   if (gated_)
     c.backend.swiglu_forward(c.queue, a.active, a.wide.columns(0, ffn_), a.wide.columns(ffn_, 2 * ffn_));
   else
@@ -84,9 +89,7 @@ void MlpBlock::backward(const Compute& c, const Rows& rows, const MlpActivations
   const View d_normed = matrix_in(c.scratch.partial, rows.count, width);
   {
     const ParamUse weight = wide_weight_.acquire();
-    const ConstView normed =
-        later ? ConstView()
-              : c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of the feed-forward part, again");
+    const ConstView normed = later ? ConstView() : normed_again(c, a, x);
     c.linear_backward_input(d_normed, d_wide, weight.view());
     Event summed = c.tensor.start_reduce(d_normed, "gradient of the feed-forward part's input");
     if (!later) add_wide_gradients(c, d_wide, normed);
@@ -95,16 +98,21 @@ void MlpBlock::backward(const Compute& c, const Rows& rows, const MlpActivations
   norm_.backward(c, a.norm, d_stream, c.tensor.reduced(d_normed), x);
 }
 
-void MlpBlock::backward_weights(const Compute& c, const MlpActivations& a, const MlpGradients& d) const {
+void MlpBlock::backward_weights(const Compute& c, const MlpActivations& a, const MlpGradients& d, ConstView x) const {
   add_down_gradients(
       c, a, d.branch,
       c.tensor.gather(d.branch, c.scratch.gathered, "gradient of the feed-forward part's output, again"));
-  add_wide_gradients(c, d.wide,
-                     c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of the feed-forward part, again"));
+  add_wide_gradients(c, d.wide, normed_again(c, a, x));
+}
+
+ConstView MlpBlock::normed_again(const Compute& c, const MlpActivations& a, ConstView x) const {
+  if (cheap_again_) norm_.forward(c, a.norm, x);
+  return c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of the feed-forward part, again");
 }
 
 void MlpBlock::add_down_gradients(const Compute& c, const MlpActivations& a, ConstView d_branch,
                                   ConstView d_out) const {
+  if (cheap_again_) activate(c, a);
   if (down_bias_) c.backend.bias_backward(c.queue, down_bias_.grad(), d_branch);
   c.linear_backward_weight(down_weight_.grad(), d_out, a.active);
 }

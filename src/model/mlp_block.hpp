@@ -35,18 +35,21 @@ class MlpBlock {
   /// out = ; may alias x.
   void forward_out(const Compute& c, const Rows& rows, const MlpActivations& a, ConstView x, View out) const;
   /// d_stream: gradient of the output on entry, of the input on return.  Accumulates the parameters' gradients; those
-  /// of the linear layers only where nothing is kept in `d` for backward_weights.
+  /// of the linear layers only where nothing is kept in `d` for backward_weights.  x: the input again.
   void backward(const Compute& c, const Rows& rows, const MlpActivations& a, const MlpGradients& d, ConstView x,
                 View d_stream) const;
-  void backward_weights(const Compute& c, const MlpActivations& a, const MlpGradients& d) const;
+  void backward_weights(const Compute& c, const MlpActivations& a, const MlpGradients& d, ConstView x) const;
 
  private:
   /// d_branch is the part of d_out that norm regions of this rank hold.
   void add_down_gradients(const Compute& c, const MlpActivations& a, ConstView d_branch, ConstView d_out) const;
+  /// All rows of what the norm put out, computed again where it was not kept.
+  ConstView normed_again(const Compute& c, const MlpActivations& a, ConstView x) const;
+  void activate(const Compute& c, const MlpActivations& a) const;
   void add_wide_gradients(const Compute& c, ConstView d_wide, ConstView normed) const;
 
   std::int64_t block_, ffn_;
-  bool gated_;
+  bool gated_, cheap_again_;
   NormLayer norm_;
   ParamHandle wide_weight_, wide_bias_, down_weight_, down_bias_;
 };

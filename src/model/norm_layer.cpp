@@ -3,7 +3,7 @@
 namespace banyan::model {
 
 NormActivations norm_activations(const Arena& arena, const std::string& prefix, const std::string& number) {
-  return {arena.at(prefix + "normed" + number), arena.find(prefix + "mean" + number),
+  return {arena.find(prefix + "normed" + number), arena.find(prefix + "mean" + number),
           arena.at(prefix + "rstd" + number)};
 }
 

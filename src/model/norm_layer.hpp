@@ -14,7 +14,7 @@ struct NormActivations {
   View normed;      ///< [R,C]
   View mean, rstd;  ///< [R]; no mean for RMSNorm
 };
-/// Buffers "<prefix>normed<number>" and so on of an arena.
+/// Buffers "<prefix>normed<number>" and so on of an arena; what they hold may be empty where it is computed again.
 NormActivations norm_activations(const Arena& arena, const std::string& prefix, const std::string& number);
 /// The first `rows` rows of them.
 NormActivations first_rows(const NormActivations& a, std::int64_t rows);

@@ -6,12 +6,15 @@
 
 namespace banyan::model {
 
-BlockActivations block_activations(const Arena& arena, const std::string& prefix) {
-  return {attention_activations(arena, prefix), arena.at(prefix + "middle"), mlp_activations(arena, prefix),
-          attention_gradients(arena, prefix), mlp_gradients(arena, prefix)};
+BlockActivations block_activations(const Arena& arena, const std::string& prefix, const Arena& shared) {
+  BlockActivations a{attention_activations(arena, prefix), arena.at(prefix + "middle"), mlp_activations(arena, prefix),
+                     attention_gradients(arena, prefix), mlp_gradients(arena, prefix)};
+  if (!a.attention.norm.normed) a.attention.norm.normed = a.mlp.norm.normed = shared.at("again.normed");
+  if (!a.mlp.active) a.mlp.active = shared.at("again.active");
+  return a;
 }
 
-Slot::Slot(const StageSpec& spec, kernels::Backend& backend, const ActivationPlan& plan)
+Slot::Slot(const StageSpec& spec, kernels::Backend& backend, const ActivationPlan& plan, const Arena& scratch)
     : sample(static_cast<std::size_t>(spec.rows())), arena_(backend, plan.slot, plan.slot_bytes) {
   d_stream = arena_.find("d_stream");
   for (int c = 0; c < chunk_count(spec); ++c) {
@@ -22,9 +25,9 @@ Slot::Slot(const StageSpec& spec, kernels::Backend& backend, const ActivationPla
     views.targets = arena_.find(prefix + "targets");
     for (std::int64_t i = range.begin; i <= range.end; ++i)
       views.stream.push_back(arena_.at(prefix + "stream." + std::to_string(i)));
-    if (spec.gradients && !spec.recompute)
+    if (keeps_blocks(spec))
       for (std::int64_t i = range.begin; i < range.end; ++i)
-        views.blocks.push_back(block_activations(arena_, prefix + "block." + std::to_string(i) + "."));
+        views.blocks.push_back(block_activations(arena_, prefix + "block." + std::to_string(i) + ".", scratch));
     if (views.targets) views.head = {norm_activations(arena_, prefix + "head.", ""), arena_.at(prefix + "head.loss")};
   }
 }

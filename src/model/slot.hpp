@@ -23,7 +23,8 @@ struct BlockActivations {
   AttentionGradients d_attention;  ///< both empty unless the backward pass is split
   MlpGradients d_mlp;
 };
-BlockActivations block_activations(const Arena& arena, const std::string& prefix);
+/// Buffers named "<prefix>..." of an arena; those that are not there, because they are computed again, are `shared`'s.
+BlockActivations block_activations(const Arena& arena, const std::string& prefix, const Arena& shared);
 
 /// DataError when a token is below `lowest` or not in the vocabulary: the embedding would take it for another rank's.
 void check_tokens(std::span<const std::int32_t> tokens, std::int64_t vocab, std::int32_t lowest);
@@ -38,7 +39,8 @@ struct ChunkActivations {
 
 class Slot {
  public:
-  Slot(const StageSpec& spec, kernels::Backend& backend, const ActivationPlan& plan);
+  /// scratch: of the plan, too.
+  Slot(const StageSpec& spec, kernels::Backend& backend, const ActivationPlan& plan, const Arena& scratch);
   /// Copies what the microbatch is.  BugError when an array has the wrong length.
   void load(const StageSpec& spec, kernels::Backend& backend, const MicrobatchData& data);
 

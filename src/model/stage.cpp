@@ -35,9 +35,9 @@ class LocalStage final : public Stage {
         scratch_(backend, plan_.scratch, plan_.scratch_bytes) {
     for (int chunk = 0; chunk < chunk_count(spec_); ++chunk)
       first_layer_.push_back(chunk == 0 ? 0 : first_layer_.back() + blocks_of_chunk(spec_, chunk - 1).count());
-    for (int i = 0; i < spec_.slots; ++i) slots_.push_back(std::make_unique<Slot>(spec_, backend, plan_));
+    for (int i = 0; i < spec_.slots; ++i) slots_.push_back(std::make_unique<Slot>(spec_, backend, plan_, scratch_));
     if (spec_.slots > 0) prepare_rows();
-    if (scratch_.find("block.qkv")) shared_block_ = block_activations(scratch_, "block.");
+    if (scratch_.find("block.qkv")) shared_block_ = block_activations(scratch_, "block.", scratch_);
     head_room_ = {scratch_.find("head.logits"), scratch_.find("head.statistics")};
     if (spec_.has_head && head_room_.logits)  // the rows end in padding
       head_room_.logits = head_room_.logits.columns(0, std::max<std::int64_t>(1, layers_.head[0].vocabulary().count()));
@@ -103,8 +103,8 @@ class LocalStage final : public Stage {
     for (std::int64_t block = blocks.end - 1; block >= blocks.begin; --block) {
       const auto i = static_cast<std::size_t>(block - blocks_of_chunk(spec_, s.chunk).begin);
       const BlockActivations& a = activations(s, i);
-      layers_.mlp[layer_of(s, i)].backward_weights(c, a.mlp, a.d_mlp);
-      layers_.attention[layer_of(s, i)].backward_weights(c, a.attention, a.d_attention);
+      layers_.mlp[layer_of(s, i)].backward_weights(c, a.mlp, a.d_mlp, a.middle);
+      layers_.attention[layer_of(s, i)].backward_weights(c, a.attention, a.d_attention, s.here().stream[i]);
     }
   }
 
@@ -164,7 +164,7 @@ class LocalStage final : public Stage {
       const auto i = static_cast<std::size_t>(block - blocks_of_chunk(spec_, s.chunk).begin);
       const std::size_t layer = layer_of(s, i);
       const BlockActivations& a = activations(s, i);
-      if (spec_.recompute) {
+      if (spec_.recompute == Recompute::kBlock) {
         layers_.attention[layer].forward(c, rows, a.attention, here.stream[i], a.middle);
         layers_.mlp[layer].forward_inside(c, a.mlp, a.middle);
       }

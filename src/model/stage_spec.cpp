@@ -39,7 +39,7 @@ void check_stage_spec(const StageSpec& spec) {
   require(spec.activations == DType::kF32 || spec.activations == DType::kBF16, "activations are fp32 or bf16");
   require(spec.activations == DType::kF32 || spec.slots > 0, "generation computes in fp32");
   require(spec.activations == DType::kF32 || spec.weights == DType::kF32, "weights are narrow or have a rounded copy");
-  require(!spec.split_backward || !spec.recompute,
+  require(!spec.split_backward || spec.recompute != Recompute::kBlock,
           "what gradients of weights are made of is not there where blocks are computed again");
   if (!spec.chunks.empty()) {
     require(spec.chunks.front().begin == spec.first_block && spec.chunks.back().end == spec.last_block,

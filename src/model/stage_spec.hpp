@@ -10,6 +10,10 @@
 
 namespace banyan::model {
 
+/// What the backward pass computes again: nothing; what no matrix product is needed for (what the norms and the
+/// activation put out); all of a block from its input.
+enum class Recompute : std::uint8_t { kNone, kCheap, kBlock };
+
 struct StageSpec {
   ModelShape shape;
   std::int64_t first_block = 0, last_block = 0;  ///< [first, last)
@@ -17,10 +21,10 @@ struct StageSpec {
                                                  ///< one chunk, all of them
   bool has_embedding = true, has_head = true;
   int tensor_rank = 0, tensor_size = 1;
-  bool sequence = false;        ///< sequence parallelism: norm regions hold rows/tensor_size rows
-  bool recompute = false;       ///< keep only block inputs
-  bool split_backward = false;  ///< gradients of the linear layers' weights have passes of their own; not with
-                                ///< recompute
+  bool sequence = false;  ///< sequence parallelism: norm regions hold rows/tensor_size rows
+  Recompute recompute = Recompute::kNone;
+  bool split_backward = false;  ///< gradients of the linear layers' weights have passes of their own; not where whole
+                                ///< blocks are computed again
   std::int64_t sequences = 1;   ///< of a microbatch
   std::int64_t length = 1;      ///< tokens of each; rows = sequences * length
   int slots = 1;                ///< microbatches in flight, each in one chunk; 0: no activations at all

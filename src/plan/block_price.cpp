@@ -134,6 +134,10 @@ BlockPrice block_price(const model::ModelShape& s, const Division& d, const Mach
   p.context.forward = comm::tree_all_gather_seconds(machine.links, context, gathered);
   p.context.backward = p.context.forward + comm::tree_reduce_scatter_seconds(machine.links, context, gathered);
 
+  if (d.recompute == Recompute::kCheap) {
+    const double again = z.rows * z.bytes * (2 * 2 * z.width / split + (z.wide + z.ffn) / z.tensor);
+    p.again.backward = clock.stream(again) + 3 * machine.kernel_seconds;
+  }
   if (d.recompute == Recompute::kBlock) p.again.backward = p.forward();
   if (d.recompute == Recompute::kAttention) p.again.backward = p.attention.forward;
   return p;

@@ -45,7 +45,7 @@ parallel::PassTicks pass_ticks(const model::ModelShape& shape) {
 PassFlops stage_flops(const Layout& layout, int stage) {
   PassFlops flops;
   const auto blocks = static_cast<double>(layout.blocks_of(stage));
-  const PassFlops block = block_flops(layout.model, layout.recompute);
+  const PassFlops block = block_flops(layout.model, layout.recompute == model::Recompute::kBlock);
   flops += {block.forward * blocks, block.backward * blocks};
   if (stage == 0) flops += embedding_flops(layout.model);
   if (stage == layout.head_stage()) flops += head_flops(layout.model);
@@ -57,7 +57,9 @@ Division division_of(const Layout& layout) {
   d.mesh = layout.mesh;
   d.microbatch = layout.sequences;
   d.zero = layout.zero ? 1 : 0;
-  d.recompute = layout.recompute ? Recompute::kBlock : Recompute::kNone;
+  d.recompute = layout.recompute == model::Recompute::kBlock   ? Recompute::kBlock
+                : layout.recompute == model::Recompute::kCheap ? Recompute::kCheap
+                                                               : Recompute::kNone;
   d.sequence = layout.sequence;
   d.virtual_stages = layout.chunks;
   d.precision = layout.activations == DType::kBF16 ? Precision::kBf16 : Precision::kFp32;
@@ -107,7 +109,7 @@ StepCost step_cost(const Layout& layout, const Machine& machine) {
     cost.forward.push_back(forward);
     cost.backward.push_back(backward);
     work += microbatches * (forward + backward);
-    const double again = layout.recompute ? block.tensor.forward : 0;
+    const double again = layout.recompute == model::Recompute::kBlock ? block.tensor.forward : 0;
     dearest_tensor =
         std::max(dearest_tensor, static_cast<double>(layout.blocks_of(s)) * (block.tensor.total() + again));
     schedules.push_back(parallel::make_schedule(layout.schedule_args({.pipeline = s})));

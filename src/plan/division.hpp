@@ -10,8 +10,9 @@
 
 namespace banyan::plan {
 
-/// What the backward pass computes again: nothing, what lies between scores and their weighted sum, whole blocks.
-enum class Recompute : std::uint8_t { kNone, kAttention, kBlock };
+/// What the backward pass computes again: nothing, what norms and the activation put out, what lies between scores and
+/// their weighted sum, whole blocks.
+enum class Recompute : std::uint8_t { kNone, kCheap, kAttention, kBlock };
 
 /// "1f1b", as parallel.schedule has it.
 std::string_view name_of(parallel::ScheduleKind kind);

@@ -80,6 +80,14 @@ std::vector<parallel::BlockRange> fold(const std::vector<parallel::BlockRange>& 
   return places;
 }
 
+/// auto is none until choose_recompute has found what fits (recompute.hpp).
+model::Recompute recompute_of(const Config& config) {
+  const std::string& what = config.train.recompute;
+  return what == "block"   ? model::Recompute::kBlock
+         : what == "cheap" ? model::Recompute::kCheap
+                           : model::Recompute::kNone;
+}
+
 std::vector<parallel::BlockRange> cut_places(const Config& config, const model::ModelShape& shape, int chunks,
                                              bool recompute) {
   const int pipeline = static_cast<int>(config.parallel.pipeline), places = pipeline * chunks;
@@ -272,7 +280,7 @@ Layout make_layout(const Config& config, int world, std::int64_t dataset_vocab, 
   if (use != Use::kGenerate && config.run.precision == "bf16") layout.activations = DType::kBF16;
   const std::string& kept = config.generate.weights;
   if (use == Use::kGenerate && kept != "fp32") layout.weights = kept == "bf16" ? DType::kBF16 : DType::kI8;
-  layout.recompute = use == Use::kTrain && config.train.recompute == "block";
+  if (use == Use::kTrain) layout.recompute = recompute_of(config);
   if (use != Use::kGenerate) {
     check_batch(config, layout.mesh);
     check_sequence(config, layout.model);
@@ -281,7 +289,7 @@ Layout make_layout(const Config& config, int world, std::int64_t dataset_vocab, 
   }
   // The cut is made for training, whatever the use, so that all commands show the same stages.
   layout.chunks = layout.mesh.pipeline > 1 ? static_cast<int>(config::effective_virtual_stages(config.parallel)) : 1;
-  layout.places = cut_places(config, layout.model, layout.chunks, config.train.recompute == "block");
+  layout.places = cut_places(config, layout.model, layout.chunks, recompute_of(config) == model::Recompute::kBlock);
   if (use != Use::kTrain) {
     layout.places = merge_places(layout.places, layout.chunks);
     layout.chunks = 1;

@@ -33,7 +33,7 @@ struct Layout {
   std::int64_t sequences = 1;                          ///< of a microbatch
   std::int64_t microbatches = 1;                       ///< of a global batch (train.batch / parallel.microbatch)
   bool sequence = false;                               ///< sequence parallelism
-  bool recompute = false;
+  model::Recompute recompute = model::Recompute::kNone;
   bool zero = false;                ///< ZeRO-1
   bool audit = false;               ///< data ranks also compute the batches of others
   DType activations = DType::kF32;  ///< bf16 with run.precision = bf16; generation computes in fp32

@@ -7,15 +7,15 @@ namespace {
 
 double real(std::int64_t n) { return static_cast<double>(n); }
 
-/// Of a block whose insides are kept.
-double whole_block_bytes(const model::ModelShape& s, const Division& d, bool fused, bool scores) {
+/// Of a block whose insides are kept; cheap: but for what norms and the activation put out.
+double whole_block_bytes(const model::ModelShape& s, const Division& d, bool fused, bool scores, bool cheap = false) {
   const double rows = real(d.microbatch * s.context) / d.mesh.context, tensor = d.mesh.tensor;
   const double bytes = d.precision == Precision::kFp32 ? 4 : 2, split = d.sequence ? tensor : 1;
   const double width = real(s.width), query = real(s.heads * s.head_size());
   const double key_value = real(s.kv_heads * s.head_size()), ffn = real(s.ffn);
   // Inputs of both norms and what they put out; masks of dropout.
-  double alike = 4 * width * bytes + (s.dropout > 0 ? 2 * width : 0);
-  double inner = (2 * query + 2 * key_value + (s.mlp == model::Mlp::kSwiglu ? 3 : 2) * ffn) * bytes;
+  double alike = (cheap ? 2 : 4) * width * bytes + (s.dropout > 0 ? 2 * width : 0);
+  double inner = (2 * query + 2 * key_value + ((s.mlp == model::Mlp::kSwiglu ? 3 : 2) - cheap) * ffn) * bytes;
   // Gradients of what linear layers put out, until those of their weights are made.
   if (parallel::splits_backward(d.schedule)) {
     alike += 2 * width * bytes;
@@ -32,7 +32,7 @@ double block_activation_bytes(const model::ModelShape& s, const Division& d, boo
     const double rows = real(d.microbatch * s.context) / d.mesh.context;
     return rows * real(s.width) * (d.precision == Precision::kFp32 ? 4 : 2) / (d.sequence ? d.mesh.tensor : 1);
   }
-  return whole_block_bytes(s, d, fused, d.recompute == Recompute::kNone);
+  return whole_block_bytes(s, d, fused, d.recompute != Recompute::kAttention, d.recompute == Recompute::kCheap);
 }
 
 RankMemory rank_memory(const model::ModelShape& s, const Division& d, double blocks, double elements,

@@ -19,7 +19,17 @@ double peak_of(const SearchResult& r, const Division& d) {
 }
 
 std::string_view name_of(Recompute r) {
-  return r == Recompute::kNone ? "none" : r == Recompute::kAttention ? "attention" : "block";
+  switch (r) {
+    case Recompute::kNone:
+      return "none";
+    case Recompute::kCheap:
+      return "cheap";
+    case Recompute::kAttention:
+      return "attention";
+    case Recompute::kBlock:
+      return "block";
+  }
+  return "?";
 }
 
 std::string choice(const Division& d) {

@@ -28,7 +28,8 @@ std::string mesh_lines(const Layout& l) {
   if (l.spares() > 0) s += fmt::format(", {} idle", l.spares());
   if (l.zero) s += ", optimizer state spread over the data ranks";
   if (l.sequence) s += ", sequence parallelism";
-  if (l.recompute) s += ", blocks are computed again in the backward pass";
+  if (l.recompute == model::Recompute::kBlock) s += ", blocks are computed again in the backward pass";
+  if (l.recompute == model::Recompute::kCheap) s += ", norms and activations are computed again in the backward pass";
   s += fmt::format("\nbatch     {} sequences of {} tokens in {} microbatches of {}; ", l.batch(), l.model.context,
                    l.microbatches, l.sequences);
   const std::int64_t most = l.microbatches_of(0).count, least = l.microbatches_of(l.mesh.data - 1).count;

@@ -113,7 +113,8 @@ class Search {
     for (const bool sequence : {false, true}) {
       d.sequence = sequence;
       if (sequence && (d.mesh.tensor == 1 || rows % d.mesh.tensor != 0)) continue;
-      for (const Recompute recompute : {Recompute::kNone, Recompute::kAttention, Recompute::kBlock}) {
+      for (const Recompute recompute :
+           {Recompute::kNone, Recompute::kCheap, Recompute::kAttention, Recompute::kBlock}) {
         d.recompute = recompute;
         if (recompute == Recompute::kAttention && r_.machine.fused_attention) continue;
         PartPrices parts = parts_of(d);
@@ -146,7 +147,7 @@ class Search {
       for (int v = 2; v <= per_stage; ++v)
         if (per_stage % v == 0 && v * stages <= r_.model.layers) list.emplace_back(ScheduleKind::kInterleaved, v);
     // What is computed again is not there for gradients of weights.
-    if (d.recompute != Recompute::kNone) return list;
+    if (d.recompute != Recompute::kNone && d.recompute != Recompute::kCheap) return list;
     list.emplace_back(ScheduleKind::kZbH1, 1);
     // The price of a V is that of chunks that are alike; beside a head as dear as half of one they are not.
     const double chunk = block * static_cast<double>(r_.model.layers) / static_cast<double>(2 * stages);
@@ -231,6 +232,7 @@ std::string options_of(const Division& d) {
     s += fmt::format(" --parallel.virtual_stages={}", d.virtual_stages);
   if (d.zero > 0) s += fmt::format(" --parallel.zero={}", d.zero);
   if (d.sequence) s += " --parallel.sequence=true";
+  if (d.recompute == Recompute::kCheap) s += " --train.recompute=cheap";
   if (d.recompute == Recompute::kBlock) s += " --train.recompute=block";
   return s;
 }

@@ -23,7 +23,7 @@ ParameterCounts parameter_counts(const model::ModelShape& s) {
 }
 
 double recomputed_flops(const model::ModelShape& s, Recompute recompute) {
-  if (recompute == Recompute::kNone) return 0;
+  if (recompute == Recompute::kNone || recompute == Recompute::kCheap) return 0;  // no products
   const double attention = 4 * static_cast<double>(s.layers * s.heads * s.head_size() * s.context);
   if (recompute == Recompute::kAttention) return attention;
   model::ModelShape blocks = s;

@@ -35,7 +35,8 @@ Demand demand_of(const Layout& layout) {
     Calls calls;
     if (mesh.tensor > 1) {
       const double ends = (s == 0) + (trains && s == layout.head_stage());
-      calls = {microbatches * (2 * blocks + ends), trains ? microbatches * blocks * (layout.recompute ? 4 : 2) : 0};
+      calls = {microbatches * (2 * blocks + ends),
+               trains ? microbatches * blocks * (layout.recompute == model::Recompute::kBlock ? 4 : 2) : 0};
     }
     demand.tensor_calls.push_back(calls);
     demand.tensor.push_back(calls.total() * stream);

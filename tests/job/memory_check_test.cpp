@@ -30,6 +30,13 @@ TEST(MemoryCheck, BelievesInWhatItCannotKnow) {
   EXPECT_EQ(memory_shortage({}), "");
 }
 
+TEST(MemoryCheck, SharesANodeEvenly) {
+  comm::run_loopback(3, [&](comm::World& world) {
+    const auto everyone = world.group({0, 1, 2}, 1, "world");
+    EXPECT_EQ(memory_of_a_rank(world, *everyone), machine_memory() / 3);
+  });
+}
+
 TEST(MemoryCheck, TellsAllRanksTheSame) {
   int refused = 0;
   comm::run_loopback(3, [&](comm::World& world) {

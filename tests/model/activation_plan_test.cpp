@@ -31,7 +31,7 @@ void expect_no_overlap(const std::vector<PlannedBuffer>& buffers, std::size_t by
 
 TEST(ActivationPlan, BuffersLieApartAndFillTheArena) {
   for (const ModelShape& shape : testing::tiny_shapes())
-    for (const bool recompute : {false, true}) {
+    for (const Recompute recompute : {Recompute::kNone, Recompute::kCheap, Recompute::kBlock}) {
       StageSpec spec = spec_of(shape);
       spec.recompute = recompute;
       const ActivationPlan plan = activation_plan(spec);
@@ -44,8 +44,13 @@ TEST(ActivationPlan, RecomputationKeepsOnlyBlockInputs) {
   StageSpec spec = spec_of(testing::tiny_gpt2());
   spec.shape.layers = spec.last_block = 8;
   const std::size_t kept = activation_plan(spec).slot_bytes;
-  spec.recompute = true;
+  spec.recompute = Recompute::kBlock;
   EXPECT_LT(activation_plan(spec).slot_bytes, kept / 4);
+  // Of sixteen widths of channels a block keeps ten, not two norms, nor GELU's four; and the sums of norms and
+  // attention.
+  spec.recompute = Recompute::kCheap;
+  EXPECT_LT(activation_plan(spec).slot_bytes, kept * 3 / 4);
+  EXPECT_GT(activation_plan(spec).slot_bytes, kept * 9 / 16);
 }
 
 TEST(ActivationPlan, SequenceParallelismSplitsTheStream) {

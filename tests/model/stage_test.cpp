@@ -88,7 +88,7 @@ TEST(Stage, Bf16StaysNearFp32OnEveryMesh) {
     const std::vector<ReferenceBatch> batches{testing::test_batch(shape, 2, 8), testing::test_batch(shape, 2, 8, 1)};
     const MeshResult want = testing::run_mesh(shape, params, batches, {});
     for (MeshArgs args : {MeshArgs{}, MeshArgs{.tensor = 2}, MeshArgs{.tensor = 2, .stages = 2, .sequence = true},
-                          MeshArgs{.recompute = true}}) {
+                          MeshArgs{.recompute = Recompute::kCheap}, MeshArgs{.recompute = Recompute::kBlock}}) {
       SCOPED_TRACE(std::to_string(args.tensor) + " x " + std::to_string(args.stages));
       args.activations = DType::kBF16;
       const MeshResult got = testing::run_mesh(shape, params, batches, args);
@@ -133,10 +133,13 @@ TEST(Stage, RecomputationAndPartsGiveTheSameBits) {
     const MeshResult kept = testing::run_mesh(shape, params, batches, {});
     MeshArgs args;
     EXPECT_EQ(testing::run_mesh(shape, params, batches, args).grads, kept.grads) << "the same twice";
-    args.recompute = true;
-    EXPECT_EQ(testing::run_mesh(shape, params, batches, args).grads, kept.grads) << "recomputation";
-    args.part_blocks = {1, 1};
-    EXPECT_EQ(testing::run_mesh(shape, params, batches, args).grads, kept.grads) << "two parts";
+    for (const Recompute recompute : {Recompute::kCheap, Recompute::kBlock}) {
+      args.recompute = recompute;
+      args.part_blocks = {};
+      EXPECT_EQ(testing::run_mesh(shape, params, batches, args).grads, kept.grads) << "recomputation";
+      args.part_blocks = {1, 1};
+      EXPECT_EQ(testing::run_mesh(shape, params, batches, args).grads, kept.grads) << "two parts";
+    }
   }
 }
 
@@ -213,7 +216,7 @@ TEST(Stage, InitialisationIsTheSameForEveryShare) {
 }
 
 TEST(Stage, SeveralChunksGiveTheBitsOfOne) {
-  for (const bool recompute : {false, true})
+  for (const Recompute recompute : {Recompute::kNone, Recompute::kCheap, Recompute::kBlock})
     for (const ModelShape& shape : shapes_with_dropout()) {
       SCOPED_TRACE(testing::kind_name(shape));
       const Tensors params = testing::test_params(shape);
@@ -257,8 +260,9 @@ TEST(Stage, SeveralChunksGiveTheBitsOfOne) {
 
 TEST(Stage, SplitBackwardPassesGiveTheBitsOfWholeOnes) {
   for (const ModelShape& shape : shapes_with_dropout())
-    for (MeshArgs args : {MeshArgs{.part_blocks = {1, 1}}, MeshArgs{.tensor = 2},
-                          MeshArgs{.tensor = 2, .sequence = true}, MeshArgs{.stages = 2}}) {
+    for (MeshArgs args :
+         {MeshArgs{.part_blocks = {1, 1}}, MeshArgs{.tensor = 2}, MeshArgs{.tensor = 2, .sequence = true},
+          MeshArgs{.stages = 2}, MeshArgs{.tensor = 2, .sequence = true, .recompute = Recompute::kCheap}}) {
       SCOPED_TRACE(testing::kind_name(shape));
       const Tensors params = testing::test_params(shape);
       const std::vector<ReferenceBatch> batches{testing::test_batch(shape, 2, 9), testing::test_batch(shape, 2, 9, 1)};
@@ -309,7 +313,7 @@ TEST(Stage, GradientsOfWeightsMayWait) {
   testing::collect_grads(*now, a);
   testing::collect_grads(*later, b);
   EXPECT_EQ(a, b);
-  spec.recompute = true;
+  spec.recompute = Recompute::kBlock;
   EXPECT_THROW(Stage::make(spec, testing::backend(), nullptr), BugError);
 }
 

@@ -50,7 +50,8 @@ struct MeshResult {
 /// One microbatch per batch through tensor x stages ranks (threads): loss of all and gradients.
 struct MeshArgs {
   int tensor = 1, stages = 1;
-  bool sequence = false, recompute = false, split = false;
+  bool sequence = false, split = false;
+  model::Recompute recompute = model::Recompute::kNone;
   DType activations = DType::kF32;
   std::vector<std::int64_t> part_blocks = {};  ///< of a single stage
 };

@@ -39,6 +39,10 @@ TEST(BlockPrice, RecomputationIsAForwardPassInTheBackwardPass) {
   d.recompute = Recompute::kBlock;
   const BlockPrice again = block_price(shape, d, {});
   EXPECT_DOUBLE_EQ(again.backward() - plain.backward(), plain.forward());
+  d.recompute = Recompute::kCheap;
+  const double cheap = block_price(shape, d, {}).backward() - plain.backward();
+  EXPECT_GT(cheap, 0);
+  EXPECT_LT(cheap, plain.streams.forward);
 }
 
 TEST(BlockPrice, AttentionThroughMemoryIsDearer) {

@@ -23,6 +23,8 @@ TEST(RankMemory, ABlockKeepsWhatKorthikantiCounts) {
   // sbh (34 + 5 a s / h), their equation 1.
   const double rows = 2048, wanted = rows * 1024 * (34 + 5.0 * 16 * 2048 / 1024);
   EXPECT_NEAR(block_activation_bytes(shape(), d, false) / wanted, 1, 0.01);
+  d.recompute = Recompute::kCheap;  // two norms of 2 and GELU's 8 less
+  EXPECT_NEAR(block_activation_bytes(shape(), d, true) / (rows * 1024 * (34 - 12)), 1, 0.01);
   d.recompute = Recompute::kAttention;
   EXPECT_NEAR(block_activation_bytes(shape(), d, false) / (rows * 1024 * 34), 1, 0.01);
   d.recompute = Recompute::kBlock;

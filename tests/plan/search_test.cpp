@@ -97,7 +97,9 @@ std::set<parallel::ScheduleKind> expect_layouts(const config::Config& asked) {
     c.parallel.virtual_stages = d.virtual_stages;
     c.parallel.zero = d.zero;
     c.parallel.sequence = d.sequence;
-    c.train.recompute = d.recompute == Recompute::kBlock ? "block" : "none";
+    c.train.recompute = d.recompute == Recompute::kBlock   ? "block"
+                        : d.recompute == Recompute::kCheap ? "cheap"
+                                                           : "none";
     const Layout layout = make_layout(c, 12, 0);
     EXPECT_EQ(division_of(layout), d) << options_of(d);
     // The closed form is near the played schedule, and the estimate of memory near the plan.

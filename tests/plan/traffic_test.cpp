@@ -38,7 +38,7 @@ TEST(Demand, OfAStepOfGpt2) {
   ASSERT_EQ(d.data.size(), 2u);
   EXPECT_GT(d.data[0], d.tied) << "the embedding is one of its parameters";
   Layout again = layout;
-  again.recompute = true;
+  again.recompute = model::Recompute::kBlock;
   EXPECT_EQ(demand_of(again).tensor_calls[0].backward, 2 * d.tensor_calls[0].backward);
 }
 
