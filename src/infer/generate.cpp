@@ -6,7 +6,9 @@
 #include "src/base/error.hpp"
 #include "src/base/section.hpp"
 #include "src/base/signals.hpp"
+#include "src/base/units.hpp"
 #include "src/parallel/microbatches.hpp"
+#include "src/plan/memory.hpp"
 
 namespace banyan::infer {
 namespace {
@@ -77,6 +79,17 @@ void Generator::fit_cache(const BatchLimits& limits) {
   if (limits.blocks <= cache_blocks_ && limits.rows <= cache_rows_) return;
   cache_blocks_ = std::max(cache_blocks_, limits.blocks);
   cache_rows_ = std::max(cache_rows_, limits.rows);
+  const std::int64_t needed = plan::generation_bytes(team_.stage->spec(), options_.threads, cache_blocks_,
+                                                     limits.block_size, cache_rows_, limits.batch);
+  const auto size = [](std::int64_t bytes) { return format_bytes(static_cast<double>(bytes)); };
+  if (options_.memory > 0 && options_.planned + needed > options_.memory)
+    throw ConfigError(
+        "keys and values of {} prompts together, {} positions, and what a pass computes take {}, and the parameters "
+        "{}, "
+        "but a rank has {}; lower generate.batch = {} or generate.tokens = {}, use fewer ranks on a node or raise "
+        "parallel.tensor",
+        limits.batch, std::int64_t{cache_blocks_} * limits.block_size, size(needed), size(options_.planned),
+        size(options_.memory), options_.batch, options_.tokens);
   team_.stage->make_cache(cache_blocks_, limits.block_size, cache_rows_);
   if (team_.pipeline) hidden_.resize(static_cast<std::size_t>(cache_rows_ * team_.layout.model.width));
 }

@@ -18,7 +18,10 @@ struct GenerateOptions {
   SamplingOptions sampling;
   std::int64_t batch = 8, tokens = 128;  ///< see BatchLimits
   std::int32_t end_token = -1;
-  std::int64_t vocab = 0;  ///< tokens that may be chosen; the model may know more (padding)
+  std::int64_t vocab = 0;                ///< tokens that may be chosen; the model may know more (padding)
+  int threads = 1;                       ///< of this rank
+  std::int64_t planned = 0, memory = 0;  ///< bytes of this rank: what its plan has before any prompt is known, what it
+                                         ///< may have in all (0: not known)
 };
 
 /// The consecutive prompts that a replica generates.
@@ -42,7 +45,8 @@ class Generator {
   Generator(job::Team& team, const GenerateOptions& options, Queue queue);
 
   /// Completions of this replica's prompts, in their order.  Called by all ranks of the replica with the same prompts.
-  /// `on_call` runs after every pass through the model.  DataError when a prompt is longer than the model's context.
+  /// `on_call` runs after every pass through the model.  DataError when a prompt is longer than the model's context,
+  /// ConfigError when keys and values do not fit into memory.
   std::vector<Completion> generate(std::vector<Prompt> prompts,
                                    const std::function<void(const Batcher&)>& on_call = {});
 

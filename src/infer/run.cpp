@@ -16,6 +16,8 @@
 #include "src/infer/generate.hpp"
 #include "src/infer/load_model.hpp"
 #include "src/infer/prompt_source.hpp"
+#include "src/job/memory_check.hpp"
+#include "src/plan/memory.hpp"
 
 namespace banyan::infer {
 namespace {
@@ -112,7 +114,8 @@ void say_speed(const Speaker& speaker, Seconds seconds, const GenerateCounts& co
 }
 
 /// The work of the ranks of the mesh; true when a stop request cut it short.
-bool generate_on(job::Team& team, job::Job& job, const SavedModel& saved, const RunOptions& options) {
+bool generate_on(job::Team& team, job::Job& job, const SavedModel& saved, const RunOptions& options,
+                 std::int64_t memory) {
   const comm::PatienceScope pass_patience(kPassPatience);
   // The user's side first: a wrong path should not wait for gigabytes of parameters.
   std::unique_ptr<Speaker> speaker;
@@ -135,7 +138,10 @@ bool generate_on(job::Team& team, job::Job& job, const SavedModel& saved, const 
                        .batch = g.batch,
                        .tokens = g.tokens,
                        .end_token = static_cast<std::int32_t>(header.end_token),
-                       .vocab = header.vocab},
+                       .vocab = header.vocab,
+                       .threads = job.threads,
+                       .planned = plan::memory_plan(team.layout, job.config, team.at).total(),
+                       .memory = memory},
                       job.queue);
   const int replicas = team.layout.mesh.data;
   // Running text is shown in the order of the prompts, so all of them are one window; JSONL may be endless.
@@ -177,7 +183,8 @@ ExitCode run_generate(job::Job& job, const RunOptions& options) {
   job.watchdog.start(Seconds(job.config.run.watchdog), {}, 0);
   const SavedModel saved = find_saved_model(*job.everyone, job.config);
   const std::unique_ptr<job::Team> team = job.assemble(saved.config.model.vocab, job::Purpose::kGenerate);
-  std::int64_t stopped = team && generate_on(*team, job, saved, options);
+  const std::int64_t memory = job::memory_of_a_rank(job.world, *job.everyone);
+  std::int64_t stopped = team && generate_on(*team, job, saved, options, memory);
   // Spares wait here from the start, so that all ranks leave with the same code.
   const comm::PatienceScope patience(kSharePatience);
   stopped = comm::all_reduce_value(*job.everyone, stopped, comm::ReduceOp::kMax, "the working ranks to finish");

@@ -59,9 +59,11 @@ std::array<std::int64_t, 2> staged(const model::StageSpec& spec, const std::vect
 }
 
 /// What the backend keeps for itself: the packing of the largest matrix product, tiles of attention, rotary angles.
-std::int64_t kernel_scratch(const model::StageSpec& spec, int threads) {
+/// cached: the longest sequence of `single` ones that have one query each.
+std::int64_t kernel_scratch(const model::StageSpec& spec, int threads, std::int64_t rows, std::int64_t single = 0,
+                            std::int64_t cached = 0) {
   const model::ModelShape& m = spec.shape;
-  const std::int64_t rows = spec.rows(), width = m.width, ranks = spec.tensor_size;
+  const std::int64_t width = m.width, ranks = spec.tensor_size;
   const std::int64_t query = m.heads * m.head_size() / ranks;
   const std::int64_t qkv = query + 2 * m.kv_heads * m.head_size() / ranks;
   const std::int64_t ffn = m.ffn / ranks, wide = m.mlp == model::Mlp::kSwiglu ? 2 * ffn : ffn;
@@ -85,7 +87,10 @@ std::int64_t kernel_scratch(const model::StageSpec& spec, int threads) {
                                   .rotary_positions = m.position == model::Position::kRotary ? m.context : 0,
                                   .gemms = products,
                                   .activations = spec.activations,
-                                  .keys = spec.gradients ? spec.length : 0}));
+                                  .keys = spec.gradients ? spec.length : 0,
+                                  .single_queries = spec.length == 1 ? spec.sequences : single,
+                                  .heads = m.heads / ranks,
+                                  .cached_keys = std::max<std::int64_t>(1, cached)}));
 }
 
 /// What is mounted elsewhere is not known before the job runs.
@@ -102,6 +107,13 @@ int threads_of(const config::Config& config) {
 bool saves_in_background(const config::Config& config) {
   const auto& keys = config.checkpoint;
   return keys.async == "on" && (keys.every_steps > 0 || keys.interval == "auto" || !keys.local.empty());
+}
+
+std::int64_t generation_bytes(const model::StageSpec& spec, int threads, std::int32_t blocks, std::int32_t block_size,
+                              std::int64_t rows, std::int64_t batch) {
+  const std::int64_t positions = std::min(spec.shape.context, std::int64_t{blocks} * block_size);
+  return static_cast<std::int64_t>(model::infer_plan(spec, blocks, block_size, rows).bytes) +
+         kernel_scratch(spec, threads, rows, batch, positions);
 }
 
 std::int64_t MemoryPlan::total() const {
@@ -155,7 +167,7 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
     add("scratch", static_cast<std::int64_t>(activations.scratch_bytes), "of one block and the head");
   }
   if (spec.slots > 0)
-    add("kernels", kernel_scratch(spec, threads_of(config)),
+    add("kernels", kernel_scratch(spec, threads_of(config), spec.rows()),
         fmt::format("packing and tiles of {} threads", threads_of(config)));
   if (layout.use == Use::kTrain && layout.zero && layout.mesh.data > 1) {
     const std::array<std::int64_t, 2> elements = staged(spec, params);

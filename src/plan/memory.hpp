@@ -34,4 +34,9 @@ bool saves_in_background(const config::Config& config);
 /// to the file cache, nor what MPI holds before the first message.
 MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const parallel::Coordinate& c);
 
+/// What generation takes beside that plan for `blocks` cache blocks of `block_size` positions each, and up to `rows`
+/// rows of `batch` sequences in a call: keys and values, the results of a call, the backend's own.
+std::int64_t generation_bytes(const model::StageSpec& spec, int threads, std::int32_t blocks, std::int32_t block_size,
+                              std::int64_t rows, std::int64_t batch);
+
 }  // namespace banyan::plan

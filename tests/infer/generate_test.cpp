@@ -94,6 +94,22 @@ TEST_P(Generate, WithACacheEqualsAFreshStartForEveryToken) {
   }
 }
 
+TEST(GenerateOnce, RefusesACacheThatDoesNotFitIntoMemory) {
+  const config::Config config = small_config(true);
+  GenerateOptions options{.sampling = {.temperature = 1}, .batch = 2, .tokens = 4, .end_token = -1, .vocab = 101};
+  options.planned = 1000;
+  options.memory = 1 << 30;
+  generate_on(config, 1, 1, 1, some_prompts(2), options);
+  options.memory = 2000;
+  try {
+    generate_on(config, 1, 1, 1, some_prompts(2), options);
+    FAIL();
+  } catch (const ConfigError& e) {
+    EXPECT_NE(std::string(e.what()).find("lower generate.batch = 2 or generate.tokens = 4"), std::string::npos)
+        << e.what();
+  }
+}
+
 TEST(GenerateOnce, EndsWhereTheContextIsFull) {
   const config::Config config = small_config(false);
   std::vector<Prompt> prompts{{.index = 0, .tokens = std::vector<std::int32_t>(48, 3)},

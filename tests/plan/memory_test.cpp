@@ -163,5 +163,15 @@ TEST(MemoryPlan, EvaluationAndGenerationNeedNoGradients) {
   }
 }
 
+TEST(MemoryPlan, GenerationCountsKeysAndValues) {
+  const config::Config c = gpt2_124m();
+  const model::StageSpec spec = make_layout(c, 1, 0, Use::kGenerate).stage_spec({});
+  const std::int64_t few = generation_bytes(spec, 1, 10, 16, 32, 4), more = generation_bytes(spec, 1, 20, 16, 32, 4);
+  // 160 positions of 12 blocks, a key and a value of 768 channels each.
+  EXPECT_NEAR(static_cast<double>(more - few) / (160.0 * 12 * 2 * 768 * 4), 1, 0.01);
+  EXPECT_GT(generation_bytes(spec, 1, 10, 16, 64, 4), few);
+  EXPECT_GT(generation_bytes(spec, 1, 10, 16, 32, 8), few);
+}
+
 }  // namespace
 }  // namespace banyan::plan
