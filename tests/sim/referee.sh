@@ -29,6 +29,7 @@ again 64-ranks 0.93 0.12 --ranks 64 --node 4 --leaf 4 --ups 2 --parallel.tensor=
 for seed in 2 3; do
   again 256-ranks-seed-$seed 0.9 0.16 --seed $seed --model.layers=4 --train.batch=32
 done
+again 256-ranks-seed-4 0.85 0.18 --seed 4 --model.layers=4 --train.batch=32
 
 code=0
 scripts/simulate.sh --program "$referee" --again tests/sim/played/16-ranks.json >"$scratch/refused.log" 2>&1 || code=$?
