@@ -85,8 +85,7 @@ void Generator::fit_cache(const BatchLimits& limits) {
   if (options_.memory > 0 && options_.planned + needed > options_.memory)
     throw ConfigError(
         "keys and values of {} prompts together, {} positions, and what a pass computes take {}, and the parameters "
-        "{}, "
-        "but a rank has {}; lower generate.batch = {} or generate.tokens = {}, use fewer ranks on a node or raise "
+        "{}, but a rank has {}; lower generate.batch = {} or generate.tokens = {}, use fewer ranks on a node or raise "
         "parallel.tensor",
         limits.batch, std::int64_t{cache_blocks_} * limits.block_size, size(needed), size(options_.planned),
         size(options_.memory), options_.batch, options_.tokens);

@@ -2,8 +2,6 @@
 
 #include <fmt/core.h>
 
-#include <vector>
-
 #include "src/base/units.hpp"
 #include "src/plan/layout.hpp"
 #include "src/plan/report.hpp"
@@ -20,13 +18,13 @@ RecomputeChoice choose_recompute(const config::Config& config, int ranks, std::i
                                  std::int64_t memory) {
   config::Config c = config;
   RecomputeChoice choice;
-  c.train.recompute = "none";
-  std::vector<std::string> ways{"none", "cheap"};
-  // Split backward passes need what blocks keep.
-  if (!parallel::splits_backward(make_layout(c, ranks, dataset_vocab).schedule)) ways.emplace_back("block");
-  for (const std::string& way : ways) {
+  bool splits = false;
+  for (const std::string way : {"none", "cheap", "block"}) {
+    if (splits && way == "block") break;  // split backward passes need what blocks keep
     c.train.recompute = choice.recompute = way;
-    choice.needed = largest_rank(make_layout(c, ranks, dataset_vocab), c);
+    const Layout layout = make_layout(c, ranks, dataset_vocab);
+    splits = parallel::splits_backward(layout.schedule);
+    choice.needed = largest_rank(layout, c);
     if (choice.without == 0) choice.without = choice.needed;
     if (memory == 0 || choice.needed <= memory) break;
   }
