@@ -3,6 +3,7 @@
 # not when that would be wrong; the losses are those of a run that nothing happened to, to the last digit.
 #   node     everything on a node dies in the middle of a step, on another one during a save; they are back later
 #   load     everything on a node dies in the middle of a step, on another one during the load of the next start
+#   local    a node dies with its memory, where its node-local checkpoints are: the job comes back from its partner's copies
 #   head     everything on the node of the batch script and of rank 0 dies; Slurm notices by itself
 #   limit    the job leaves before its time limit, without a warning of Slurm's; then somebody sends USR1
 #   minute   the same with a time limit of Slurm's, which takes a minute
@@ -60,7 +61,7 @@ broken() {
 # submit OPTION...: train.sbatch on the four nodes; the job's id in $job. It rests for 15 s after a lost node, since Slurm tries for
 # 11 s to have that node end the start before: back sooner, it would end the next one (lib.sh, requeue). And it tries once more a
 # minute later, when no real node is back. Here it is, and a job on a busy machine still at work: it is told to end, saves, and
-# comes back once more, which is no end that counts in the cases node and load.
+# comes back once more, which is no end that counts in the cases node, load and local.
 submit() {
   job=$(slurm_on env BANYAN_HOME="$repo" BANYAN="$scratch/banyan" BANYAN_LAUNCH_GRACE=${grace:-5} BANYAN_BACKOFF="10 10 10 10 10 10" \
     OMPI_MCA_orte_tmpdir_base=/dev/shm OMPI_MCA_oob_tcp_if_include=eth0 sbatch --parsable -N4 -t 10 -D "$scratch" -o "$out" "$@" \
@@ -72,7 +73,7 @@ done_steps() { tail -n 1 "$run/metrics.jsonl" 2>/dev/null | sed -n 's/.*"step": 
 # back from them, too.
 true_ends() {
   local late=none
-  case $case in node | load) late='code=75 reason=signal .*action=again' ;; esac
+  case $case in node | load | local) late='code=75 reason=signal .*action=again' ;; esac
   sed "/attempt= code=\(69\|70\)/d; /$late/d" "$run/ends.txt" 2>/dev/null
 }
 ended() { [ "$(true_ends | grep -c "action=$2")" -ge "$1" ]; }  # ended TIMES ACTION
@@ -125,6 +126,27 @@ case $3 in
     until_gone
     ends 69::wait 69::wait 0::done
     for host in n3 n2; do grep -q "lost=$host " "$run/ends.txt" || broken "the loss of $host is not noted"; done
+    ;;
+  local)
+    plain=("${mesh[@]}")
+    # The run directory gets one after the last step alone.
+    mesh+=(--parallel.zero=1 --checkpoint.every_steps=1000 --checkpoint.local=/dev/shm --checkpoint.local_every=3)
+    submit
+    until_step 50
+    box_crash n3
+    until_true 40 "end of the first start" ended 1 wait
+    newest=$(sed -n 's/.*saved step-0*\([1-9][0-9]*\)\.e1 on the nodes.*/\1/p' "$run/log.txt" | tail -n 1)
+    slurm_node n3
+    until_gone
+    ends 69::wait 0::done
+    from=$(sed -n 's/.*resuming after step \([0-9]*\).*/\1/p' "$run/log.txt" | head -n 1)
+    [ "${from:-0}" -ge "${newest:-1}" ] || broken "resumed after step ${from:-none}, ${newest:-none} was saved on the nodes"
+    grep -q 'are fetched from other nodes' "$run/log.txt" || broken "nothing was fetched from a partner"
+    for host in $box_hosts; do
+      [ -z "$(box_on "$host" find /dev/shm -name 'banyan-*')" ] || broken "node-local checkpoints are left on $host"
+    done
+    echo "saved on the nodes after step $newest, resumed after step $from"
+    mesh=("${plain[@]}" --parallel.zero=1)
     ;;
   head)
     submit
