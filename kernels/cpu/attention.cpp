@@ -6,6 +6,7 @@
 //   S^T = K q^T          dP^T = V dO^T           only q^T and dO^T are copies, once per tile of queries
 //   O += P V             dQ += dS K              left operand read across the rows of P^T, dS^T
 //   dV += P^T dO         dK += dS^T Q
+// The products themselves are one of two kinds: in fp32, or of bf16 where operands are and the processor does that.
 #include <omp.h>
 
 #include <algorithm>
@@ -13,7 +14,9 @@
 #include <limits>
 #include <type_traits>
 
+#include "kernels/cpu/attention_pairs.hpp"
 #include "kernels/cpu/attention_problem.hpp"
+#include "kernels/cpu/attention_products.hpp"
 #include "kernels/cpu/attention_query.hpp"
 #include "kernels/cpu/attention_scratch.hpp"
 #include "kernels/cpu/check.hpp"
@@ -28,28 +31,6 @@ namespace {
 
 using namespace attention;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int64_t Q = kQueryTile;
-
-/// out[d][i] = factor * rows[i][d] for the tile's queries, zero for its padding.
-void transpose(const QueryTile& t, int64_t D, const float* rows, int64_t stride, float factor, float* out) {
-  for (int64_t i = 0; i < t.padded(); i += 8) {
-    int64_t d = 0;
-    if (i + 8 <= t.n)
-      for (; d + 8 <= D; d += 8) tile::transpose8(rows + i * stride + d, stride, factor, out + d * Q + i, Q);
-    for (; d < D; ++d)
-      for (int64_t k = i; k < i + 8; ++k) out[d * Q + k] = k < t.n ? factor * rows[k * stride + d] : 0.0f;
-  }
-}
-
-/// scores_KQ = rows_KD channels_DQ.  Narrow blocks where there is much to leave out.
-void score_product(const Sight& sight, int64_t padded, int64_t D, const float* rows_KD, const float* channels_DQ,
-                   float* scores_KQ) {
-  if (sight.whole())
-    tile_product<false>(sight.n, padded, {rows_KD, D, 1}, channels_DQ, Q, scores_KQ, Q, sight.for_scores(D));
-  else
-    tile_product<false, 2>(sight.n, padded, {rows_KD, D, 1}, channels_DQ, Q, scores_KQ, Q, sight.for_scores(D));
-}
-
 /// Prepares row k of the scores for a loop over whole vectors that starts at the returned query: what lies before that
 /// becomes zero, unseen scores behind it become -infinity.
 int64_t mask_row(const Sight& sight, int64_t k, int64_t padded, float* row_Q) {
@@ -57,19 +38,6 @@ int64_t mask_row(const Sight& sight, int64_t k, int64_t padded, float* row_Q) {
   std::fill(row_Q, row_Q + begin, 0.0f);
   std::fill(row_Q + begin, row_Q + first, -kInfinity);
   return begin;
-}
-
-/// Asks for the rows that gather() will copy next.
-template <class T>
-void prefetch(int64_t n, int64_t D, const T* rows, int64_t stride) {
-  for (int64_t k = 0; k < n; ++k)
-    for (int64_t d = 0; d < D; d += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(rows + k * stride + d);
-}
-
-/// Rows of one head, one behind the other.
-template <class T>
-void gather(int64_t n, int64_t D, const T* rows, int64_t stride, float* out_KD) {
-  for (int64_t k = 0; k < n; ++k) std::copy(rows + k * stride, rows + k * stride + D, out_KD + k * D);
 }
 
 /// mask_KQ[k][i] = dropout factor of query i and key j + k.
@@ -93,37 +61,51 @@ void prefetch_next(const Problem<T>& p, const QueryTile& t, int64_t j, int64_t e
   prefetch(n, p.head_size, p.value.row(row) + column, p.value.stride);
 }
 
+/// How T is multiplied.
 template <class T>
-void forward_tile(const Problem<T>& p, const QueryTile& t, const AttentionTiles& m, Matrix<T> out, float* lse_R) {
-  const int64_t D = p.head_size, padded = t.padded(), kh = t.h / p.group;
+struct ProductsOf {
+  using Type = FloatProducts<T>;
+};
+#if defined(__AVX512BF16__)
+template <>
+struct ProductsOf<BF16> {
+  using Type = PairProducts;
+};
+#endif
+template <class T>
+using Products = typename ProductsOf<T>::Type;
+
+template <class T>
+void forward_tile(const Problem<T>& p, const QueryTile& t, TileMemory memory, Matrix<T> out, float* lse_R) {
+  const int64_t D = p.head_size, W = Products<T>::width(D), padded = t.padded(), kh = t.h / p.group;
+  const ScoreTiles m = memory.score_tiles(p.a.head_size);
+  Products<T> products(p, memory);
   const int64_t row0 = p.q_begin(t.s) + t.first;
   const DropoutMask mask(p.a.dropout);
+  // What is rounded should be the probability itself, so that its largest, 1, stays exact.
+  const float dropped_scale = Products<T>::kScaled ? 1.0f : 1.0f - p.a.dropout.p;
   const int64_t end = p.keys_seen(t.s, t.first + t.n);
   prefetch_next(p, t, 0, end);
-  if constexpr (std::is_same_v<T, float>) {
-    transpose(t, D, p.query.row(row0) + t.h * D, p.query.stride, p.a.scale, m.q_DQ);
-  } else {
-    gather(t.n, D, p.query.row(row0) + t.h * D, p.query.stride, m.q_QD);
-    transpose(t, D, m.q_QD, D, p.a.scale, m.q_DQ);
-  }
+  products.take_queries(t);
   std::fill(m.max_Q, m.max_Q + Q, -kInfinity);
   std::fill(m.total_Q, m.total_Q + Q, 0.0f);
   for (int64_t j = 0, n = 0; j < end; j += n) {
     n = p.run(j, end);
-    const int64_t k_row = p.k_row(t.s, j);
     const Sight sight{j, n, p.position(t.s) + t.first};
-    gather(n, D, p.key.row(k_row) + kh * D, p.key.stride, m.k_KD);
-    gather(n, D, p.value.row(k_row) + kh * D, p.value.stride, m.v_KD);
+    products.take_keys(kh, p.k_row(t.s, j), n, false);
     prefetch_next(p, t, j + n, end);
-    score_product(sight, padded, D, m.k_KD, m.q_DQ, m.p_KQ);
+    products.scores(sight, t, m.p_KQ);
     // New maxima; what was summed under the old ones shrinks by `factor`.
     float* const factor = m.factor_Q;
     std::copy(m.max_Q, m.max_Q + padded, factor);
     for (int64_t k = 0; k < n; ++k) {
-      const float* const score = m.p_KQ + k * Q;
-      const int64_t begin = mask_row(sight, k, padded, m.p_KQ + k * Q);
+      float* const score = m.p_KQ + k * Q;
+      const int64_t begin = mask_row(sight, k, padded, score);
 #pragma omp simd
-      for (int64_t i = begin; i < padded; ++i) m.max_Q[i] = m.max_Q[i] < score[i] ? score[i] : m.max_Q[i];
+      for (int64_t i = begin; i < padded; ++i) {
+        if constexpr (!Products<T>::kScaled) score[i] *= p.a.scale;
+        m.max_Q[i] = m.max_Q[i] < score[i] ? score[i] : m.max_Q[i];
+      }
     }
 #pragma omp simd
     for (int64_t i = 0; i < padded; ++i) {
@@ -143,17 +125,16 @@ void forward_tile(const Problem<T>& p, const QueryTile& t, const AttentionTiles&
       make_dropout(p, mask, t, j, n, m.mask_KQ);
       for (int64_t k = 0; k < n; ++k)
 #pragma omp simd
-        for (int64_t i = 0; i < padded; ++i) m.p_KQ[k * Q + i] *= m.mask_KQ[k * Q + i];
+        for (int64_t i = 0; i < padded; ++i) m.p_KQ[k * Q + i] *= m.mask_KQ[k * Q + i] * dropped_scale;
     }
-    const Operand p_QK{m.p_KQ, 1, Q};
     if (j == 0) {
-      tile_product<false>(t.n, D, p_QK, m.v_KD, D, m.sum_QD, D, sight.over_keys());
+      products.template add_values<false>(sight, t, m.p_KQ, m.sum_QD);
     } else {
       for (int64_t i = 0; i < t.n; ++i)
         if (factor[i] != 1.0f)
 #pragma omp simd
-          for (int64_t d = 0; d < D; ++d) m.sum_QD[i * D + d] *= factor[i];
-      tile_product<true>(t.n, D, p_QK, m.v_KD, D, m.sum_QD, D, sight.over_keys());
+          for (int64_t d = 0; d < D; ++d) m.sum_QD[i * W + d] *= factor[i];
+      products.template add_values<true>(sight, t, m.p_KQ, m.sum_QD);
     }
   }
   for (int64_t i = 0; i < t.n; ++i) {
@@ -163,8 +144,8 @@ void forward_tile(const Problem<T>& p, const QueryTile& t, const AttentionTiles&
       lse_R[row0 + i] = -kInfinity;
       continue;
     }
-    const float inverse = 1.0f / m.total_Q[i];
-    for (int64_t d = 0; d < D; ++d) to[d] = m.sum_QD[i * D + d] * inverse;
+    const float inverse = 1.0f / (dropped_scale * m.total_Q[i]);
+    for (int64_t d = 0; d < D; ++d) to[d] = m.sum_QD[i * W + d] * inverse;
     lse_R[row0 + i] = m.max_Q[i] + std::log(m.total_Q[i]);
   }
 }
@@ -179,45 +160,41 @@ struct Gradients {
 };
 
 template <class T>
-void backward_tile(const Problem<T>& p, const QueryTile& t, const AttentionTiles& m, const Gradients<T>& d,
+void backward_tile(const Problem<T>& p, const QueryTile& t, TileMemory memory, const Gradients<T>& d,
                    Matrix<const T> d_out, Matrix<const T> out, const float* lse_R) {
-  const int64_t D = p.head_size, padded = t.padded(), kh = t.h / p.group;
+  const int64_t D = p.head_size, W = Products<T>::width(D), padded = t.padded(), kh = t.h / p.group;
   const int64_t row0 = p.q_begin(t.s) + t.first, end = p.keys_seen(t.s, t.first + t.n);
+  const ScoreTiles m = memory.score_tiles(p.a.head_size);
+  Products<T> products(p, memory);
   const DropoutMask mask(p.a.dropout);
-  const float* const g = m.d_out_QD;
   prefetch_next(p, t, 0, end);
-  gather(t.n, D, p.query.row(row0) + t.h * D, p.query.stride, m.q_QD);
-  gather(t.n, D, d_out.row(row0) + t.h * D, d_out.stride, m.d_out_QD);
-  transpose(t, D, m.q_QD, D, p.a.scale, m.q_DQ);
-  transpose(t, D, g, D, 1.0f, m.d_out_DQ);
+  products.take_gradients(t, d_out);
   float *const lse = m.max_Q, *const delta = m.total_Q;
   for (int64_t i = 0; i < padded; ++i) {  // delta = sum over d of d_out * out = sum over keys of p * d_p
     lse[i] = kInfinity;                   // padding gets probability zero
     delta[i] = 0;
     if (i >= t.n) continue;
-    const T* o = out.row(row0 + i) + t.h * D;
+    const T *const o = out.row(row0 + i) + t.h * D, *const g = d_out.row(row0 + i) + t.h * D;
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t c = 0; c < D; ++c) sum += g[i * D + c] * o[c];
+    for (int64_t c = 0; c < D; ++c) sum += static_cast<float>(g[c]) * static_cast<float>(o[c]);
     lse[i] = lse_R[row0 + i];
     delta[i] = sum;
   }
-  std::fill(m.sum_QD, m.sum_QD + t.n * D, 0.0f);
+  std::fill(m.sum_QD, m.sum_QD + t.n * W, 0.0f);
   for (int64_t j = 0, n = 0; j < end; j += n) {
     n = p.run(j, end);
-    const int64_t k_row = p.k_row(t.s, j);
     const Sight sight{j, n, p.position(t.s) + t.first};
-    gather(n, D, p.key.row(k_row) + kh * D, p.key.stride, m.k_KD);
-    gather(n, D, p.value.row(k_row) + kh * D, p.value.stride, m.v_KD);
+    products.take_keys(kh, p.k_row(t.s, j), n, true);
     prefetch_next(p, t, j + n, end);
     float *const d_key = d.key + j * d.key_stride, *const d_value = d.value + j * d.value_stride;
     prefetch(n, D, d_key, d.key_stride);
     prefetch(n, D, d_value, d.value_stride);
-    score_product(sight, padded, D, m.k_KD, m.q_DQ, m.p_KQ);
-    score_product(sight, padded, D, m.v_KD, m.d_out_DQ, m.d_p_KQ);
+    products.scores(sight, t, m.p_KQ);
+    products.score_gradients(sight, t, m.d_p_KQ);
     const bool drops = p.a.dropout.p > 0;
     if (drops) make_dropout(p, mask, t, j, n, m.mask_KQ);
-    const float scale = p.a.scale;
+    const float scale = p.a.scale, unscaled = Products<T>::kScaled ? 1.0f : scale;
     for (int64_t k = 0; k < n; ++k) {
       float *const prob = m.p_KQ + k * Q, *const grad = m.d_p_KQ + k * Q;
       const float* const factor = m.mask_KQ + k * Q;
@@ -226,25 +203,22 @@ void backward_tile(const Problem<T>& p, const QueryTile& t, const AttentionTiles
       if (drops) {
 #pragma omp simd
         for (int64_t i = begin; i < padded; ++i) {
-          const float e = exp_simd(prob[i] - lse[i]);
+          const float e = exp_simd(prob[i] * unscaled - lse[i]);
           grad[i] = e * (grad[i] * factor[i] - delta[i]) * scale;
           prob[i] = e * factor[i];
         }
       } else {
 #pragma omp simd
         for (int64_t i = begin; i < padded; ++i) {
-          const float e = exp_simd(prob[i] - lse[i]);
+          const float e = exp_simd(prob[i] * unscaled - lse[i]);
           grad[i] = e * (grad[i] - delta[i]) * scale;
           prob[i] = e;
         }
       }
     }
-    tile_product<true>(n, D, {m.p_KQ, Q, 1}, m.d_out_QD, D, d_value, d.value_stride, sight.over_queries(t.n));
-    tile_product<true>(n, D, {m.d_p_KQ, Q, 1}, m.q_QD, D, d_key, d.key_stride, sight.over_queries(t.n));
-    tile_product<true>(t.n, D, {m.d_p_KQ, 1, Q}, m.k_KD, D, m.sum_QD, D, sight.over_keys());
+    products.add_gradients(sight, t, m, d_key, d.key_stride, d_value, d.value_stride);
   }
-  for (int64_t i = 0; i < t.n; ++i)
-    std::copy(m.sum_QD + i * D, m.sum_QD + (i + 1) * D, d.query.row(row0 + i) + t.h * D);
+  for (int64_t i = 0; i < t.n; ++i) std::copy(m.sum_QD + i * W, m.sum_QD + i * W + D, d.query.row(row0 + i) + t.h * D);
 }
 
 int64_t tiles_of(int64_t queries) { return (queries + Q - 1) / Q; }
@@ -285,7 +259,7 @@ void CpuBackend::attention_forward(Queue, View out_RHD, View lse_HR, ConstView q
     }
     const auto run_tile = [&](int64_t s, int64_t h, int64_t tile) {
       const QueryTile t{s, h, tile * Q, std::min(Q, p.q_count(s) - tile * Q)};
-      forward_tile(p, t, attention_tiles(memory, a.head_size, omp_get_thread_num()), out, lse + h * rows);
+      forward_tile(p, t, TileMemory(memory, a.head_size, omp_get_thread_num()), out, lse + h * rows);
     };
     const int64_t heads = p.sequences * a.heads;
     int64_t most_tiles = 0;
@@ -334,25 +308,26 @@ void CpuBackend::attention_backward(Queue q, View d_query, View d_key, View d_va
     float* memory = attention_scratch_.floats(tiles + sums * static_cast<std::size_t>(threads_));
     // One task per sequence and key head, because only its query heads add to d_key and d_value there.
     parallel_for_uneven(threads_, p.sequences * a.kv_heads, 3 * work_of(p), [&](int64_t task) {
-      const AttentionTiles tile = attention_tiles(memory, a.head_size, omp_get_thread_num());
+      const TileMemory tile(memory, a.head_size, omp_get_thread_num());
+      const int64_t W = Products<T>::width(D);
       const int64_t s = task / a.kv_heads, kh = task % a.kv_heads, keys = p.k_count(s);
       const int64_t row = keys > 0 ? p.k_row(s, 0) : 0;
       T *const key_rows = to_key.row(row) + kh * D, *const value_rows = to_value.row(row) + kh * D;
-      Gradients<T> d{to_query, nullptr, nullptr, D, D};
+      Gradients<T> d{to_query, nullptr, nullptr, W, W};
       if constexpr (std::is_same_v<T, float>) {
         d = {to_query, key_rows, value_rows, to_key.stride, to_value.stride};
       } else {
         d.key = memory + tiles + sums * static_cast<std::size_t>(omp_get_thread_num());
-        d.value = d.key + keys * D;
-        std::fill(d.key, d.value + keys * D, 0.0f);
+        d.value = d.key + keys * W;
+        std::fill(d.key, d.value + keys * W, 0.0f);
       }
       for (int64_t h = kh * p.group; h < (kh + 1) * p.group; ++h)
         for (int64_t first = 0; first < p.q_count(s); first += Q)
           backward_tile(p, {s, h, first, std::min(Q, p.q_count(s) - first)}, tile, d, d_out, out, lse + h * rows);
       if constexpr (!std::is_same_v<T, float>)
         for (int64_t k = 0; k < keys; ++k) {
-          std::copy(d.key + k * D, d.key + (k + 1) * D, key_rows + k * to_key.stride);
-          std::copy(d.value + k * D, d.value + (k + 1) * D, value_rows + k * to_value.stride);
+          std::copy(d.key + k * W, d.key + k * W + D, key_rows + k * to_key.stride);
+          std::copy(d.value + k * W, d.value + k * W + D, value_rows + k * to_value.stride);
         }
     });
   });

@@ -1,8 +1,10 @@
-// A tile of queries, and which of a tile's keys they see.
+// A tile of queries, which of a tile's keys they see, and what both kinds of products (attention_products.hpp,
+// attention_pairs.hpp) do with rows.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/cpu/attention_check.hpp"
 #include "kernels/cpu/tile_product.hpp"
@@ -10,6 +12,7 @@
 namespace banyan::kernels::cpu::attention {
 
 inline constexpr int64_t kLanes = tile::kLanes;
+inline constexpr int64_t Q = kQueryTile;
 
 /// The queries [first, first + n) of head h of sequence s.
 struct QueryTile {
@@ -40,5 +43,43 @@ struct Sight {
     return [*this, queries](int64_t k, int64_t, int64_t, int64_t) { return Range{first_query(k), queries}; };
   }
 };
+
+/// Asks for the rows of one head that will be copied next.
+template <class T>
+void prefetch(int64_t n, int64_t D, const T* rows, int64_t stride) {
+  for (int64_t k = 0; k < n; ++k)
+    for (int64_t d = 0; d < D; d += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(rows + k * stride + d);
+}
+
+/// out_DQ[d][i] = factor * rows[i][d] for the tile's queries, zero for its padding.
+template <class E>
+void transpose(const QueryTile& t, int64_t D, const E* rows, int64_t stride, float factor, E* out_DQ) {
+  for (int64_t i = 0; i < t.padded(); i += 8) {
+    int64_t d = 0;
+    if (i + 8 <= t.n)
+      for (; d + 8 <= D; d += 8) tile::transpose8(rows + i * stride + d, stride, factor, out_DQ + d * Q + i, Q);
+    for (; d < D; ++d)
+      for (int64_t k = i; k < i + 8; ++k) {
+        E& to = out_DQ[d * Q + k];
+        if (k >= t.n)
+          to = E{};
+        else if constexpr (std::is_same_v<E, float>)
+          to = factor * rows[k * stride + d];
+        else
+          to = rows[k * stride + d];
+      }
+  }
+}
+
+/// scores_KQ = rows_KD channels_DQ over `depth` elements.  Narrow blocks where there is much to leave out.
+template <class E>
+void score_product(const Sight& sight, int64_t padded, int64_t depth, const E* rows_KD, const E* channels_DQ,
+                   float* scores_KQ) {
+  const OperandOf<E> rows{rows_KD, depth, 1};
+  if (sight.whole())
+    tile_product<false>(sight.n, padded, rows, channels_DQ, Q, scores_KQ, Q, sight.for_scores(depth));
+  else
+    tile_product<false, 2>(sight.n, padded, rows, channels_DQ, Q, scores_KQ, Q, sight.for_scores(depth));
+}
 
 }  // namespace banyan::kernels::cpu::attention

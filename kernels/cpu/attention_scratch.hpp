@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "src/base/dtype.hpp"
 
@@ -12,29 +13,50 @@ namespace banyan::kernels::cpu {
 inline constexpr std::int64_t kQueryTile = 128;  ///< queries of one head that are computed together
 inline constexpr std::int64_t kKeyTile = 96;     ///< keys that they meet at a time
 
-/// Tiles of one thread.  Operands are copied into them, because rows that lie kilobytes apart (one head of a fused
-/// q,k,v matrix) compete for the same few lines of the cache.
-struct AttentionTiles {
-  float *q_DQ, *d_out_DQ;  ///< [D, Q]: queries and output gradients, transposed
-  float *k_KD, *v_KD;      ///< [K, D]: keys and values, without the gaps between their rows
-  float *q_QD, *d_out_QD;  ///< [Q, D]: queries and output gradients, without gaps
-  float *p_KQ, *d_p_KQ;    ///< [K, Q]: scores, probabilities; their gradient
-  float* mask_KQ;          ///< [K, Q]: dropout factors
-  float* sum_QD;           ///< [Q, D]: output, or gradient of the queries, before it is stored
+constexpr std::int64_t rounded16(std::int64_t n) { return (n + 15) / 16 * 16; }
+
+/// Tiles of one thread that are fp32 whatever the operands are.
+struct ScoreTiles {
+  float *p_KQ, *d_p_KQ;  ///< [K, Q]: scores, probabilities; their gradient
+  float* mask_KQ;        ///< [K, Q]: dropout factors
+  float* sum_QD;         ///< [Q, D]: output, or gradient of the queries, before it is stored
   float *max_Q, *total_Q, *factor_Q;
 };
 
-constexpr std::int64_t rounded16(std::int64_t n) { return (n + 15) / 16 * 16; }
-
+/// Floats for the tiles of one thread: those above, and the copies of operands in FloatProducts or in PairProducts,
+/// whichever are more, because only the processor decides between them.
 constexpr std::size_t attention_scratch_floats(int head_size) {
-  const std::int64_t D = rounded16(head_size);
-  return static_cast<std::size_t>(5 * D * kQueryTile + 2 * D * kKeyTile + 3 * kKeyTile * kQueryTile + 3 * kQueryTile);
+  const std::int64_t D = rounded16(head_size), K = kKeyTile, Q = kQueryTile;
+  return static_cast<std::size_t>(3 * K * Q + D * Q + 3 * Q +
+                                  std::max(4 * D * Q + 2 * D * K, 2 * D * Q + 2 * D * K + K * Q / 2));
 }
+
+/// Hands out the memory of a thread's tiles.
+class TileMemory {
+ public:
+  TileMemory(float* memory, int head_size, int thread)
+      : next_(memory + attention_scratch_floats(head_size) * static_cast<std::size_t>(thread)) {}
+  float* floats(std::int64_t n) { return std::exchange(next_, next_ + n); }
+  ScoreTiles score_tiles(int head_size) {
+    ScoreTiles t;
+    t.p_KQ = floats(kKeyTile * kQueryTile);
+    t.d_p_KQ = floats(kKeyTile * kQueryTile);
+    t.mask_KQ = floats(kKeyTile * kQueryTile);
+    t.sum_QD = floats(kQueryTile * rounded16(head_size));
+    t.max_Q = floats(kQueryTile);
+    t.total_Q = floats(kQueryTile);
+    t.factor_Q = floats(kQueryTile);
+    return t;
+  }
+
+ private:
+  float* next_;
+};
 
 /// What a thread needs beside its tiles for the backward pass: fp32 sums of the gradients of one head's keys and
 /// values, where the gradients themselves are narrower.
 constexpr std::size_t attention_sum_floats(DType dtype, int head_size, std::int64_t keys) {
-  return dtype == DType::kF32 ? 0 : static_cast<std::size_t>(2 * keys * head_size + 15) / 16 * 16;
+  return dtype == DType::kF32 ? 0 : static_cast<std::size_t>(2 * keys * rounded16(head_size));
 }
 
 /// Keys in a part of a sequence with a single query (attention_query.hpp): what a sequence's numbers are depends on its
@@ -77,30 +99,5 @@ class QueryParts {
 
   std::int64_t heads_, D_, sequences_ = 0, most_parts_ = 0, most_keys_ = 0;
 };
-
-inline AttentionTiles attention_tiles(float* memory, int head_size, int thread) {
-  const std::int64_t D = rounded16(head_size);
-  float* p = memory + attention_scratch_floats(head_size) * static_cast<std::size_t>(thread);
-  const auto take = [&p](std::int64_t n) {
-    float* begin = p;
-    p += n;
-    return begin;
-  };
-  AttentionTiles t;
-  t.q_DQ = take(D * kQueryTile);
-  t.d_out_DQ = take(D * kQueryTile);
-  t.k_KD = take(D * kKeyTile);
-  t.v_KD = take(D * kKeyTile);
-  t.q_QD = take(D * kQueryTile);
-  t.d_out_QD = take(D * kQueryTile);
-  t.sum_QD = take(D * kQueryTile);
-  t.p_KQ = take(kKeyTile * kQueryTile);
-  t.d_p_KQ = take(kKeyTile * kQueryTile);
-  t.mask_KQ = take(kKeyTile * kQueryTile);
-  t.max_Q = take(kQueryTile);
-  t.total_Q = take(kQueryTile);
-  t.factor_Q = take(kQueryTile);
-  return t;
-}
 
 }  // namespace banyan::kernels::cpu

@@ -14,6 +14,7 @@
 #if defined(__x86_64__)
 extern "C" banyan::kernels::Backend* banyan_make_avx2_backend(int threads, banyan::kernels::cpu::Isa gemm);
 extern "C" banyan::kernels::Backend* banyan_make_avx512_backend(int threads, banyan::kernels::cpu::Isa gemm);
+extern "C" banyan::kernels::Backend* banyan_make_avx512_bf16_backend(int threads, banyan::kernels::cpu::Isa gemm);
 #else
 extern "C" banyan::kernels::Backend* banyan_make_baseline_backend(int threads, banyan::kernels::cpu::Isa gemm);
 #endif
@@ -30,6 +31,7 @@ constexpr Version kVersions[] = {
 #if defined(__x86_64__)
     {Isa::kAvx2, banyan_make_avx2_backend},
     {Isa::kAvx512, banyan_make_avx512_backend},
+    {Isa::kAvx512Bf16, banyan_make_avx512_bf16_backend},
 #else
     {Isa::kBaseline, banyan_make_baseline_backend},
 #endif

@@ -9,7 +9,9 @@ enum class Isa { kBaseline, kAvx2, kAvx512, kAvx512Bf16, kAmx };
 
 /// What the including file is compiled for.
 constexpr Isa kCompiledIsa =
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+#if defined(__AVX512BF16__) && defined(__AVX512VL__)
+    Isa::kAvx512Bf16;
+#elif defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
     Isa::kAvx512;
 #elif defined(__AVX2__) && defined(__FMA__)
     Isa::kAvx2;

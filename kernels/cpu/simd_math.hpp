@@ -1,5 +1,6 @@
 // exp and what is made of it, without branches, for loops under `#pragma omp simd`.  Only fused multiply-adds and exact
-// operations: the same bits for every vector width.
+// operations: the same bits for every vector width.  Always inline, because a call that stays one keeps its loop from
+// becoming vectors.
 #pragma once
 
 #include <bit>
@@ -10,7 +11,7 @@ namespace banyan::kernels::cpu {
 
 /// e^x within 1 ulp or so; below 2^-125.5 zero, above the largest float infinity, NaN stays NaN.
 /// x = n ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor polynomial of degree 7, whose error there is below 2^-27.
-inline float exp_simd(float x) {
+[[gnu::always_inline]] inline float exp_simd(float x) {
   // Written so that NaN passes and each line is one instruction.
   const float from_below = -87.33654f > x ? -87.33654f : x;
   const float bounded = 89.0f < from_below ? 89.0f : from_below;
@@ -31,6 +32,6 @@ inline float exp_simd(float x) {
 }
 
 /// 1 / (1 + e^-x).
-inline float sigmoid_simd(float x) { return 1.0f / (1.0f + exp_simd(-x)); }
+[[gnu::always_inline]] inline float sigmoid_simd(float x) { return 1.0f / (1.0f + exp_simd(-x)); }
 
 }  // namespace banyan::kernels::cpu

@@ -1,18 +1,28 @@
 // Small matrix products of tiles that lie in the cache, for attention.  Six rows by two vectors of sums (four where
 // there are 32 registers) stay in registers; nothing is packed, because one operand is read by broadcast and may have
-// any two strides.
+// any two strides.  Elements are floats or, where the processor multiplies them, pairs of bf16 along the depth.
 #pragma once
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 namespace banyan::kernels::cpu {
 
+/// Two bf16 that follow each other along the depth of a product, the first in the lower half.
+enum class Bf16Pair : std::uint32_t {};
+
 /// An operand element (r, k) at data[r * row + k * column].
-struct Operand {
-  const float* data;
+template <class E>
+struct OperandOf {
+  const E* data;
   std::int64_t row, column;
 };
+using Operand = OperandOf<float>;
 
 /// Part of the depth of a product.
 struct Range {
@@ -36,14 +46,28 @@ template <int Lanes>
 using VectorN = typename VectorOf<Lanes>::Type;
 using Vector = VectorN<kLanes>;
 
-template <int Lanes = kLanes>
-inline VectorN<Lanes> load(const float* p) {
+/// Bits of floats or of pairs.
+template <int Lanes = kLanes, class E>
+inline VectorN<Lanes> load(const E* p) {
   VectorN<Lanes> v;
+  static_assert(sizeof(E) == sizeof(float));
   std::memcpy(&v, p, sizeof v);
   return v;
 }
+
 template <class V>
-inline void store(float* p, const V& v) {
+inline V multiply_add(float left, const V& right, const V& sum) {
+  return sum + left * right;
+}
+#if defined(__AVX512BF16__)
+/// Adds both products of each pair.
+inline VectorN<16> multiply_add(Bf16Pair left, const VectorN<16>& right, const VectorN<16>& sum) {
+  return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(static_cast<int>(left)), (__m512bh)right);
+}
+#endif
+template <class E, class V>
+inline void store(E* p, const V& v) {
+  static_assert(sizeof(E) == sizeof(float));
   std::memcpy(p, &v, sizeof v);
 }
 
@@ -68,11 +92,16 @@ inline VectorN<4> sums(const V& a, const V& b, const V& c, const V& d) {
   }
 }
 
-/// out[d][i] = factor * rows[i][d] for eight by eight elements, in three rounds that swap ever larger blocks.
-inline void transpose8(const float* rows, std::int64_t stride, float factor, float* out, std::int64_t out_stride) {
+/// out[d][i] = factor * rows[i][d] for eight by eight elements, in three rounds that swap ever larger blocks.  Pairs
+/// are moved as they are.
+template <class E>
+inline void transpose8(const E* rows, std::int64_t stride, float factor, E* out, std::int64_t out_stride) {
   VectorN<8> a[8], b[8];
 #pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) a[i] = load<8>(rows + i * stride) * factor;
+  for (int i = 0; i < 8; ++i) {
+    a[i] = load<8>(rows + i * stride);
+    if constexpr (std::is_same_v<E, float>) a[i] *= factor;
+  }
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i)
     b[i] = i % 2 == 0 ? __builtin_shufflevector(a[i], a[i + 1], 0, 8, 2, 10, 4, 12, 6, 14)
@@ -88,8 +117,8 @@ inline void transpose8(const float* rows, std::int64_t stride, float factor, flo
 }
 
 /// c[Rows, Vectors*Lanes] (=|+=) a[Rows, depth] * b[depth, Vectors*Lanes].
-template <int Rows, int Vectors, int Lanes, bool Add>
-inline void block(std::int64_t depth, Operand a, const float* b, std::int64_t b_row, float* c, std::int64_t c_row) {
+template <int Rows, int Vectors, int Lanes, bool Add, class E>
+inline void block(std::int64_t depth, OperandOf<E> a, const E* b, std::int64_t b_row, float* c, std::int64_t c_row) {
   VectorN<Lanes> sum[Rows][Vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r)
@@ -99,12 +128,12 @@ inline void block(std::int64_t depth, Operand a, const float* b, std::int64_t b_
     VectorN<Lanes> right[Vectors];
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) right[v] = load<Lanes>(b + k * b_row + v * Lanes);
-    const float* left = a.data + k * a.column;
+    const E* left = a.data + k * a.column;
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
-      const float x = left[r * a.row];
+      const E x = left[r * a.row];
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) sum[r][v] += x * right[v];
+      for (int v = 0; v < Vectors; ++v) sum[r][v] = multiply_add(x, right[v], sum[r][v]);
     }
   }
 #pragma GCC unroll 8
@@ -117,8 +146,8 @@ inline void block(std::int64_t depth, Operand a, const float* b, std::int64_t b_
 }
 
 /// The block of up to six rows at row r; `range` says which part of the depth counts there.
-template <int Vectors, int Lanes, bool Add>
-inline void rows_of(int rows, Range range, Operand a, const float* b, std::int64_t b_row, float* c,
+template <int Vectors, int Lanes, bool Add, class E>
+inline void rows_of(int rows, Range range, OperandOf<E> a, const E* b, std::int64_t b_row, float* c,
                     std::int64_t c_row) {
   a.data += range.begin * a.column;
   b += range.begin * b_row;
@@ -146,9 +175,10 @@ inline void rows_of(int rows, Range range, Operand a, const float* b, std::int64
 
 /// c[rows, columns] (=|+=) a[rows, depth] * b[depth, columns]; the rows of b and c are contiguous.
 /// used(r, r_end, n, n_end) is the Range of the depth that the block [r, r_end) x [n, n_end) needs: the rest is known
-/// to be zero (a triangle that the causal mask cuts off).  Blocks are at most Widest vectors wide.
-template <bool Add, int Widest = tile::kWidest, class Used>
-void tile_product(std::int64_t rows, std::int64_t columns, Operand a, const float* b, std::int64_t b_row, float* c,
+/// to be zero (a triangle that the causal mask cuts off).  Blocks are at most Widest vectors wide.  Products of pairs
+/// have a multiple of 16 columns.
+template <bool Add, int Widest = tile::kWidest, class E, class Used>
+void tile_product(std::int64_t rows, std::int64_t columns, OperandOf<E> a, const E* b, std::int64_t b_row, float* c,
                   std::int64_t c_row, const Used& used) {
   std::int64_t n = 0;
   const auto panels = [&]<int Vectors, int Lanes>() {
@@ -163,14 +193,17 @@ void tile_product(std::int64_t rows, std::int64_t columns, Operand a, const floa
   if constexpr (Widest > 2) panels.template operator()<4, tile::kLanes>();
   panels.template operator()<2, tile::kLanes>();
   panels.template operator()<1, tile::kLanes>();
-  if constexpr (tile::kLanes > 8) panels.template operator()<1, 8>();
-  for (; n < columns; ++n)
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const Range range = used(r, r + 1, n, n + 1);
-      float sum = 0;
-      for (std::int64_t k = range.begin; k < range.end; ++k) sum += a.data[r * a.row + k * a.column] * b[k * b_row + n];
-      c[r * c_row + n] = Add ? c[r * c_row + n] + sum : sum;
-    }
+  if constexpr (std::is_same_v<E, float>) {
+    if constexpr (tile::kLanes > 8) panels.template operator()<1, 8>();
+    for (; n < columns; ++n)
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const Range range = used(r, r + 1, n, n + 1);
+        float sum = 0;
+        for (std::int64_t k = range.begin; k < range.end; ++k)
+          sum += a.data[r * a.row + k * a.column] * b[k * b_row + n];
+        c[r * c_row + n] = Add ? c[r * c_row + n] + sum : sum;
+      }
+  }
 }
 
 }  // namespace banyan::kernels::cpu
