@@ -23,8 +23,6 @@ namespace {
 // on both sides of the limit.
 constexpr std::int64_t kOneRoundBytes = 16 << 10;
 
-constexpr int kMostParts = 8;  // of a place whose members all turn to each other
-
 struct Request {
   const Call& call;
   const GroupTree& tree;

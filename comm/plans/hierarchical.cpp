@@ -8,11 +8,6 @@
 namespace banyan::comm {
 namespace {
 
-// Members of different parts of a place that own the same elements: each adds up or passes on one share of them.
-struct Exchange {
-  std::vector<int> owners;    // by part
-  std::vector<Slice> shares;  // by part
-};
 using Phases = std::vector<std::vector<Exchange>>;  // by height of the place, from 1
 
 struct Owned {
@@ -112,6 +107,12 @@ std::vector<int> proxies(const MemberTree& place, int q) {
 }
 
 }  // namespace
+
+std::vector<std::vector<Exchange>> exchanges_of(const MemberTree& tree, std::int64_t count) {
+  Phases phases(static_cast<std::size_t>(tree.height));
+  if (tree.height > 0) add_up(tree, 0, count, phases);
+  return phases;
+}
 
 Plan hierarchical_all_reduce(const MemberTree& tree, int rank, std::int64_t count, std::int64_t piece) {
   Plan plan{.name = "hierarchical all-reduce", .steps = {}};

@@ -8,10 +8,22 @@
 // half down.  Operand order: the order of parts in each place, innermost places first.
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "comm/plans/member_tree.hpp"
 #include "comm/plans/plan.hpp"
 
 namespace banyan::comm {
+
+/// Members of different parts of a place that own the same elements: each adds up, or passes on, one share of them.
+struct Exchange {
+  std::vector<int> owners;    ///< by part
+  std::vector<Slice> shares;  ///< by part
+};
+/// Of an all-reduce of `count` elements, by height of the place, from 1: what happens at one time on the way up, and in
+/// the opposite order on the way down.
+std::vector<std::vector<Exchange>> exchanges_of(const MemberTree& tree, std::int64_t count);
 
 /// In segments that follow each other through the levels, so that all levels are busy at once; messages have at most
 /// `piece` elements.

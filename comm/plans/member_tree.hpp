@@ -7,6 +7,9 @@
 
 namespace banyan::comm {
 
+/// Parts of a place whose members all turn to each other, in plans that follow the places of a group.
+inline constexpr int kMostParts = 8;
+
 /// A member, or a place with at least two parts.
 struct MemberTree {
   std::vector<int> members;  ///< in rank order

@@ -47,6 +47,56 @@ void GroupTraffic::put(std::vector<int> nodes, double bytes) {
   }
 }
 
+void GroupTraffic::add(std::size_t way, double bytes) {
+  if (in_phase_[way] == 0) touched_.push_back(way);
+  in_phase_[way] += bytes;
+}
+
+void GroupTraffic::meet(int from, int to, double bytes) {
+  for (std::size_t level = 0; level < ways_.levels(); ++level) {
+    if (ways_.place_of_node(level, from) == ways_.place_of_node(level, to)) break;
+    add(ways_.way(level, ways_.place_of_node(level, from)), bytes);
+    if (level != 1) continue;
+    if (const int up = ways_.cable_up(ways_.place_of_node(1, from), to); up >= 0)
+      add(static_cast<std::size_t>(up), bytes);
+    if (const int down = ways_.cable(to); down >= 0) add(static_cast<std::size_t>(down), bytes);
+  }
+}
+
+void GroupTraffic::put(const Meetings& meetings, const std::vector<int>& nodes, double bytes) {
+  carried_.clear();
+  sent_.clear();
+  latency_ = 0;
+  of_member_.assign(nodes.size(), 0.0);
+  for (std::size_t phase = 0; phase < meetings.size(); ++phase) {
+    double latency = 0;
+    touched_.clear();
+    for (const Meeting& m : meetings[phase]) {
+      const int a = nodes[static_cast<std::size_t>(m.a)], b = nodes[static_cast<std::size_t>(m.b)];
+      if (a == b) {
+        of_member_[static_cast<std::size_t>(m.a)] += m.share * bytes;
+        of_member_[static_cast<std::size_t>(m.b)] += m.share * bytes;
+        latency = std::max(latency, ways_.links().node.latency);
+        continue;
+      }
+      meet(a, b, m.share * bytes);
+      meet(b, a, m.share * bytes);
+      const bool leaf = ways_.place_of_node(1, a) == ways_.place_of_node(1, b);
+      latency = std::max(latency, leaf ? ways_.links().leaf.latency : ways_.links().across.latency);
+    }
+    latency_ += latency;
+    for (std::size_t way : touched_) {
+      carry(phase, way, in_phase_[way]);
+      in_phase_[way] = 0;
+    }
+  }
+  for (auto& [way, carried] : carried_) {
+    carried = bytes_[way];
+    bytes_[way] = 0;
+  }
+  inside_ = nodes.empty() ? 0 : *std::max_element(of_member_.begin(), of_member_.end());
+}
+
 bool GroupTraffic::exchange(std::size_t level, std::size_t begin, std::size_t end, double bytes) {
   int parts = 1;
   for (std::size_t u = begin + 1; u < end; ++u) parts += place(level - 1, units_[u]) != place(level - 1, units_[u - 1]);

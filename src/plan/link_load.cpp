@@ -1,15 +1,48 @@
 #include "src/plan/link_load.hpp"
 
 #include <algorithm>
+#include <map>
+#include <optional>
 #include <utility>
 
+#include "comm/group_tree.hpp"
 #include "src/plan/group_traffic.hpp"
+#include "src/plan/meetings.hpp"
 #include "src/plan/step_messages.hpp"
 
 namespace banyan::plan {
 namespace {
 
 std::size_t at(int i) { return static_cast<std::size_t>(i); }
+
+/// Plans of the groups of each axis; those of other sizes than most are of two members, who have no choice.
+class Plans {
+ public:
+  Plans(const std::vector<Flow>& flows, const Ways& ways, const std::vector<int>& process_of) {
+    std::map<Key, std::vector<comm::GroupTree>> trees;
+    for (const Flow& flow : flows) {
+      comm::GroupTree tree;
+      for (std::size_t level = 0; level < ways.levels(); ++level) {
+        std::vector<int>& places = tree.levels.emplace_back();
+        for (int r : flow.members) places.push_back(ways.place(level, process_of[at(r)]));
+      }
+      trees[key(flow)].push_back(std::move(tree));
+    }
+    for (const auto& [key, all] : trees) {
+      const Meetings& of =
+          of_.emplace(key, meetings_of(comm::common_tree(all), static_cast<int>(key.second))).first->second;
+      most_ = std::max(most_, of.size());
+    }
+  }
+  const Meetings& of(const Flow& flow) const { return of_.at(key(flow)); }
+  std::size_t most_phases() const { return most_; }
+
+ private:
+  using Key = std::pair<MeshAxis, std::size_t>;
+  static Key key(const Flow& flow) { return {flow.axis, flow.members.size()}; }
+  std::map<Key, Meetings> of_;
+  std::size_t most_ = 0;
+};
 
 }  // namespace
 
@@ -26,20 +59,26 @@ double AxisLoad::carried(std::size_t way) const {
   return sum;
 }
 
-Loads loads_of(const std::vector<Flow>& flows, int stages, const Ways& ways, const std::vector<int>& process_of) {
+Loads loads_of(const std::vector<Flow>& flows, int stages, const Ways& ways, const std::vector<int>& process_of,
+               Follows follows) {
   Loads loads;
   loads.fill(AxisLoad(stages, ways.size()));
   // As AxisLoad::bytes, of one phase.
   const std::size_t all = ways.size() * at(stages);
+  std::optional<Plans> plans;
+  if (follows == Follows::kCommonPlaces) plans.emplace(flows, ways, process_of);
   std::array<std::vector<double>, kMeshAxes> by_phase;
-  by_phase.fill(std::vector<double>(ways.levels() * all, 0.0));
+  by_phase.fill(std::vector<double>((plans ? plans->most_phases() : ways.levels()) * all, 0.0));
   GroupTraffic traffic(ways);
   const auto each = [&](auto use) {
     std::vector<int> nodes;
     for (const Flow& flow : flows) {
       nodes.clear();
       for (int r : flow.members) nodes.push_back(ways.place(0, process_of[at(r)]));
-      traffic.put(nodes, flow.bytes);
+      if (plans)
+        traffic.put(plans->of(flow), nodes, flow.bytes);
+      else
+        traffic.put(nodes, flow.bytes);
       const auto axis = static_cast<std::size_t>(flow.axis);
       use(flow, loads[axis], by_phase[axis], at(flow.stage));
     }

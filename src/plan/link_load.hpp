@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,12 @@ struct AxisLoad {
 };
 using Loads = std::array<AxisLoad, kMeshAxes>;
 
+/// Whose places a group's collectives follow: those that all groups of the axis have in common, as the plans of a job
+/// do (meetings.hpp), or its own, which says what moving a few of its members changes.
+enum class Follows : std::uint8_t { kCommonPlaces, kOwnPlaces };
 /// `process_of`: world rank of every logical rank.
-Loads loads_of(const std::vector<Flow>& flows, int stages, const Ways& ways, const std::vector<int>& process_of);
+Loads loads_of(const std::vector<Flow>& flows, int stages, const Ways& ways, const std::vector<int>& process_of,
+               Follows follows = Follows::kCommonPlaces);
 
 struct PlacementPrice {
   std::string name;                           ///< "ranks as given", "nodes by leaf; tensor, pipeline, data"
@@ -46,7 +51,9 @@ struct PlacementQuestion {
   PlacementQuestion(const Layout& layout, const parallel::Fabric& fabric, const comm::Links& links);
   /// By step_messages.hpp.
   PlacementPrice price(std::vector<int> process_of, std::string name) const;
-  Loads loads(const std::vector<int>& process_of) const { return loads_of(flows, mesh.pipeline, ways, process_of); }
+  Loads loads(const std::vector<int>& process_of, Follows follows = Follows::kCommonPlaces) const {
+    return loads_of(flows, mesh.pipeline, ways, process_of, follows);
+  }
 
   parallel::MeshShape mesh;
   Demand demand;

@@ -123,7 +123,7 @@ PlacementChoice choose(const std::vector<PlacementPrice>& all) {
 bool worth_refining(const PlacementQuestion& q, const std::vector<PlacementPrice>& all) {
   if (q.ways.places(0) < 2) return false;
   const PlacementPrice& start = start_of_refining(q, all);
-  const Loads loads = q.loads(start.process_of);
+  const Loads loads = q.loads(start.process_of, Follows::kOwnPlaces);
   return start.moved > 0 || congestion(q, loads) > least_congestion(q, loads) * (1 + 1e-6);
 }
 

@@ -63,7 +63,7 @@ class Search {
       : q_(q), traffic_(q.ways), slowest_{Largest(q.ways.size()), Largest(q.ways.size()), Largest(q.ways.size())} {
     bytes_.fill(std::vector<double>(q.ways.size(), 0.0));
     change_.assign(q.ways.size(), 0.0);
-    const Loads loads = q.loads(start.process_of);
+    const Loads loads = q.loads(start.process_of, Follows::kOwnPlaces);
     for (std::size_t axis = 0; axis < kMeshAxes; ++axis)
       inside_[axis] = *std::max_element(loads[axis].inside.begin(), loads[axis].inside.end()) / q.links.node.rate;
     const std::size_t nodes = q.ways.places(0);

@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
+#include <numeric>
+#include <random>
 
+#include "comm/group_tree.hpp"
 #include "src/plan/traffic.hpp"
 #include "tests/plan/placement_fabrics.hpp"
 
@@ -75,6 +79,39 @@ TEST(GroupTraffic, ComesByTheCablesOfItsNodes) {
   EXPECT_DOUBLE_EQ(carried.at(static_cast<std::size_t>(ways.cable(4))), 20);
   t.put({0, 1, 2}, 40);
   EXPECT_EQ(t.carried().size(), 3u) << "inside a leaf no cable is taken";
+}
+
+// A group whose plan follows its own places puts the same onto the ways whether they are reckoned place by place or
+// meeting by meeting.
+TEST(GroupTraffic, IsThatOfItsMeetings) {
+  std::mt19937 random(5);
+  for (int round = 0; round < 60; ++round) {
+    std::vector<int> leaves(8);
+    for (int& leaf : leaves) leaf = static_cast<int>(random() % 3);
+    leaves[0] = 2;
+    parallel::Fabric f = fabric(leaves, 2);
+    if (round % 2 == 1) {
+      f.cables = {2, 2, 2};
+      for (int n = 0; n < 8; ++n) f.cable.push_back(n % 2);
+    }
+    const Ways ways(f, kLinks);
+    // As many members on each of its nodes, since the cables of one with more are told apart by meetings only.
+    std::vector<int> nodes(8);
+    std::iota(nodes.begin(), nodes.end(), 0);
+    std::shuffle(nodes.begin(), nodes.end(), random);
+    nodes.resize(2 + random() % 5);
+    std::vector<int> members, leaf_of;
+    for (int n : nodes) members.insert(members.end(), 1 + round % 3, n);
+    for (int n : members) leaf_of.push_back(ways.place_of_node(1, n));
+    GroupTraffic by_place(ways), by_meeting(ways);
+    by_place.put(members, 60);
+    by_meeting.put(meetings_of(comm::make_tree(members, leaf_of), static_cast<int>(members.size())), members, 60);
+    const auto expected = by_way(by_place), carried = by_way(by_meeting);
+    EXPECT_EQ(carried.size(), expected.size()) << "round " << round;
+    for (const auto& [way, bytes] : expected) EXPECT_NEAR(carried.at(way), bytes, 1e-6) << "way " << way;
+    EXPECT_NEAR(by_meeting.inside(), by_place.inside(), 1e-6);
+    EXPECT_DOUBLE_EQ(by_meeting.latency(), by_place.latency());
+  }
 }
 
 }  // namespace

@@ -40,6 +40,25 @@ TEST(Loads, OfAStream) {
   EXPECT_EQ(loads[kPipeline].latency[0], kLinks.across.latency) << "one way at a time";
 }
 
+// One plan for both groups: members 0 and 1 share a leaf in the first, but not in the second, so that nobody goes by
+// it.
+TEST(Loads, FollowThePlacesThatAllGroupsShare) {
+  const Ways ways(fabric({0, 0, 1, 1, 0, 1, 0, 1}, 1), kLinks);
+  const std::vector<Flow> flows{{MeshAxis::kData, 80, {0, 1, 2, 3}, 0}, {MeshAxis::kData, 80, {4, 5, 6, 7}, 0}};
+  const std::vector<int> as_given{0, 1, 2, 3, 4, 5, 6, 7};
+  const auto across = [&](Follows follows) {
+    return loads_of(flows, 1, ways, as_given, follows)[static_cast<std::size_t>(MeshAxis::kData)].carried(
+        ways.way(1, 0));
+  };
+  EXPECT_DOUBLE_EQ(across(Follows::kOwnPlaces), 2 * 80);
+  // Two members of each leaf send two of the other one a quarter, there and back.
+  EXPECT_NEAR(across(Follows::kCommonPlaces), 2 * (2 * 2 * 2 * 80 / 4.0), 1e-6);
+  EXPECT_NEAR(
+      loads_of({flows[0]}, 1, ways, as_given)[static_cast<std::size_t>(MeshAxis::kData)].carried(ways.way(1, 0)), 80,
+      1e-6)
+      << "alone it follows its own";
+}
+
 TEST(PlacementQuestion, CountsRanksThatWouldHaveToFetchTheirPart) {
   const Layout layout = layout_of(1, 4, 1);
   const parallel::Fabric f = fabric({0, 0, 1, 1}, 1);
