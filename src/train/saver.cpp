@@ -220,11 +220,14 @@ void Saver::conclude(const job::SaveResult& result, Clock::time_point start) {
     bad_.committed(bad_.seen() - bad_before_);
     at_stake_since_ = taken_;
   }
-  if (!job_.root()) return;
   if (misses_ > 0) {
-    log::error("the save after step {} failed ({} of {} tries): {}", step_, misses_, kSaveTries, result.error);
+    if (job_.root())
+      log::error("the save after step {} failed ({} of {} tries): {}", step_, misses_, kSaveTries, result.error);
+    // Who leaves first ends the waits of the others: nobody does before rank 0 has said why.
+    if (misses_ >= kSaveTries) job_.everyone->barrier("all ranks to know why saves fail");
     return;
   }
+  if (!job_.root()) return;
   if (result.seconds > 0)
     save_times_->add(job_.attempt, step_, result.bytes, Seconds(result.seconds),
                      background ? std::optional(waited_) : std::nullopt);
