@@ -86,6 +86,9 @@ class Layout {
     p.replicated = logical.splits.empty();
     // What norm regions and row-parallel biases add up covers the rows of this rank only.
     p.partial_over_tensor = p.replicated && spec_.sequence && spec_.tensor_size > 1;
+    p.spread = spec_.master_ranks > 1 && read_by_products(p);
+    const std::int64_t rows = p.count[0];
+    p.master = p.spread ? owned_rows(rows, spec_.master_rank, spec_.master_ranks) : Range{0, rows};
     p.begin = starts_group ? aligned(end_) : end_;
     end_ = p.begin + p.count.count();
     params_.push_back(std::move(p));
@@ -100,6 +103,17 @@ class Layout {
 };
 
 }  // namespace
+
+Range owned_rows(std::int64_t rows, int rank, int ranks) { return {rows * rank / ranks, rows * (rank + 1) / ranks}; }
+
+bool read_by_products(const LocalParam& p) { return p.count.rank() == 2 && p.logical.name != "embed.position.weight"; }
+
+View param_rows(const LocalParam& p, Range rows) {
+  if (rows.begin < p.master.begin || rows.end > p.master.end)
+    throw BugError("{} is asked for rows {} to {}, but {} to {} are here", p.logical.name, rows.begin, rows.end,
+                   p.master.begin, p.master.end);
+  return p.param.rows(rows.begin - p.master.begin, rows.end - p.master.begin);
+}
 
 std::vector<LocalParam> local_params(const StageSpec& spec) {
   check_stage_spec(spec);

@@ -9,9 +9,6 @@ namespace {
 
 /// Elements that are made or rounded in host memory at a time.
 constexpr std::int64_t kChunk = 1 << 20;
-/// Matrices but for the position table, which is only added.
-bool read_by_products(const LocalParam& p) { return p.count.rank() == 2 && p.logical.name != "embed.position.weight"; }
-
 /// Where a value lies: elements of the fp32 arena, or bytes of the narrow one.
 struct Place {
   bool narrow = false;
@@ -20,7 +17,8 @@ struct Place {
 
 std::vector<Place> places(const std::vector<LocalParam>& params, DType weights, ValueBytes& need) {
   std::vector<Place> all;
-  if (weights == DType::kF32) {
+  const bool spread = std::any_of(params.begin(), params.end(), [](const LocalParam& p) { return p.spread; });
+  if (weights == DType::kF32 && !spread) {
     for (const LocalParam& p : params) all.push_back({false, p.begin});
     need = {arena_count(params), 0};
     return all;
@@ -29,15 +27,15 @@ std::vector<Place> places(const std::vector<LocalParam>& params, DType weights, 
   need = {};
   std::int64_t wide_end = -1;  // of the last fp32 value, in the layout that has all of them
   for (const LocalParam& p : params) {
-    if (read_by_products(p)) {
+    if (weights != DType::kF32 && read_by_products(p)) {
       all.push_back({true, need.narrow});
       need.narrow += p.count[0] * kernels::narrow_row_bytes(weights, p.count[1]);
       continue;
     }
-    // Members of a group stay neighbours.
-    if (p.begin != wide_end) need.wide = (need.wide + line - 1) / line * line;
+    // Members of a group stay neighbours where blocks read them here.
+    if (p.begin != wide_end || p.spread) need.wide = (need.wide + line - 1) / line * line;
     all.push_back({false, need.wide});
-    need.wide += p.count.count();
+    need.wide += p.master.count() * p.count.row_count();
     wide_end = p.begin + p.count.count();
   }
   return all;
@@ -77,9 +75,9 @@ ParamStore::ParamStore(const StageSpec& spec, kernels::Backend& backend)
   const std::vector<Place> where = places(params_, spec.weights, need);
   try {
     values_ = allocate(DType::kF32, need.wide);
-    if (spec.gradients) grads_ = allocate(DType::kF32, need.wide);
+    if (spec.gradients) grads_ = allocate(DType::kF32, arena_count(params_));
     narrow_ = allocate(DType::kU8, need.narrow);
-    if (spec.activations == DType::kBF16) rounded_ = allocate(DType::kBF16, need.wide);
+    if (spec.activations == DType::kBF16) rounded_ = allocate(DType::kBF16, arena_count(params_));
   } catch (...) {
     release();
     throw;
@@ -94,9 +92,11 @@ ParamStore::ParamStore(const StageSpec& spec, kernels::Backend& backend)
       compute_.push_back(matrix);
       continue;
     }
-    p.param = part_of(values_, where[i].begin, p.count);
+    Shape held = p.count;
+    held[0] = p.master.count();
+    p.param = part_of(values_, where[i].begin, held);
     if (grads_) p.grad = part_of(grads_, p.begin, p.count);
-    if (rounded_ && read_by_products(p)) p.rounded = part_of(rounded_, where[i].begin, p.count);
+    if (rounded_ && read_by_products(p)) p.rounded = part_of(rounded_, p.begin, p.count);
     compute_.push_back(p.rounded ? p.rounded : p.param);
   }
 }
@@ -164,7 +164,7 @@ void ParamStore::init(const ModelShape& shape, std::uint64_t seed) {
 
 void ParamStore::fill(const LocalParam& p, const std::function<void(const Shape& offset, View to)>& read) {
   if (p.count.count() == 0) return;
-  if (p.param) return read(p.offset, p.param);
+  if (p.param && !p.spread) return read(p.offset, p.param);
   const View matrix = compute_[by_name_.at(p.logical.name)];
   const std::int64_t width = p.count.row_count(), at_a_time = std::max<std::int64_t>(1, kChunk / width);
   std::vector<float> chunk;
@@ -176,6 +176,9 @@ void ParamStore::fill(const LocalParam& p, const std::function<void(const Shape&
     offset[0] += row;
     read(offset, rows);
     backend_.narrow({}, matrix.rows(row, end), rows);
+    const Range mine{std::max(row, p.master.begin), std::min(end, p.master.end)};
+    if (p.spread && mine.begin < mine.end)
+      backend_.copy({}, param_rows(p, mine), ConstView(rows.rows(mine.begin - row, mine.end - row)));
   }
 }
 
@@ -188,7 +191,7 @@ void ParamStore::changed(bool rounded) {
   if (in_use_ != 0) throw BugError("parameters changed while a block was computing with {} of them", in_use_);
   if (rounded) return;
   for (const LocalParam& p : params_)
-    if (p.rounded && p.count.count() > 0) backend_.narrow({}, p.rounded, p.param);
+    if (p.rounded && !p.spread && p.count.count() > 0) backend_.narrow({}, p.rounded, p.param);
 }
 
 }  // namespace banyan::model

@@ -6,7 +6,9 @@
 // file goes through fill().
 //
 // Where activations are bf16 (StageSpec::activations), the same matrices have a rounded copy beside the fp32 parameters
-// that are trained, in an arena of the same layout, which blocks compute with.
+// that are trained, in an arena of the same layout, which blocks compute with.  With ZeRO-1 a data rank keeps no more
+// of those fp32 matrices than the rows it updates (LocalParam::spread); such a matrix is written by fill() alone, or
+// row by row together with its rounded copy, and the arena of values is shorter than that of gradients.
 //
 // A block never keeps a pointer to a parameter: it acquires the value for as long as it computes with it.  Here the
 // value is resident and acquiring it costs nothing; a store that spreads parameters over data ranks gathers in
@@ -88,7 +90,8 @@ class ParamStore {
   /// at `offset`; several times for a narrow matrix, a bounded number of rows at a time.
   void fill(const LocalParam& p, const std::function<void(const Shape& offset, View to)>& read);
   void zero_grads();
-  /// Parameters were written from outside; `rounded`: and LocalParam::rounded with them.
+  /// Parameters were written from outside; `rounded`: and LocalParam::rounded with them.  What is spread was written
+  /// with its copy anyway.
   void changed(bool rounded = false);
 
  private:

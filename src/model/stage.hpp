@@ -58,7 +58,7 @@ class Stage {
 
   virtual const StageSpec& spec() const = 0;
   virtual std::vector<LocalParam>& params() = 0;
-  virtual View param_arena() = 0;  ///< 1-D; empty with narrow weights
+  virtual View param_arena() = 0;  ///< 1-D; empty with narrow weights, without what is spread over data ranks
   virtual View grad_arena() = 0;   ///< 1-D, same layout; empty without spec().gradients
   /// Initial values as functions of (seed, name, index).
   virtual void init_params(std::uint64_t seed) = 0;
@@ -67,7 +67,8 @@ class Stage {
   /// the logical tensor that begins at `offset`, once or several times.
   virtual void fill_param(const LocalParam& p, const std::function<void(const Shape& offset, View to)>& read) = 0;
   /// Tells the stage that parameters were written from outside (optimizer, load).  BugError while a block uses one.
-  /// `rounded`: LocalParam::rounded was written with them, where there is one; else the stage does that.
+  /// `rounded`: LocalParam::rounded was written with them, where there is one; else the stage does that, but for what
+  /// is spread over data ranks, which fill_param() rounds.
   virtual void params_changed(bool rounded = false) = 0;
 
   virtual void load(int slot, const MicrobatchData& data) = 0;

@@ -39,6 +39,10 @@ void check_stage_spec(const StageSpec& spec) {
   require(spec.activations == DType::kF32 || spec.activations == DType::kBF16, "activations are fp32 or bf16");
   require(spec.activations == DType::kF32 || spec.slots > 0, "generation computes in fp32");
   require(spec.activations == DType::kF32 || spec.weights == DType::kF32, "weights are narrow or have a rounded copy");
+  require(spec.master_ranks > 0 && spec.master_rank >= 0 && spec.master_rank < spec.master_ranks,
+          "master_rank is outside master_ranks");
+  require(spec.master_ranks == 1 || spec.activations == DType::kBF16,
+          "only what has a rounded copy can be spread over data ranks");
   require(!spec.split_backward || spec.recompute != Recompute::kBlock,
           "what gradients of weights are made of is not there where blocks are computed again");
   if (!spec.chunks.empty()) {

@@ -33,6 +33,8 @@ struct StageSpec {
                                           ///< here, and parts end where chunks do.  Empty: one part for each chunk
   DType activations = DType::kF32;        ///< of activations, their gradients and their messages.  bf16: the matrices
                                           ///< that products read are rounded to it, too, beside the fp32 parameters
+  int master_rank = 0, master_ranks = 1;  ///< ZeRO-1 with rounded matrices: this rank keeps the fp32 values of its rows
+                                          ///< (owned_rows) of each, the others of so many data ranks those of theirs
   DType weights = DType::kF32;            ///< of the matrices that products read: f32, or narrow (bf16, i8) without
                                           ///< gradients
   bool gradients = true;                  ///< false: no gradient arena, no backward pass (evaluation, generation)

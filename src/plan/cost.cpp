@@ -163,7 +163,9 @@ StepCost step_cost(const Layout& layout, const Machine& machine) {
     const double share = layout.zero ? layout.mesh.data : 1;
     const double rounded = division.precision == Precision::kBf16 ? 0.5 : 0;
     double update = turns * (7 + rounded) * bytes / share / speed.memory_rate;
-    if (layout.zero) update += turns * comm::tree_all_gather_seconds(machine.links, data, bytes);
+    // Of matrices that have a rounded copy only that travels.
+    const double gathered = division.precision == Precision::kBf16 ? bytes / 2 : bytes;
+    if (layout.zero) update += turns * comm::tree_all_gather_seconds(machine.links, data, gathered);
     cost.update = std::max(cost.update, update);
   }
   cost.step = cost.pipeline + cost.reduce + cost.update;

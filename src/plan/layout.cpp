@@ -201,6 +201,10 @@ model::StageSpec Layout::stage_spec(const parallel::Coordinate& c) const {
   spec.sequence = sequence;
   spec.recompute = recompute;
   spec.activations = activations;
+  if (use == Use::kTrain && zero && activations == DType::kBF16) {
+    spec.master_rank = c.data;
+    spec.master_ranks = mesh.data;
+  }
   spec.split_backward = use == Use::kTrain && parallel::splits_backward(schedule);
   spec.sequences = sequences;
   spec.length = model.context;

@@ -74,8 +74,7 @@ void GradSync::start(int part) {
   for (int r = 0; r < data_ranks_; ++r) {
     if (r == data_rank_) mine = at;
     const std::int64_t n = bucket.counts[static_cast<std::size_t>(r)];
-    pack_shard(*team_.backend, queue_, team_.stage->params(), bucket, Arena::kGrads, r, data_ranks_,
-               all.rows(at, at + n));
+    pack_grads(*team_.backend, queue_, team_.stage->params(), bucket, r, data_ranks_, all.rows(at, at + n));
     at += n;
   }
   const View own = all.rows(mine, mine + bucket.counts[static_cast<std::size_t>(data_rank_)]);
@@ -91,7 +90,7 @@ void GradSync::land(Flight& flight, int which) {
   std::int64_t at = 0;
   for (int r = 0; r < data_rank_; ++r) at += bucket.counts[static_cast<std::size_t>(r)];
   const View all = staging(which, bucket.elements());
-  unpack_shard(*team_.backend, queue_, team_.stage->params(), bucket, Arena::kGrads, data_rank_, data_ranks_,
+  unpack_grads(*team_.backend, queue_, team_.stage->params(), bucket, data_rank_, data_ranks_,
                all.rows(at, at + bucket.counts[static_cast<std::size_t>(data_rank_)]));
   flight.part = -1;
 }
@@ -168,19 +167,22 @@ model::Range GradSync::update_rows(const model::LocalParam& p) const {
 void GradSync::gather_params() {
   if (!zero_) return;
   Event flight[2];
-  const auto place = [&](const Bucket& b, int rank) {
+  // The staging buffers as bytes: an element takes no more of them than its gradient did.
+  const auto message = [&](const Bucket& b, int which) {
+    std::int64_t bytes = 0;
+    for (const std::int64_t n : b.update_bytes) bytes += n;
+    return View(staging(which, 0).data, DType::kU8, {bytes}, team_.backend->memory_kind());
+  };
+  const auto part = [&](const Bucket& b, View all, int rank) {
     std::int64_t at = 0;
-    for (int r = 0; r < rank; ++r) at += b.counts[static_cast<std::size_t>(r)];
-    return at;
+    for (int r = 0; r < rank; ++r) at += b.update_bytes[static_cast<std::size_t>(r)];
+    return all.rows(at, at + b.update_bytes[static_cast<std::size_t>(rank)]);
   };
   const auto scatter = [&](const Bucket& b, int which) {
     flight[which].wait();
-    for (int r = 0; r < data_ranks_; ++r) {
-      if (r == data_rank_) continue;
-      const std::int64_t at = place(b, r);
-      unpack_shard(*team_.backend, queue_, team_.stage->params(), b, Arena::kParams, r, data_ranks_,
-                   staging(which, b.elements()).rows(at, at + b.counts[static_cast<std::size_t>(r)]));
-    }
+    for (int r = 0; r < data_ranks_; ++r)
+      if (r != data_rank_)
+        unpack_update(*team_.backend, queue_, team_.stage->params(), b, r, data_ranks_, part(b, message(b, which), r));
   };
   // Two buckets travel at a time, one per staging buffer.
   const int count = static_cast<int>(buckets_.size());
@@ -189,11 +191,9 @@ void GradSync::gather_params() {
     if (i >= 2) scatter(buckets_[static_cast<std::size_t>(i - 2)], which);
     if (i >= count) continue;
     const Bucket& b = buckets_[static_cast<std::size_t>(i)];
-    const View all = staging(which, b.elements());
-    const std::int64_t at = place(b, data_rank_);
-    const View own = all.rows(at, at + b.counts[static_cast<std::size_t>(data_rank_)]);
-    pack_shard(*team_.backend, queue_, team_.stage->params(), b, Arena::kParams, data_rank_, data_ranks_, own);
-    flight[which] = team_.data->all_gather(queue_, all, own, b.counts, "gathering updated parameters");
+    const View all = message(b, which), own = part(b, all, data_rank_);
+    pack_update(*team_.backend, queue_, team_.stage->params(), b, data_rank_, data_ranks_, own);
+    flight[which] = team_.data->all_gather(queue_, all, own, b.update_bytes, "gathering updated parameters");
   }
 }
 

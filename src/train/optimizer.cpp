@@ -38,8 +38,8 @@ Optimizer::~Optimizer() {
 void Optimizer::update(std::int64_t updates, double lr, double grad_scale) {
   for (MomentSlab& s : state_) {
     const model::LocalParam& p = team_.stage->params()[static_cast<std::size_t>(s.param)];
-    team_.backend->adamw(queue_, flat(p.param.rows(s.rows.begin, s.rows.end)),
-                         flat(p.grad.rows(s.rows.begin, s.rows.end)), flat(s.m), flat(s.v),
+    team_.backend->adamw(queue_, flat(model::param_rows(p, s.rows)), flat(p.grad.rows(s.rows.begin, s.rows.end)),
+                         flat(s.m), flat(s.v),
                          {.lr = static_cast<float>(lr),
                           .beta1 = static_cast<float>(options_.beta1),
                           .beta2 = static_cast<float>(options_.beta2),

@@ -68,8 +68,10 @@ void compare_replicas(Trainer& t, std::int64_t step) {
   Copies params, moments, replicated, tied;
   const std::vector<model::LocalParam>& list = t.stage.params();
   for (const model::LocalParam& p : list) {
-    params.add(p.logical.name, p.param);
+    // What is spread over data ranks they have in common as its rounded copy.
+    params.add(p.logical.name, p.spread ? p.rounded : p.param);
     const auto again = [&](Copies& copies) {
+      if (p.spread) return copies.add(p.logical.name, p.param);
       copies.names.push_back(p.logical.name);
       copies.sums.push_back(params.sums.back());
     };

@@ -14,8 +14,7 @@
 
 namespace banyan::train {
 
-/// Rows [i R / D, (i+1) R / D) of axis 0 of a local tensor with R rows (a 1-D tensor has rows of one element).
-model::Range owned_rows(std::int64_t rows, int rank, int ranks);
+using model::owned_rows;
 
 /// The parameters whose gradients are complete after one part of the backward pass, and their place in the arenas.
 struct Bucket {
@@ -24,18 +23,26 @@ struct Bucket {
   std::int64_t begin = 0, end = 0;   ///< range of the arenas
   std::vector<std::int64_t> counts;  ///< elements that each data rank owns
   std::int64_t elements() const;     ///< sum of counts: without the gaps of the arena
+  /// Bytes that each data rank has for the others after an update: a multiple of four, at most four for an element.
+  std::vector<std::int64_t> update_bytes;
 };
 
 /// One bucket per part, in order of the parts.
 std::vector<Bucket> make_buckets(const std::vector<model::LocalParam>& params, int parts, int data_ranks);
 
-enum class Arena : std::uint8_t { kParams, kGrads };
-
-/// Shard-major copy of the rows of data rank `rank` of a bucket; `out` has counts[rank] elements.
-void pack_shard(kernels::Backend& backend, Queue q, const std::vector<model::LocalParam>& params, const Bucket& bucket,
-                Arena arena, int rank, int ranks, View out);
+/// Shard-major copy of the gradients of the rows of data rank `rank` of a bucket; `out` has counts[rank] elements.
+void pack_grads(kernels::Backend& backend, Queue q, const std::vector<model::LocalParam>& params, const Bucket& bucket,
+                int rank, int ranks, View out);
 /// The inverse.
-void unpack_shard(kernels::Backend& backend, Queue q, const std::vector<model::LocalParam>& params,
-                  const Bucket& bucket, Arena arena, int rank, int ranks, ConstView in);
+void unpack_grads(kernels::Backend& backend, Queue q, const std::vector<model::LocalParam>& params,
+                  const Bucket& bucket, int rank, int ranks, ConstView in);
+
+/// The updated rows of data rank `rank` as the others need them, update_bytes[rank] bytes: values first, then rounded
+/// rows of what is spread.
+void pack_update(kernels::Backend& backend, Queue q, const std::vector<model::LocalParam>& params, const Bucket& bucket,
+                 int rank, int ranks, View out);
+/// The inverse.
+void unpack_update(kernels::Backend& backend, Queue q, const std::vector<model::LocalParam>& params,
+                   const Bucket& bucket, int rank, int ranks, ConstView in);
 
 }  // namespace banyan::train

@@ -35,7 +35,7 @@ std::vector<job::SaveTensor> slabs_to_save(Trainer& t) {
   for (const model::LocalParam& p : params) {
     if (p.tied_copy) continue;
     const model::Range rows = rows_to_write(t, p);
-    add(p, io::TensorKind::kParam, p.param.rows(rows.begin, rows.end), rows.begin);
+    add(p, io::TensorKind::kParam, model::param_rows(p, rows), rows.begin);
   }
   for (const MomentSlab& s : t.optimizer.state()) {
     const model::LocalParam& p = params[static_cast<std::size_t>(s.param)];
@@ -49,8 +49,9 @@ std::vector<job::SaveTensor> slabs_to_save(Trainer& t) {
 }
 
 void fill_state(Trainer& t, job::Source& source, bool optimizer) {
-  for (model::LocalParam& p : t.stage.params())
-    if (p.param.count() > 0) source.read_slab(io::TensorKind::kParam, p.logical.name, p.offset, p.param);
+  for (const model::LocalParam& p : t.stage.params())
+    t.stage.fill_param(
+        p, [&](const Shape& offset, View to) { source.read_slab(io::TensorKind::kParam, p.logical.name, offset, to); });
   if (!optimizer) return;
   for (MomentSlab& s : t.optimizer.state()) {
     const model::LocalParam& p = t.stage.params()[static_cast<std::size_t>(s.param)];

@@ -157,8 +157,8 @@ void Trainer::apply_update(std::int64_t step, const StepTotals& totals, StepRepo
     Stopwatch waiting(report.reduce_wait);
     grad_sync.gather_params();
   }
-  // The optimizer has rounded what it updated; rows that came from others are not.
-  stage.params_changed(!team.layout.zero || team.layout.mesh.data == 1);
+  // The optimizer has rounded what it updated; rows of others came rounded.
+  stage.params_changed(true);
 }
 
 // ------------------------------------------------------------------------------------------------- what all must know

@@ -14,14 +14,20 @@ ranks_of() { pgrep -f -- "^$banyan train .*--run.dir=$1( |\$)" || true; }
 # shellcheck disable=SC2086
 must 0 4 train "$scratch/c.ini" --run.dir="$scratch/whole" $mesh $long --checkpoint.async=off
 
-# Killed at some step, twice; the second time right after the first resume.
-for step in 17 31; do
-  # shellcheck disable=SC2086
-  "$repo/tests/mpirun.sh" 4 "$banyan" train "$scratch/c.ini" --run.dir="$scratch/killed" $mesh $long \
-    > "$scratch/run.log" 2>&1 &
-  wait_for_step "$scratch/killed" "$step"
-  kill -9 $(ranks_of "$scratch/killed") 2> /dev/null || true
-  wait $! || true
+# Killed at some step, twice; the second time right after the first resume.  On a busy machine a job may be over before
+# the signal comes: then all is done again.
+for try in 1 2 3 4 5 6; do
+  [ $try -lt 6 ] || fail "five jobs ended before they could be killed"
+  rm -rf "$scratch/killed"
+  for step in 17 31; do
+    # shellcheck disable=SC2086
+    "$repo/tests/mpirun.sh" 4 "$banyan" train "$scratch/c.ini" --run.dir="$scratch/killed" $mesh $long \
+      > "$scratch/run.log" 2>&1 &
+    wait_for_step "$scratch/killed" "$step"
+    kill -9 $(ranks_of "$scratch/killed") 2> /dev/null || true
+    wait $! || true
+  done
+  grep -q '"step": 60,' "$scratch/killed/metrics.jsonl" || break
 done
 # shellcheck disable=SC2086
 must 0 4 train "$scratch/c.ini" --run.dir="$scratch/killed" $mesh $long
@@ -44,6 +50,12 @@ must 0 4 train "$scratch/c.ini" --run.dir="$scratch/bf16.resumed" $half --train.
 says "resuming after step 7"
 losses "$scratch/bf16" | tail -n 13 > "$scratch/bf16.whole"
 losses "$scratch/bf16.resumed" | cmp - "$scratch/bf16.whole" || fail "bf16 went on with other losses"
+# Each data rank has kept its rows of the exact matrices only; together they are what one rank has.
+"$banyan" inspect --digest "$scratch/bf16" | grep '^digest ' > "$scratch/digest.a" || fail "inspect --digest"
+must 0 1 train "$scratch/c.ini" --run.dir="$scratch/bf16.one" --run.precision=bf16 --train.steps=20 \
+  --checkpoint.resume="$(ls -d "$scratch"/bf16/ckpt/step-000000020.*)"
+"$banyan" inspect --digest "$scratch/bf16.one" | grep '^digest ' > "$scratch/digest.b" || fail "inspect --digest"
+cmp "$scratch/digest.a" "$scratch/digest.b" || fail "the digests differ in bf16"
 
 # A signal to one rank only: all ranks stop at one step, commit, 75; the rest is the same to the bit.
 for signal in USR1 TERM; do

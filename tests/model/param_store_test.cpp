@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "src/base/bf16.hpp"
 #include "src/base/error.hpp"
 #include "tests/model/testing.hpp"
@@ -88,6 +90,46 @@ TEST(ParamStore, RoundedMatricesFollowTheParameters) {
       EXPECT_TRUE(same()) << p.logical.name;
     }
     EXPECT_EQ(store.fused({"blocks.0.attn.q.weight", "blocks.0.attn.k.weight"}).acquire().view().dtype, DType::kBF16);
+  }
+}
+
+TEST(ParamStore, SpreadMatricesKeepTheirOwnRowsAndAllOfTheRoundedCopy) {
+  for (const ModelShape& shape : testing::tiny_shapes()) {
+    SCOPED_TRACE(testing::kind_name(shape));
+    StageSpec spec = spec_of(shape);
+    spec.activations = DType::kBF16;
+    ParamStore whole(spec, testing::backend());
+    whole.init(shape, 1);
+    spec.master_ranks = 3;
+    std::int64_t elements = 0;
+    for (spec.master_rank = 0; spec.master_rank < 3; ++spec.master_rank) {
+      ParamStore store(spec, testing::backend());
+      store.init(shape, 1);
+      EXPECT_LT(store.param_arena().count(), store.grad_arena().count());
+      EXPECT_EQ(store.param_arena().count(), value_bytes(store.params(), DType::kF32).wide);
+      EXPECT_EQ(store.fused({"blocks.0.attn.q.weight", "blocks.0.attn.k.weight"}).acquire().view().dtype, DType::kBF16);
+      for (std::size_t i = 0; i < store.params().size(); ++i) {
+        const LocalParam &p = store.params()[i], &all = whole.params()[i];
+        SCOPED_TRACE(p.logical.name);
+        EXPECT_EQ(p.spread, static_cast<bool>(all.rounded));
+        EXPECT_EQ(p.param.shape[0], p.master.count());
+        EXPECT_EQ(p.grad.shape, all.grad.shape);
+        const View same = param_rows(all, p.master);
+        EXPECT_EQ(std::memcmp(p.param.data, same.data, same.bytes()), 0);
+        if (!p.spread) continue;
+        elements += p.param.count();
+        EXPECT_EQ(std::memcmp(p.rounded.data, all.rounded.data, all.rounded.bytes()), 0);
+        EXPECT_THROW(param_rows(p, {0, p.count[0]}), BugError);
+      }
+      store.changed();  // has nothing to round these matrices from, and leaves them
+      const View rounded = store.params()[0].rounded;
+      if (rounded) {
+        EXPECT_EQ(std::memcmp(rounded.data, whole.params()[0].rounded.data, rounded.bytes()), 0);
+      }
+    }
+    for (const LocalParam& p : whole.params())
+      if (p.rounded) elements -= p.count.count();
+    EXPECT_EQ(elements, 0) << "every row has one owner";
   }
 }
 

@@ -4,6 +4,8 @@
 
 #include <numeric>
 
+#include "src/base/bf16.hpp"
+
 namespace banyan::train {
 namespace {
 
@@ -61,6 +63,40 @@ TEST(Buckets, HoldThePartsOfTheArenaInOrder) {
 TEST(Buckets, MayLeaveARankWithoutRows) {
   const Arenas a({{Shape{1, 8}, 0}});
   EXPECT_EQ(make_buckets(a.params, 1, 3)[0].counts, (std::vector<std::int64_t>{0, 0, 8}));
+}
+
+TEST(Buckets, AnUpdateHoldsValuesAndRoundedRowsOfWhatIsSpread) {
+  const auto backend = kernels::make_cpu_backend({.threads = 1, .max_isa = ""});
+  for (const int ranks : {1, 2, 3}) {
+    Arenas from({{Shape{4, 3}, 0}, {Shape{5}, 0}, {Shape{3, 1}, 0}}), to = from;
+    std::vector<BF16> sent(20), got(20);
+    std::iota(sent.begin(), sent.end(), 1.0f);
+    for (auto [arenas, rounded] : {std::pair{&from, &sent}, std::pair{&to, &got}}) {
+      std::int64_t at = 0;
+      std::fill(arenas->values.begin(), arenas->values.end(), arenas == &from ? 7.0f : 0.0f);
+      for (model::LocalParam& p : arenas->params) {
+        p.param = View(arenas->values.data() + p.begin, p.count);
+        if (p.count.rank() < 2) continue;
+        p.spread = true;
+        p.rounded = View(rounded->data() + at, p.count);
+        at += p.count.count();
+      }
+    }
+    const Bucket b = make_buckets(from.params, 1, ranks)[0];
+    for (int r = 0; r < ranks; ++r) {
+      const std::int64_t bytes = b.update_bytes[static_cast<std::size_t>(r)];
+      EXPECT_EQ(bytes % 4, 0);
+      EXPECT_LE(bytes, 4 * b.counts[static_cast<std::size_t>(r)]);
+      std::vector<float> memory(static_cast<std::size_t>(bytes / 4));
+      const View message(reinterpret_cast<std::byte*>(memory.data()), DType::kU8, {bytes});
+      pack_update(*backend, {}, from.params, b, r, ranks, message);
+      unpack_update(*backend, {}, to.params, b, r, ranks, message);
+    }
+    for (std::size_t i = 0; i < 15; ++i) EXPECT_EQ(got[i].bits, sent[i].bits) << i;
+    const model::LocalParam &vector = to.params[1], &matrix = to.params[0];
+    for (std::int64_t i = 0; i < 5; ++i) EXPECT_EQ(vector.param.as<float>()[i], 7.0f);
+    for (std::int64_t i = 0; i < 12; ++i) EXPECT_EQ(matrix.param.as<float>()[i], 0.0f) << "its owner alone has that";
+  }
 }
 
 }  // namespace
