@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "comm/group_tree.hpp"
@@ -44,6 +45,25 @@ class Plans {
   std::size_t most_ = 0;
 };
 
+/// Groups that do the same on the same nodes, as those of the ranks of a node often do: one of them, and how many.
+struct Alike {
+  const Flow* flow = nullptr;
+  std::vector<int> nodes{};  ///< of its members
+  double count = 0;
+};
+std::vector<Alike> alike(const std::vector<Flow>& flows, const Ways& ways, const std::vector<int>& process_of) {
+  std::vector<Alike> groups;
+  std::map<std::tuple<MeshAxis, int, double, std::vector<int>>, std::size_t> known;
+  for (const Flow& flow : flows) {
+    std::vector<int> nodes;
+    for (int r : flow.members) nodes.push_back(ways.place(0, process_of[at(r)]));
+    const auto [found, is_new] = known.try_emplace({flow.axis, flow.stage, flow.bytes, nodes}, groups.size());
+    if (is_new) groups.push_back({.flow = &flow, .nodes = std::move(nodes)});
+    ++groups[found->second].count;
+  }
+  return groups;
+}
+
 }  // namespace
 
 AxisLoad::AxisLoad(int of_stages, std::size_t ways)
@@ -70,29 +90,28 @@ Loads loads_of(const std::vector<Flow>& flows, int stages, const Ways& ways, con
   std::array<std::vector<double>, kMeshAxes> by_phase;
   by_phase.fill(std::vector<double>((plans ? plans->most_phases() : ways.levels()) * all, 0.0));
   GroupTraffic traffic(ways);
+  const std::vector<Alike> groups = alike(flows, ways, process_of);
   const auto each = [&](auto use) {
-    std::vector<int> nodes;
-    for (const Flow& flow : flows) {
-      nodes.clear();
-      for (int r : flow.members) nodes.push_back(ways.place(0, process_of[at(r)]));
+    for (const Alike& g : groups) {
+      const Flow& flow = *g.flow;
       if (plans)
-        traffic.put(plans->of(flow), nodes, flow.bytes);
+        traffic.put(plans->of(flow), g.nodes, flow.bytes);
       else
-        traffic.put(nodes, flow.bytes);
+        traffic.put(g.nodes, flow.bytes);
       const auto axis = static_cast<std::size_t>(flow.axis);
-      use(flow, loads[axis], by_phase[axis], at(flow.stage));
+      use(g, loads[axis], by_phase[axis], at(flow.stage));
     }
   };
-  each([&](const Flow& flow, AxisLoad& axis, std::vector<double>& phases, std::size_t s) {
+  each([&](const Alike& g, AxisLoad& axis, std::vector<double>& phases, std::size_t s) {
     for (const GroupTraffic::Sent& sent : traffic.sent()) {
-      axis.bytes[sent.way * at(stages) + s] += sent.bytes;
-      phases[sent.phase * all + sent.way * at(stages) + s] += sent.bytes;
+      axis.bytes[sent.way * at(stages) + s] += g.count * sent.bytes;
+      phases[sent.phase * all + sent.way * at(stages) + s] += g.count * sent.bytes;
     }
-    const double turns = flow.axis == MeshAxis::kPipeline ? 1 : 2;
+    const double turns = g.flow->axis == MeshAxis::kPipeline ? 1 : 2;
     axis.inside[s] = std::max(axis.inside[s], traffic.inside());
     axis.latency[s] = std::max(axis.latency[s], turns * traffic.latency());
   });
-  each([&](const Flow&, AxisLoad& axis, const std::vector<double>& phases, std::size_t s) {
+  each([&](const Alike&, AxisLoad& axis, const std::vector<double>& phases, std::size_t s) {
     double seconds = traffic.inside() / ways.links().node.rate;
     for (std::size_t i = 0; i < traffic.sent().size();) {
       const std::size_t phase = traffic.sent()[i].phase;
