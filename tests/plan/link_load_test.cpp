@@ -40,6 +40,20 @@ TEST(Loads, OfAStream) {
   EXPECT_EQ(loads[kPipeline].latency[0], kLinks.across.latency) << "one way at a time";
 }
 
+TEST(Loads, OfGroupsOnTheSameNodesAddUp) {
+  const Ways ways(fabric({0, 0, 0}, 2), kLinks);
+  const std::vector<int> as_given{0, 1, 2, 3, 4, 5};
+  const auto carried = [&](const std::vector<Flow>& flows) {
+    return loads_of(flows, 1, ways, as_given)[kTensor].carried(ways.way(0, 0));
+  };
+  const Flow one{MeshAxis::kTensor, 100, {0, 2}, 0}, alike{MeshAxis::kTensor, 100, {1, 3}, 0},
+      larger{MeshAxis::kTensor, 150, {1, 3}, 0}, elsewhere{MeshAxis::kTensor, 100, {1, 5}, 0};
+  EXPECT_DOUBLE_EQ(carried({one}), 100);
+  EXPECT_DOUBLE_EQ(carried({one, alike}), 200);
+  EXPECT_DOUBLE_EQ(carried({one, larger}), 250);
+  EXPECT_DOUBLE_EQ(carried({one, elsewhere}), 200);
+}
+
 // One plan for both groups: members 0 and 1 share a leaf in the first, but not in the second, so that nobody goes by
 // it.
 TEST(Loads, FollowThePlacesThatAllGroupsShare) {
