@@ -32,6 +32,7 @@ large() {  # large SEED CORRELATION ERROR
 large 2 0.97 0.09
 large 3 0.96 0.1
 large 4 0.94 0.13
+large 5 0.94 0.14
 
 code=0
 scripts/simulate.sh --program "$referee" --again tests/sim/played/16-ranks.json >"$scratch/refused.log" 2>&1 || code=$?
