@@ -46,6 +46,7 @@ std::vector<plan::Pass> computing(Job& job, const plan::Layout& layout) {
   if (job.root())
     for (const plan::Pass& p : plan::computing_of(layout, machine_of(job, layout)))
       text += fmt::format("{} {} ", p.forward, p.backward);
+  const comm::PatienceScope patience(kRootPatience);
   std::istringstream words(
       comm::broadcast_string(*job.everyone, text, 0, "the seconds that stages compute from rank 0"));
   std::vector<plan::Pass> passes(static_cast<std::size_t>(layout.mesh.pipeline));
@@ -60,6 +61,7 @@ void refine_together(const Job& job, const plan::PlacementQuestion& question, st
   const int rank = job.world.rank();
   const plan::PlacementPrice mine =
       plan::refine(question, plan::start_of_refining(question, all), {.seed = static_cast<std::uint64_t>(rank)});
+  const comm::PatienceScope patience(kRootPatience);
   const auto least = [&](auto value) {
     return comm::all_reduce_value(*job.everyone, value, comm::ReduceOp::kMin, "all ranks to refine the placement");
   };

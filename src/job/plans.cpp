@@ -20,8 +20,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kPlansFile = "plans.json";
 constexpr std::uintmax_t kLargestFile = 64 << 20;
-// While rank 0 reads and chooses, nobody hears of it.
-constexpr Seconds kRootPatience{300};
 
 plan::BookRequest request_of(const Job& job) {
   return {.axes = job.axes,

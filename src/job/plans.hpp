@@ -7,9 +7,13 @@
 
 #include <string>
 
+#include "src/base/section.hpp"
 #include "src/job/setup.hpp"
 
 namespace banyan::job {
+
+/// How long nobody may hear of a rank while it reads, reckons or chooses for the others.
+inline constexpr Seconds kRootPatience{300};
 
 /// Plans from the configuration, the places of the ranks and job.usual_links.  Called by all ranks, spares included
 /// (`team` is null there); `mesh` is the one of the team.
