@@ -43,9 +43,9 @@ show_lost() { cat "$scratch/out.log" "$scratch"/run/causes/1.*.json >&2; }
 
 # lost RANK HOST WAIT: it is lost from now on; the others wait for something with WAIT (a pattern) in its name.
 lost() {
-  local began code=0 took rank record words i
+  local began code=0 took limit rank record words i
   began=$(date +%s)
-  for i in $(seq 600); do
+  for i in $(seq 900); do
     kill -0 $job 2>/dev/null || break
     sleep 0.1
   done
@@ -53,7 +53,9 @@ lost() {
   wait $job || code=$?
   took=$(($(date +%s) - began))
   [ $code = 69 ] || { show_lost; fail "launch.sh ended with $code instead of 69"; }
-  [ $took -le 30 ] || { show_lost; fail "it took $took s"; }
+  # A rank may be silent for ten times the slowest step, which on a busy machine is longer than the timeout.
+  limit=$((30 + $(sed -n 's/.* ms \([0-9]*\) .*/\1/p' "$scratch/out.log" | sort -n | tail -n 1) / 100))
+  [ $took -le $limit ] || { show_lost; fail "it took $took s, not $limit s"; }
   echo "ended $took s after rank $1 was lost"
   for rank in 0 1 2 3; do
     if [ $rank = "$1" ]; then continue; fi

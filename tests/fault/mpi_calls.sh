@@ -13,13 +13,13 @@ shift 3
 dataset "$scratch/tokens.h5"
 config "$scratch/c.ini" gpt "$scratch/unused"
 patience=60 # seconds for a start; a rank that is silent before the others can name it ends with it
-limit=$((patience + 25))
+limit=$((patience + 120 + 25)) # in its first step it may be silent for two minutes
 
 # start [VARIABLE=VALUE...]: the job of this lane under launch.sh; its exit code in $code, what it said in $out.
 start() {
   rm -rf "$run"
   code=0
-  env "$@" BANYAN_LAUNCH_GRACE=3 BANYAN_LAUNCH_PATIENCE=$patience timeout -k 5 100 "$repo/scripts/launch.sh" -n 4 --mpirun -- \
+  env "$@" BANYAN_LAUNCH_GRACE=3 BANYAN_LAUNCH_PATIENCE=$patience timeout -k 5 $((limit + 30)) "$repo/scripts/launch.sh" -n 4 --mpirun -- \
     "$banyan" train "$scratch/c.ini" --parallel.pipeline=2 --parallel.data=2 --train.steps=5 --comm.peer_timeout=10s \
     --comm.host_transport="$transport" --run.dir="$run" >"$out" 2>&1 || code=$?
 }
