@@ -14,6 +14,7 @@ namespace {
 
 struct Event {
   Mark mark;
+  int device = current_device();
   double milliseconds = 0;
 };
 Event* event_of(cudaEvent_t e) { return reinterpret_cast<Event*>(e); }
@@ -111,6 +112,10 @@ cudaError_t enqueue_kernel(const char* name, const void* function, dim3 grid, di
   const auto limit = dynamic_limits().find(function);
   if (shared > (limit == dynamic_limits().end() ? kSharedStatic : static_cast<std::size_t>(limit->second)))
     return result(cudaErrorInvalidValue);
+  if (device_of(stream) != current_device()) {
+    report("a launch into a stream of another device than the thread's: " + std::string(name));
+    return result(cudaErrorInvalidResourceHandle);
+  }
   for (int i = 0; i < pointer_count; ++i)
     if (pointers[i] && pageable(pointers[i])) {
       report(std::string("a launch passes a pointer to host memory: ") + name);
@@ -191,6 +196,10 @@ cudaError_t cudaEventDestroy(cudaEvent_t e) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t s) {
   Event* e = event_of(handle);
+  if (e->device != device_of(s)) {
+    report("an event of device " + std::to_string(e->device) + " is recorded in a stream of another");
+    return result(cudaErrorInvalidResourceHandle);
+  }
   push(s, [e] { e->milliseconds = now(); });
   e->mark = end_of(s);
   return result(cudaSuccess);
@@ -218,14 +227,18 @@ const char* cudaGetErrorString(cudaError_t e) {
   return reports().empty() ? "an error of the runtime on the CPU" : reports().c_str();
 }
 cudaError_t cudaGetDeviceCount(int* n) {
-  *n = 1;
+  *n = device_count();
   return result(cudaSuccess);
 }
 cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = current_device();
   return result(cudaSuccess);
 }
-cudaError_t cudaSetDevice(int device) { return result(device == 0 ? cudaSuccess : cudaErrorInvalidDevice); }
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= device_count()) return result(cudaErrorInvalidDevice);
+  set_current_device(device);
+  return result(cudaSuccess);
+}
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
   *p = {};
   std::strcpy(p->name, "CUDA on the CPU");
