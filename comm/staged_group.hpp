@@ -1,11 +1,10 @@
 // Collectives and messages of device memory over a transport that reads host memory only: each goes through a buffer of
 // host memory and another communicator.  Views of host memory are passed on as they are.
 //
-// Nobody waits for the device when a call is made: the copy to the host stands behind what computes the data, and the
-// operation begins when somebody looks (test, wait, progress of any group of the Stager) and finds the copy there.
-// Operations of one Stager begin in the order of their calls, and before any wait of its groups for others all that was
-// called has begun: a rank never waits for somebody who waits for it.  What is received is copied back when the Event
-// is found complete, in the queue: work given to the queue afterwards sees it.
+// What is sent is copied out when the call is made, and the host waits for that copy: it stands in the queue behind
+// what computes the data.  What is received is copied back when the Event is found complete, in the queue: work given
+// to the queue afterwards sees it, and nobody waits for the copy.  Buffers are kept and used again when the copy back
+// has run.
 #pragma once
 
 #include <cstddef>
@@ -20,18 +19,13 @@ namespace banyan::comm {
 struct HostStaging {
   /// Host memory, as fast for copies as there is; freed with the last pointer to it.  ConfigError when there is none.
   std::function<std::shared_ptr<std::byte>(std::size_t bytes)> allocate;
-  /// A copy to the host, behind all work given to the queue so far and beside what it is given afterwards; complete
-  /// when it is there.
-  std::function<Event(Queue, View host, ConstView device)> fetch;
-  /// A copy to the device in the order of the queue; complete when the host's memory may be written again.
-  std::function<Event(Queue, View device, ConstView host)> put;
+  CopyFunction copy;                   ///< between both kinds of memory, in the order of the queue, without waiting
+  std::function<Event(Queue)> record;  ///< complete when all work given to the queue so far is
+  bool direct_messages = false;        ///< the transport reads and writes the device's memory itself: messages are not
+                                       ///< copied, but begin when the queue has done what it was given so far
 };
 
-/// Buffers, and operations whose copy is on its way, of the groups of one thread.
-class Stager;
-/// What `staging` asks lives until the last Event is complete and the Stager and its groups are gone.
-std::shared_ptr<Stager> make_stager(HostStaging staging);
-
-std::unique_ptr<Communicator> make_staged_group(std::unique_ptr<Communicator> host, std::shared_ptr<Stager> stager);
+/// `staging` lives until the last Event is complete and this is gone.
+std::unique_ptr<Communicator> make_staged_group(std::unique_ptr<Communicator> host, HostStaging staging);
 
 }  // namespace banyan::comm

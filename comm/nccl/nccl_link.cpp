@@ -110,8 +110,10 @@ void NcclLink::check(ncclResult_t result) {
   if (result == ncclRemoteError || result == ncclSystemError || result == ncclUnhandledCudaError)
     throw CommError("{}", why);
   if (phase_ == Phase::kStarting)
-    throw ConfigError("{}; NCCL needs a GPU of its own for each rank of a node: start as many ranks as there are GPUs",
-                      why);
+    throw ConfigError(
+        "{}; NCCL needs a GPU of its own for each rank of a node: start as many ranks as there are GPUs, "
+        "or write comm.device = staged",
+        why);
   throw BugError("{}", why);
 }
 

@@ -92,4 +92,14 @@ ucp_context* make_ucx_context(int size, const UcxOptions& options) {
   return context;
 }
 
+bool ucx_reads_cuda() {
+  ucp_context* context = make_ucx_context(1, {});
+  ucp_context_attr_t attributes{};
+  attributes.field_mask = UCP_ATTR_FIELD_MEMORY_TYPES;
+  const ucs_status_t status = ucp_context_query(context, &attributes);
+  ucp_cleanup(context);
+  check_ucx(status, "ucp_context_query");
+  return (attributes.memory_types & (std::uint64_t{1} << UCS_MEMORY_TYPE_CUDA)) != 0;
+}
+
 }  // namespace banyan::comm

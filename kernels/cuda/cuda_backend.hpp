@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -10,28 +12,34 @@
 #include "kernels/cuda/ops.hpp"
 #include "kernels/cuda/products.hpp"
 #include "kernels/cuda/runtime.hpp"
+#include "kernels/gpu.hpp"
 
 namespace banyan::kernels::cuda {
 
 struct CudaOptions {
-  std::size_t products = std::size_t{32} << 20;   ///< bytes that cuBLASLt's algorithms may use (NVIDIA's advice for
-                                                  ///< the H100)
-  std::size_t workspace = std::size_t{64} << 20;  ///< bytes for what an operation leaves to its next kernel: partial
-                                                  ///< sums of columns, chains of equal tokens
-  std::size_t staging = std::size_t{8} << 20;     ///< bytes on either side for row numbers on their way to the device;
-                                                  ///< a quarter holds those of one call
+  int device = 0;   ///< number of the GPU
+  int sharers = 1;  ///< processes that compute with it
+  std::size_t products = kCudaProducts;
+  std::size_t workspace = kCudaWorkspace;  ///< partial sums of columns, chains of equal tokens
+  std::size_t staging = kCudaStaging;      ///< on either side; a quarter holds what one call sends
 };
 
-class CudaBackend : public Backend {
+class CudaBackend : public DeviceBackend {
  public:
   explicit CudaBackend(const CudaOptions& options);
 
   std::string describe() const override;
-  MemoryKind memory_kind() const override { return MemoryKind::kDevice; }
   std::size_t scratch_bytes() const override;
 
   void* allocate(std::size_t bytes) override;
   void release(void* p, std::size_t bytes) override;
+  void* allocate_host(std::size_t bytes) override;
+  void release_host(void* p, std::size_t bytes) override;
+  std::size_t free_memory() override;
+  int number() const override { return device_.number(); }
+  int sharers() const override { return sharers_; }
+  void* native(Queue q) override { return stream(q); }
+  void accompany(DeviceCompany company) override;
   void copy(Queue q, View out, ConstView in) override;
   void fill_zero(Queue q, View out) override;
   Event record(Queue q) override;
@@ -88,7 +96,7 @@ class CudaBackend : public Backend {
   Products& products() { return products_; }
 
  protected:
-  /// The stream behind a queue; the compute stream for the default one.
+  /// The stream behind a queue; the compute stream for the default one.  Its device is this thread's from here on.
   cudaStream_t stream(Queue q) const;
   /// The workspace, for one operation in the compute stream, which alone may use it.
   Workspace workspace(Queue q, const char* operation, std::size_t bytes);
@@ -98,6 +106,12 @@ class CudaBackend : public Backend {
   void look_up_narrow(Queue q, View out, ConstView tokens, ConstView table, std::int64_t vocab_begin);
   double total(Queue q, const char* operation, ConstView x, cuda::Sum what);
 
+  bool pinned(const void* p) const;
+
+  const Device device_;
+  const int sharers_;
+  DeviceCompany company_;
+  std::map<std::uintptr_t, std::size_t> pinned_;  ///< what allocate_host gave, by address
   std::shared_ptr<EventPool> events_ = std::make_shared<EventPool>();
   Stream compute_;
   Memory workspace_;

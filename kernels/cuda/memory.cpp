@@ -1,6 +1,11 @@
 // Memory, copies, queues and events.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <exception>
+#include <iterator>
+#include <utility>
+
 #include "kernels/cpu/check.hpp"
 #include "kernels/cuda/cuda_backend.hpp"
 
@@ -32,7 +37,9 @@ Rows rows_of(const BasicView<Byte>& v) {
 }  // namespace
 
 CudaBackend::CudaBackend(const CudaOptions& options)
-    : workspace_(options.workspace, false),
+    : device_(options.device),
+      sharers_(options.sharers),
+      workspace_(options.workspace, false),
       staging_(events_, options.staging),
       products_(options.products),
       sums_device_(sizeof(double), false),
@@ -42,7 +49,7 @@ CudaBackend::CudaBackend(const CudaOptions& options)
 std::string CudaBackend::describe() const {
   cudaDeviceProp p{};
   int runtime = 0;
-  must("describe", cudaGetDeviceProperties(&p, 0));
+  must("describe", cudaGetDeviceProperties(&p, device_.number()));
   must("describe", cudaRuntimeGetVersion(&runtime));
   return fmt::format("cuda: {} (compute capability {}.{}, {} multiprocessors), CUDA {}.{}", p.name, p.major, p.minor,
                      p.multiProcessorCount, runtime / 1000, runtime % 1000 / 10);
@@ -53,6 +60,7 @@ std::size_t CudaBackend::scratch_bytes() const {
 }
 
 void* CudaBackend::allocate(std::size_t bytes) {
+  device_.use();
   void* p = nullptr;
   const cudaError_t e = cudaMalloc(&p, bytes);
   if (e == cudaErrorMemoryAllocation)
@@ -63,7 +71,49 @@ void* CudaBackend::allocate(std::size_t bytes) {
   return p;
 }
 
-void CudaBackend::release(void* p, std::size_t) { must("release", cudaFree(p)); }
+void CudaBackend::release(void* p, std::size_t) {
+  device_.use();
+  if (std::uncaught_exceptions() > 0 && company_.give_up) company_.give_up();
+  must("release", cudaFree(p));
+}
+
+void* CudaBackend::allocate_host(std::size_t bytes) {
+  device_.use();
+  void* p = nullptr;
+  const cudaError_t e = cudaMallocHost(&p, bytes);
+  if (e == cudaErrorMemoryAllocation)
+    throw ConfigError(
+        "there is no pinned host memory for {} bytes; use more nodes, or raise the limit of locked memory", bytes);
+  must("allocate", e);
+  pinned_[reinterpret_cast<std::uintptr_t>(p)] = bytes;
+  return p;
+}
+
+void CudaBackend::release_host(void* p, std::size_t) {
+  device_.use();
+  pinned_.erase(reinterpret_cast<std::uintptr_t>(p));
+  must("release", cudaFreeHost(p));
+}
+
+bool CudaBackend::pinned(const void* p) const {
+  const auto at = reinterpret_cast<std::uintptr_t>(p);
+  const auto behind = pinned_.upper_bound(at);
+  if (behind == pinned_.begin()) return false;
+  const auto& [begin, bytes] = *std::prev(behind);
+  return at < begin + bytes;
+}
+
+void CudaBackend::accompany(DeviceCompany company) {
+  company_ = std::move(company);
+  events_->look = company_.look;
+}
+
+std::size_t CudaBackend::free_memory() {
+  device_.use();
+  std::size_t free = 0, total = 0;
+  must("memory", cudaMemGetInfo(&free, &total));
+  return std::max<std::size_t>(1, free / static_cast<std::size_t>(sharers_));
+}
 
 void CudaBackend::copy(Queue q, View out, ConstView in) {
   constexpr Check check("copy");
@@ -76,6 +126,10 @@ void CudaBackend::copy(Queue q, View out, ConstView in) {
   const Rows& shape = to.count > 1 ? to : from;
   check.that(to.count == 1 || from.count == 1 || (to.count == from.count && to.bytes == from.bytes), "in",
              "is strided in other rows than out");
+  // CUDA waits for copies from memory that is not pinned; small ones go through some that is.
+  if (out.kind == MemoryKind::kDevice && in.kind != MemoryKind::kDevice && to.count == 1 && from.count == 1 &&
+      !pinned(in.data) && staging_.send(stream(q), out.data, in.data, from.bytes))
+    return;
   must("copy", cudaMemcpy2DAsync(out.data, to.count > 1 ? to.stride : shape.bytes, in.data,
                                  from.count > 1 ? from.stride : shape.bytes, shape.bytes, shape.count,
                                  direction(out, in), stream(q)));
@@ -93,12 +147,15 @@ void CudaBackend::fill_zero(Queue q, View out) {
 
 Event CudaBackend::record(Queue q) { return events_->record(stream(q)); }
 
-// The host waits, for an event of a stream, too: an Event does not tell what it stands for.
-void CudaBackend::wait(Queue, Event e) { e.wait(); }
+void CudaBackend::wait(Queue q, Event e) {
+  const WaitingStream here(stream(q));
+  e.wait();
+}
 
 void CudaBackend::synchronize(Queue q) { events_->record(stream(q)).wait(); }
 
 cudaStream_t CudaBackend::stream(Queue q) const {
+  device_.use();
   return q.handle ? static_cast<cudaStream_t>(q.handle) : compute_.get();
 }
 

@@ -38,6 +38,13 @@ void must(const char* operation, cudaError_t e) {
   }
 }
 
+void Device::use() const {
+  thread_local int current = 0;
+  if (current == number_) return;
+  must("device", cudaSetDevice(number_));
+  current = number_;
+}
+
 Stream::Stream() { must("stream", cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
 Stream::~Stream() { cudaStreamDestroy(stream_); }
 
@@ -67,9 +74,15 @@ bool DeviceEvent::test() {
   return true;
 }
 
+thread_local cudaStream_t WaitingStream::current_ = nullptr;
+
 void DeviceEvent::wait() {
+  if (cudaStream_t waiting = WaitingStream::current()) return must("wait", cudaStreamWaitEvent(waiting, event_, 0));
   const Section section("work on the GPU", kWaitLimit);
-  for (Backoff backoff; !test(); backoff.pause()) section.check();
+  for (Backoff backoff; !test(); backoff.pause()) {
+    if (pool_->look) pool_->look();
+    section.check();
+  }
 }
 
 Memory::Memory(std::size_t bytes, bool pinned) : bytes_(bytes), pinned_(pinned) {
@@ -86,12 +99,8 @@ Memory::~Memory() { pinned_ ? cudaFreeHost(data_) : cudaFree(data_); }
 Staging::Staging(std::shared_ptr<EventPool> events, std::size_t bytes)
     : events_(std::move(events)), page_bytes_(bytes / kPages), host_(bytes, true), device_(bytes, false) {}
 
-const void* Staging::upload(cudaStream_t stream, const void* data, std::size_t bytes) {
+std::size_t Staging::take(cudaStream_t stream, std::size_t bytes) {
   constexpr std::size_t line = 256;
-  if (bytes > page_bytes_)
-    throw ConfigError(
-        "a microbatch's row numbers take {} bytes, and {} can be sent to the GPU at once; use a smaller microbatch",
-        bytes, page_bytes_);
   if (used_ + bytes > page_bytes_) {
     last_use_[page_] = events_->record(stream);
     page_ = (page_ + 1) % kPages;
@@ -100,11 +109,28 @@ const void* Staging::upload(cudaStream_t stream, const void* data, std::size_t b
   }
   const std::size_t at = page_ * page_bytes_ + used_;
   used_ += (bytes + line - 1) / line * line;
+  return at;
+}
+
+const void* Staging::upload(cudaStream_t stream, const void* data, std::size_t bytes) {
+  if (bytes > page_bytes_)
+    throw ConfigError(
+        "a microbatch's row numbers take {} bytes, and {} can be sent to the GPU at once; use a smaller microbatch",
+        bytes, page_bytes_);
+  const std::size_t at = take(stream, bytes);
   std::byte *from = static_cast<std::byte*>(host_.get()) + at, *to = static_cast<std::byte*>(device_.get()) + at;
   if (bytes == 0) return to;
   std::memcpy(from, data, bytes);
   must("upload", cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream));
   return to;
+}
+
+bool Staging::send(cudaStream_t stream, void* to, const void* data, std::size_t bytes) {
+  if (bytes > page_bytes_) return false;
+  std::byte* from = static_cast<std::byte*>(host_.get()) + take(stream, bytes);
+  std::memcpy(from, data, bytes);
+  must("copy", cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream));
+  return true;
 }
 
 }  // namespace banyan::kernels::cuda

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -28,6 +29,17 @@ void must(const char* operation, cudaError_t e);
 /// Longest wait for the device: far beyond any step, for a GPU that hangs.
 inline constexpr Seconds kWaitLimit{600};
 
+/// A GPU.  CUDA keeps for every thread which one its calls are about: use() says so, wherever a thread comes in.
+class Device {
+ public:
+  explicit Device(int number) : number_(number) { use(); }
+  int number() const { return number_; }
+  void use() const;
+
+ private:
+  int number_;
+};
+
 class Stream {
  public:
   Stream();
@@ -49,10 +61,25 @@ class EventPool : public std::enable_shared_from_this<EventPool> {
   EventPool& operator=(const EventPool&) = delete;
   /// An Event of all work given to the stream so far.
   Event record(cudaStream_t stream);
+  std::function<void()> look;  ///< DeviceCompany::look, or empty
 
  private:
   friend class DeviceEvent;
   std::vector<cudaEvent_t> idle_;
+};
+
+/// While one lives, whoever waits for a DeviceEvent on this thread makes the stream wait, and goes on at once.  (An
+/// Event does not tell what stands behind it.)
+class WaitingStream {
+ public:
+  explicit WaitingStream(cudaStream_t stream) { current_ = stream; }
+  ~WaitingStream() { current_ = nullptr; }
+  WaitingStream(const WaitingStream&) = delete;
+  WaitingStream& operator=(const WaitingStream&) = delete;
+  static cudaStream_t current() { return current_; }  ///< null: there is none
+
+ private:
+  static thread_local cudaStream_t current_;
 };
 
 /// What stands behind an Event of a stream.
@@ -96,9 +123,14 @@ class Staging {
   const T* upload(cudaStream_t stream, std::span<const T> values) {
     return static_cast<const T*>(upload(stream, values.data(), values.size_bytes()));
   }
+  /// The same to a place of the device's own; true when it fits.
+  bool send(cudaStream_t stream, void* to, const void* data, std::size_t bytes);
   std::size_t bytes() const { return device_.bytes(); }
 
  private:
+  /// Where in both rings the next so many bytes go.
+  std::size_t take(cudaStream_t stream, std::size_t bytes);
+
   static constexpr std::size_t kPages = 4;
   std::shared_ptr<EventPool> events_;
   std::size_t page_bytes_;

@@ -166,9 +166,13 @@ ExitCode run(Args& args) {
     const plan::SearchOptions options{.precision = priced, .memory = static_cast<double>(memory.value_or(0))};
     return rank(config, ranks, vocab, machine, options, explained, json);
   }
+  const bool gpu = config.run.backend == "cuda";
   plan::FittedConfig fitted = plan::fit_mesh(config, ranks);
   if (!fitted.note.empty()) fmt::print("{}\n", fitted.note);
   if (fitted.config.train.recompute == "auto") {
+    if (!memory && gpu)
+      throw ConfigError(
+          "train.recompute = auto depends on the memory of the GPU; say it with --memory, for example 80GiB");
     const std::int64_t room = memory ? *memory : machine_memory() / per_node;
     const plan::RecomputeChoice choice = plan::choose_recompute(fitted.config, ranks, vocab, room);
     fmt::print("train.recompute = auto, with {} for a rank, is {}\n", format_bytes(static_cast<double>(room)),
@@ -180,15 +184,17 @@ ExitCode run(Args& args) {
   fmt::print("{}", collectives(fitted.config, layout, ranks, per_node, link ? &*link : nullptr));
 
   const std::int64_t needed = plan::largest_rank(layout, fitted.config);
-  const std::int64_t here = machine_memory();
-  fmt::print("\nthis machine has {}, room for {} such rank{}\n", format_bytes(static_cast<double>(here)), here / needed,
-             here / needed == 1 ? "" : "s");
+  if (!gpu) {
+    const std::int64_t here = machine_memory();
+    fmt::print("\nthis machine has {}, room for {} such rank{}\n", format_bytes(static_cast<double>(here)),
+               here / needed, here / needed == 1 ? "" : "s");
+  }
   std::fflush(stdout);
   if (memory && needed > *memory)
     throw ConfigError(
-        "a rank needs {}, but --memory = {}; raise parallel.tensor or parallel.pipeline, set parallel.zero = 1 or "
+        "a rank needs {}{}, but --memory = {}; raise parallel.tensor or parallel.pipeline, set parallel.zero = 1 or "
         "train.recompute = cheap or block, or lower parallel.microbatch",
-        format_bytes(static_cast<double>(needed)), exact_bytes(*memory));
+        format_bytes(static_cast<double>(needed)), gpu ? " of its GPU" : "", exact_bytes(*memory));
   return ExitCode::kFinished;
 }
 

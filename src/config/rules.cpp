@@ -8,6 +8,7 @@
 
 #include "src/base/error.hpp"
 #include "src/base/units.hpp"
+#include "src/config/comm_rules.hpp"
 
 namespace banyan::config {
 namespace {
@@ -213,21 +214,6 @@ void evaluation_has_data(const Config& c) {
       c.train.eval_every);
 }
 
-void shared_needs_shared_memory(const Config& c) {
-  if (c.comm.shared_memory == "on") return;
-  const auto& m = c.comm;
-  const std::pair<const char*, const std::string*> keys[] = {
-      {"all_reduce", &m.all_reduce}, {"reduce_scatter", &m.reduce_scatter}, {"all_gather", &m.all_gather},
-      {"broadcast", &m.broadcast},   {"all_to_all", &m.all_to_all},         {"barrier", &m.barrier}};
-  for (const auto& [key, value] : keys)
-    if (*value == "shared")
-      throw ConfigError(
-          "comm.{} = shared needs memory that ranks share, but comm.shared_memory = {}; use comm.shared_memory = on, "
-          "or "
-          "comm.{} = auto",
-          key, m.shared_memory, key);
-}
-
 void local_is_a_place(const Config& c) {
   const std::string& local = c.checkpoint.local;
   if (local.empty() || (local[0] == '/' && local.find_first_of("\n\r") == std::string::npos)) return;
@@ -270,6 +256,9 @@ const std::vector<Rule>& rules() {
       {"decay_within_steps", decay_within_steps},
       {"evaluation_has_data", evaluation_has_data},
       {"shared_needs_shared_memory", shared_needs_shared_memory},
+      {"gpus_for_what_carries_their_memory", gpus_for_what_carries_their_memory},
+      {"messages_are_checked_in_host_memory", messages_are_checked_in_host_memory},
+      {"nccl_has_its_own_collectives", nccl_has_its_own_collectives},
       {"local_is_a_place", local_is_a_place},
       {"local_comes_between", local_comes_between},
       {"fallbacks_can_run", fallbacks_can_run},

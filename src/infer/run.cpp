@@ -140,7 +140,7 @@ bool generate_on(job::Team& team, job::Job& job, const SavedModel& saved, const 
                        .end_token = static_cast<std::int32_t>(header.end_token),
                        .vocab = header.vocab,
                        .threads = job.threads,
-                       .planned = plan::memory_plan(team.layout, job.config, team.at).total(),
+                       .planned = plan::memory_plan(team.layout, job.config, team.at).scarcest(),
                        .memory = memory},
                       job.queue);
   const int replicas = team.layout.mesh.data;
@@ -183,7 +183,7 @@ ExitCode run_generate(job::Job& job, const RunOptions& options) {
   job.watchdog.start(Seconds(job.config.run.watchdog), {}, 0);
   const SavedModel saved = find_saved_model(*job.everyone, job.config);
   const std::unique_ptr<job::Team> team = job.assemble(saved.config.model.vocab, job::Purpose::kGenerate);
-  const std::int64_t memory = job::memory_of_a_rank(job.world, *job.everyone);
+  const std::int64_t memory = job.memory_of_a_rank();
   std::int64_t stopped = team && generate_on(*team, job, saved, options, memory);
   // Spares wait here from the start, so that all ranks leave with the same code.
   const comm::PatienceScope patience(kSharePatience);

@@ -44,6 +44,26 @@ std::int64_t memory_of_a_rank(comm::World& world, comm::Communicator& everyone) 
                                 "the memory that ranks have");
 }
 
+void check_device_memory(comm::World& world, comm::Communicator& everyone, std::int64_t planned, std::int64_t free) {
+  // The worst of all: by how much a plan is larger than what is there.
+  const std::int64_t lacking = free > 0 && planned > free ? planned - free : 0;
+  const std::int64_t most =
+      comm::all_reduce_value(everyone, lacking, comm::ReduceOp::kMax, "the memory of the devices");
+  if (most == 0) return;
+  const std::string mine =
+      lacking == most ? fmt::format("rank {} on {} would need {} of its GPU's memory, which has {} left for it",
+                                    world.rank(), world.host(world.rank()), format_bytes(static_cast<double>(planned)),
+                                    format_bytes(static_cast<double>(free)))
+                      : "";
+  for (const std::string& sentence : comm::all_gather_strings(everyone, mine, "the memory of the devices"))
+    if (!sentence.empty())
+      throw ConfigError(
+          "{}; raise parallel.tensor or parallel.pipeline, set parallel.zero = 1 or train.recompute = cheap or block, "
+          "or "
+          "lower parallel.microbatch",
+          sentence);
+}
+
 void check_memory(comm::World& world, comm::Communicator& everyone, std::int64_t planned) {
   const std::string mine = fmt::format("{} {}", planned, machine_memory());
   std::vector<RankNeed> needs;

@@ -26,5 +26,7 @@ std::int64_t memory_of_a_rank(comm::World& world, comm::Communicator& everyone);
 
 /// Collective over the ranks of `everyone`.  ConfigError on all of them when a node is too small.
 void check_memory(comm::World& world, comm::Communicator& everyone, std::int64_t planned);
+/// The same of the device that a rank computes with, of whose memory `free` bytes are for it; 0: it has none.
+void check_device_memory(comm::World& world, comm::Communicator& everyone, std::int64_t planned, std::int64_t free);
 
 }  // namespace banyan::job

@@ -97,7 +97,7 @@ std::optional<comm::PlanBook> find_recorded(const Job& job, const std::string& c
 
 /// The answer counts on rank 0.
 comm::Links measure_links(Job& job) {
-  kernels::Backend& b = *job.backend;
+  kernels::Backend& b = job.adds_messages();
   return comm::measure_links(
       *job.everyone, job.world,
       [&](View out, ConstView x, ConstView y) { b.reduce(job.queue, out, x, y, kernels::ReduceOp::kSum); },

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "src/base/bf16.hpp"
@@ -35,11 +36,20 @@ double best_seconds(const std::function<void()>& call) {
 }
 
 /// Every element = value; f32 or bf16.
-void fill(View v, float value) {
+void fill(kernels::Backend& backend, View v, float value) {
+  std::vector<std::byte> memory;
+  View here = v;
+  if (v.kind == MemoryKind::kDevice) {
+    memory.resize(v.bytes());
+    here = View(memory.data(), v.dtype, v.shape);
+  }
   if (v.dtype == DType::kF32)
-    std::fill_n(v.as<float>(), v.count(), value);
+    std::fill_n(here.as<float>(), v.count(), value);
   else
-    std::fill_n(v.as<BF16>(), v.count(), BF16(value));
+    std::fill_n(here.as<BF16>(), v.count(), BF16(value));
+  if (memory.empty()) return;
+  backend.copy({}, v, here);
+  backend.synchronize({});
 }
 
 /// Seconds of one block in the middle of a model, both directions, on one rank without tensor partners.
@@ -59,11 +69,11 @@ double block_seconds(kernels::Backend& backend, const model::ModelShape& shape, 
   const std::vector<std::int32_t> tokens(static_cast<std::size_t>(spec.rows()), 0);
   const std::vector<std::int64_t> samples(static_cast<std::size_t>(spec.rows()), 0);
   const View input = stage->input(0), gradient = stage->d_output(0);
-  fill(input, 0.5f);
+  fill(backend, input, 0.5f);
   return best_seconds([&] {
     stage->load(0, {.tokens = tokens, .targets = tokens, .sample = samples});
     stage->forward(0);
-    fill(gradient, 1e-3f);
+    fill(backend, gradient, 1e-3f);
     stage->backward(0, 0);
     backend.synchronize({});
   });
@@ -85,14 +95,15 @@ model::ModelShape measured_shape(const model::ModelShape& shape) {
 }  // namespace
 
 double product_rate(kernels::Backend& backend, DType dtype, std::int64_t rows, std::int64_t out, std::int64_t in) {
-  const auto matrix = [&](std::vector<std::byte>& memory, std::int64_t height, std::int64_t width) {
-    memory.resize(static_cast<std::size_t>(height * width) * size_of(dtype));
-    return View(memory.data(), dtype, {height, width});
+  const auto matrix = [&](std::shared_ptr<void>& memory, std::int64_t height, std::int64_t width) {
+    const std::size_t bytes = static_cast<std::size_t>(height * width) * size_of(dtype);
+    memory = {backend.allocate(bytes), [&backend, bytes](void* p) { backend.release(p, bytes); }};
+    return View(static_cast<std::byte*>(memory.get()), dtype, {height, width}, backend.memory_kind());
   };
-  std::vector<std::byte> memory[3];
+  std::shared_ptr<void> memory[3];
   const View a = matrix(memory[0], rows, in), b = matrix(memory[1], out, in), c = matrix(memory[2], rows, out);
-  fill(a, 0.5f);
-  fill(b, 0.25f);
+  fill(backend, a, 0.5f);
+  fill(backend, b, 0.25f);
   const kernels::Gemm gemm{.c = c, .a = a, .b = b, .transpose_b = true, .bias = {}};
   const double seconds = best_seconds([&] {
     backend.gemm({}, gemm);

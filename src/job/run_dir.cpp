@@ -126,7 +126,7 @@ void note_attempt(const Job& job, const std::string& mesh, std::int64_t epoch, s
                            {"rolled_back", std::int64_t{rolled_back}},
                            {"ranks", std::int64_t{job.world.size()}},
                            {"mesh", mesh},
-                           {"isa", job.isa},
+                           {"isa", job.arithmetic()},
                            {"threads", std::int64_t{job.threads}},
                            {"transport", job.world.transport_name()},
                            {"started", utc_now()}}));

@@ -8,6 +8,7 @@
 #include <new>
 #include <optional>
 
+#include "kernels/gpu.hpp"
 #include "src/base/log.hpp"
 #include "src/base/process_memory.hpp"
 #include "src/base/section.hpp"
@@ -44,7 +45,11 @@ std::unique_ptr<Job> make_job(comm::World& world, const JobArgs& args) {
     text = config::write(fitted.config);
   }
   text = comm::broadcast_string(*start, text, 0, "the configuration from rank 0");
-  return std::make_unique<Job>(world, args.command, config::load_text(text, args.config_path).config, text);
+  const config::Config config = config::load_text(text, args.config_path).config;
+  std::unique_ptr<kernels::Backend> device;
+  if (config.run.backend == "cuda")
+    device = kernels::make_cuda_backend({.number = world.local_rank(), .count = world.local_size()});
+  return std::make_unique<Job>(world, args.command, config, text, std::move(device));
 }
 
 Ending describe(std::exception_ptr error) {

@@ -12,6 +12,7 @@
 #include "comm/topology/contact.hpp"
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
+#include "src/job/device_way.hpp"
 #include "src/job/memory_check.hpp"
 #include "src/job/placement.hpp"
 #include "src/job/plans.hpp"
@@ -26,11 +27,6 @@ namespace {
 // Communicators of a team: one id per axis is enough, because two groups of one axis share at most one rank.
 enum GroupId { kAll, kTensor, kData, kPipeline, kTied, kCopies, kGroupIds };
 constexpr int kFirstTeamId = 2;  // 0: start-up, 1: everyone
-
-std::unique_ptr<comm::Communicator> group(comm::World& world, std::vector<int> ranks, int id, std::string name) {
-  if (ranks.size() < 2) return nullptr;
-  return world.group(std::move(ranks), id, std::move(name));
-}
 
 plan::Use use_for(Purpose purpose) {
   switch (purpose) {
@@ -90,17 +86,21 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
   }
   threads = config.run.threads > 0 ? static_cast<int>(config.run.threads) : default_threads(world);
   backend = device ? std::move(device) : kernels::make_cpu_backend({.threads = threads, .max_isa = isa});
+  device_ = dynamic_cast<kernels::DeviceBackend*>(backend.get());
+  if (device_) device_memory_ = static_cast<std::int64_t>(device_->free_memory() + device_->scratch_bytes());
   if (config.run.precision == "bf16" && !backend->multiplies_bf16() && world.rank() == 0)
     log::warning(
         "run.precision = bf16: the processors of this job have no products of bf16 in common, so they are computed in "
         "fp32; "
         "that saves memory and messages, but takes longer than run.precision = fp32");
-  kernels::Backend* b = backend.get();
   const bool background = moves_in_background(config.comm.progress, world);
-  // A thread that moves messages adds alone: a second team of threads would fight the first for the cores.
+  // A thread that moves messages adds alone: a second team of threads would fight the first for the cores.  What a
+  // device computes is added up in host memory by the CPU.
   const bool other_thread = background || !config.checkpoint.local.empty();  // which waits, and so moves messages
-  if (other_thread && threads > 1) aside = kernels::make_cpu_backend({.threads = 1, .max_isa = isa});
-  kernels::Backend* other = aside ? aside.get() : b;
+  if ((other_thread && threads > 1) || on_device())
+    aside = kernels::make_cpu_backend({.threads = other_thread ? 1 : threads, .max_isa = isa});
+  kernels::Backend* other = aside ? aside.get() : backend.get();
+  kernels::Backend* b = &adds_messages();
   const auto pick = [b, other, own = std::this_thread::get_id()]() -> kernels::Backend& {
     return std::this_thread::get_id() == own ? *b : *other;
   };
@@ -121,16 +121,37 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
     network = learn_topology(world, *all, config);
   }
   everyone = world.group(std::move(ranks), 1, plan::kWorldGroup);
+  if (on_device()) {
+    way_ = std::make_unique<DeviceWay>(*device_, world, *everyone, config);
+    everyone = way_->over(std::move(everyone));
+  }
 }
 
-Job::~Job() = default;
+// Its buffers are the backend's.
+Job::~Job() { everyone.reset(); }
+
+std::string Job::arithmetic() const {
+  if (!on_device()) return isa;
+  const std::string adds = way_->adds();
+  return backend->describe() + (adds.empty() ? "" : ", " + adds);
+}
+
+std::unique_ptr<comm::Communicator> Job::group(std::vector<int> ranks, int id, std::string name) {
+  if (ranks.size() < 2) return nullptr;
+  auto host = world.group(std::move(ranks), id, std::move(name));
+  return on_device() ? way_->over(std::move(host)) : std::move(host);
+}
+
+std::int64_t Job::memory_of_a_rank() {
+  if (!on_device()) return job::memory_of_a_rank(world, *everyone);
+  return comm::all_reduce_value(*everyone, device_memory_, comm::ReduceOp::kMin, "the memory of the devices");
+}
 
 config::Config Job::settled(std::int64_t vocab, Purpose purpose) {
   config::Config c = config;
   if (purpose != Purpose::kTrain || c.train.recompute != "auto") return c;
   c.run.threads = threads;
-  const plan::RecomputeChoice choice =
-      plan::choose_recompute(c, world.size(), vocab, memory_of_a_rank(world, *everyone));
+  const plan::RecomputeChoice choice = plan::choose_recompute(c, world.size(), vocab, memory_of_a_rank());
   if (root()) log::info("train.recompute = auto is {}", choice.str());
   c.train.recompute = choice.recompute;
   return c;
@@ -168,10 +189,10 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, plan::Layout la
   const int logical = mesh.logical_of_process(world.rank());
   config::Config with_threads = other;
   with_threads.run.threads = threads;
-  const auto planned = [&](const parallel::Coordinate& c) {
-    return plan::memory_plan(layout, with_threads, c).on_node();
-  };
-  check_memory(world, *everyone, logical < 0 ? 0 : planned(mesh.coordinate(logical)));
+  const plan::MemoryPlan planned =
+      logical < 0 ? plan::MemoryPlan() : plan::memory_plan(layout, with_threads, mesh.coordinate(logical));
+  check_memory(world, *everyone, planned.on_node());
+  check_device_memory(world, *everyone, planned.total(MemoryKind::kDevice), device_memory_);
   const bool tied = layout.ties_stages();
   if (logical < 0) {
     use_default_plans(*this, mesh, tied, nullptr);
@@ -183,11 +204,11 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, plan::Layout la
   team->all = world.group(mesh.all(), first_id + kAll, plan::kMeshGroup);
   if (team->layout.use == plan::Use::kTrain && !other.checkpoint.local.empty())
     team->copies = world.group(mesh.all(), first_id + kCopies, "node-local copies");
-  team->tensor = group(world, mesh.tensor_group(at), first_id + kTensor, plan::kTensorGroup);
-  team->data = group(world, mesh.data_group(at), first_id + kData, plan::kDataGroup);
-  team->pipeline = group(world, column, first_id + kPipeline, plan::kPipelineGroup);
+  team->tensor = group(mesh.tensor_group(at), first_id + kTensor, plan::kTensorGroup);
+  team->data = group(mesh.data_group(at), first_id + kData, plan::kDataGroup);
+  team->pipeline = group(column, first_id + kPipeline, plan::kPipelineGroup);
   if (tied && (team->first_stage() || team->last_stage()))
-    team->tied = group(world, {column.front(), column.back()}, first_id + kTied, plan::kTiedGroup);
+    team->tied = group({column.front(), column.back()}, first_id + kTied, plan::kTiedGroup);
   use_default_plans(*this, mesh, tied, team.get());
   team->placement = std::move(placement.reason);
   team->placement_name = std::move(placement.name);

@@ -16,7 +16,7 @@
 
 #include "comm/communicator.hpp"
 #include "comm/topology/fabric.hpp"
-#include "kernels/backend.hpp"
+#include "kernels/gpu.hpp"
 #include "src/base/queue.hpp"
 #include "src/base/section.hpp"
 #include "src/config/config.hpp"
@@ -56,6 +56,7 @@ struct Team {
 };
 
 struct Placement;
+class DeviceWay;
 
 /// One job, seen from one rank.
 class Job {
@@ -67,7 +68,8 @@ class Job {
   std::unique_ptr<comm::Communicator> everyone;  ///< all ranks, spares included
   std::optional<comm::Fabric> network;           ///< that the ranks sit on, where somebody tells
   std::unique_ptr<kernels::Backend> backend;     ///< threads: run.threads, or the node's cores / its ranks
-  std::unique_ptr<kernels::Backend> aside;  ///< one thread, for who moves messages while `backend` computes; or empty
+  std::unique_ptr<kernels::Backend> aside;       ///< of the CPU, for messages: one thread, for who moves them while
+                                                 ///< `backend` computes, or because `backend` is a device's; or empty
   Queue queue;
   int threads = 1;  ///< of this rank
   std::string isa;  ///< lowest common instruction set of the ranks
@@ -91,6 +93,14 @@ class Job {
   ~Job();
 
   bool root() const { return world.rank() == 0; }
+  /// What decides every bit that is computed, besides the threads: the instruction set, or the device and its
+  /// libraries.
+  std::string arithmetic() const;
+  /// What adds up messages, on the thread that computes.
+  kernels::Backend& adds_messages() { return device_ ? *aside : *backend; }
+  /// Bytes that each rank may have of the memory it computes in, of the rank where that is least; 0: not known.
+  /// Collective over all ranks.
+  std::int64_t memory_of_a_rank();
   /// This rank's part of the mesh of `config` for a dataset or checkpoint with `vocab` tokens (plan::make_layout says
   /// what model.vocab = 0 and larger values mean).  Null on spares.  Called by all ranks.
   std::unique_ptr<Team> assemble(std::int64_t vocab, Purpose purpose);
@@ -104,8 +114,14 @@ class Job {
   config::Config settled(std::int64_t vocab, Purpose purpose);
   std::unique_ptr<Team> assemble(const config::Config& other, plan::Layout layout, const parallel::Fabric& fabric,
                                  Placement placement);
+  bool on_device() const { return device_ != nullptr; }
+  /// A communicator for whatever memory the backend computes in; null for less than two ranks.
+  std::unique_ptr<comm::Communicator> group(std::vector<int> ranks, int id, std::string name);
 
-  int next_group_ = 0;  ///< ids of communicators, counted alike on all ranks
+  kernels::DeviceBackend* device_ = nullptr;  ///< `backend`, when it is one
+  std::unique_ptr<DeviceWay> way_;            ///< with a device
+  std::int64_t device_memory_ = 0;            ///< bytes of its memory for this rank, its own included; 0: no device
+  int next_group_ = 0;                        ///< ids of communicators, counted alike on all ranks
 };
 
 }  // namespace banyan::job

@@ -1,6 +1,7 @@
 #include "src/model/param_store.hpp"
 
 #include <algorithm>
+#include <memory>
 
 #include "src/base/error.hpp"
 
@@ -164,21 +165,36 @@ void ParamStore::init(const ModelShape& shape, std::uint64_t seed) {
 
 void ParamStore::fill(const LocalParam& p, const std::function<void(const Shape& offset, View to)>& read) {
   if (p.count.count() == 0) return;
-  if (p.param && !p.spread) return read(p.offset, p.param);
-  const View matrix = compute_[by_name_.at(p.logical.name)];
+  const bool wide = p.param && !p.spread, device = backend_.memory_kind() == MemoryKind::kDevice;
+  if (wide && !device) return read(p.offset, p.param);
+  const View matrix = wide ? p.param : compute_[by_name_.at(p.logical.name)];
   const std::int64_t width = p.count.row_count(), at_a_time = std::max<std::int64_t>(1, kChunk / width);
   std::vector<float> chunk;
+  // What is to be narrowed on a device goes there first.
+  const std::size_t room_bytes =
+      !wide && device ? sizeof(float) * static_cast<std::size_t>(std::min(at_a_time, p.count[0]) * width) : 0;
+  const std::shared_ptr<void> room(room_bytes > 0 ? backend_.allocate(room_bytes) : nullptr, [&](void* memory) {
+    if (memory) backend_.release(memory, room_bytes);
+  });
   for (std::int64_t row = 0; row < p.count[0]; row += at_a_time) {
     const std::int64_t end = std::min(p.count[0], row + at_a_time);
     chunk.resize(static_cast<std::size_t>((end - row) * width));
-    const View rows(chunk.data(), {end - row, width});
-    Shape offset = p.offset;
+    Shape offset = p.offset, shape = p.count;
     offset[0] += row;
+    shape[0] = end - row;
+    View rows(chunk.data(), shape);
     read(offset, rows);
-    backend_.narrow({}, matrix.rows(row, end), rows);
+    if (device) {
+      const View there = wide ? matrix.rows(row, end)
+                              : View(static_cast<std::byte*>(room.get()), DType::kF32, shape, MemoryKind::kDevice);
+      backend_.copy({}, there, rows);
+      rows = there;
+    }
+    if (!wide) backend_.narrow({}, matrix.rows(row, end), rows);
     const Range mine{std::max(row, p.master.begin), std::min(end, p.master.end)};
     if (p.spread && mine.begin < mine.end)
       backend_.copy({}, param_rows(p, mine), ConstView(rows.rows(mine.begin - row, mine.end - row)));
+    backend_.synchronize({});
   }
 }
 

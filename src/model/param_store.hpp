@@ -86,8 +86,9 @@ class ParamStore {
   ParamHandle fused(const std::vector<std::string>& names);
 
   void init(const ModelShape& shape, std::uint64_t seed);
-  /// Gives a parameter its values: read(offset, to) fills `to`, fp32, with the slab of the logical tensor that begins
-  /// at `offset`; several times for a narrow matrix, a bounded number of rows at a time.
+  /// Gives a parameter its values: read(offset, to) fills `to`, fp32 in host memory, with the slab of the logical
+  /// tensor that begins at `offset`; several times for a narrow matrix or a device's memory, a bounded number of rows
+  /// at a time.
   void fill(const LocalParam& p, const std::function<void(const Shape& offset, View to)>& read);
   void zero_grads();
   /// Parameters were written from outside; `rounded`: and LocalParam::rounded with them.  What is spread was written

@@ -63,8 +63,8 @@ class Stage {
   /// Initial values as functions of (seed, name, index).
   virtual void init_params(std::uint64_t seed) = 0;
   virtual void zero_grads() = 0;
-  /// Gives a parameter its values, whatever type they are kept in: read(offset, to) fills `to`, fp32, with the slab of
-  /// the logical tensor that begins at `offset`, once or several times.
+  /// Gives a parameter its values, whatever type they are kept in: read(offset, to) fills `to`, fp32 in host memory,
+  /// with the slab of the logical tensor that begins at `offset`, once or several times.
   virtual void fill_param(const LocalParam& p, const std::function<void(const Shape& offset, View to)>& read) = 0;
   /// Tells the stage that parameters were written from outside (optimizer, load).  BugError while a block uses one.
   /// `rounded`: LocalParam::rounded was written with them, where there is one; else the stage does that, but for what

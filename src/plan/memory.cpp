@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/backend.hpp"
+#include "kernels/gpu.hpp"
 #include "src/base/units.hpp"
 #include "src/model/activation_plan.hpp"
 #include "src/model/local_params.hpp"
@@ -122,26 +123,46 @@ std::int64_t MemoryPlan::total() const {
   return sum;
 }
 
-std::int64_t MemoryPlan::on_node() const { return total() + (files ? files->bytes : 0); }
+std::int64_t MemoryPlan::total(MemoryKind kind) const {
+  std::int64_t sum = 0;
+  for (const MemoryRow& row : rows) sum += row.kind == kind ? row.bytes : 0;
+  return sum;
+}
+
+std::int64_t MemoryPlan::on_node() const { return total(MemoryKind::kHost) + (files ? files->bytes : 0); }
+
+std::int64_t MemoryPlan::scarcest() const {
+  const std::int64_t device = total(MemoryKind::kDevice);
+  return device > 0 ? device : on_node();
+}
 
 std::string MemoryPlan::str() const {
-  std::size_t width = 5;
+  std::size_t width = total(MemoryKind::kDevice) > 0 ? 11 : 5;
   for (const MemoryRow& row : rows) width = std::max(width, row.name.size());
   std::string text;
   for (const MemoryRow& row : rows)
     text +=
         fmt::format("  {:<{}}  {:>10}  {}\n", row.name, width, format_bytes(static_cast<double>(row.bytes)), row.how);
-  text += fmt::format("  {:<{}}  {:>10}\n", "total", width, format_bytes(static_cast<double>(total())));
-  if (files)
-    text += fmt::format("  {:<{}}  {:>10}  {}\n", files->name, width, format_bytes(static_cast<double>(files->bytes)),
-                        files->how);
+  const auto sum = [&](const char* name, std::int64_t bytes, const char* how = "") {
+    text += fmt::format("  {:<{}}  {:>10}{}{}\n", name, width, format_bytes(static_cast<double>(bytes)),
+                        *how ? "  " : "", how);
+  };
+  if (total(MemoryKind::kDevice) == 0) {
+    sum("total", total());
+  } else {
+    sum("of the GPU", total(MemoryKind::kDevice));
+    sum("of the host", total(MemoryKind::kHost));
+  }
+  if (files) sum(files->name.c_str(), files->bytes, files->how.c_str());
   return text;
 }
 
 MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const parallel::Coordinate& c) {
   MemoryPlan plan;
+  const bool cuda = config.run.backend == "cuda";
+  MemoryKind kind = cuda ? MemoryKind::kDevice : MemoryKind::kHost;
   const auto add = [&](std::string name, std::int64_t bytes, std::string how) {
-    if (bytes > 0) plan.rows.push_back({std::move(name), bytes, std::move(how)});
+    if (bytes > 0) plan.rows.push_back({std::move(name), bytes, std::move(how), kind});
   };
   const model::StageSpec spec = layout.stage_spec(c);
   const std::vector<model::LocalParam> params = model::local_params(spec);
@@ -166,7 +187,9 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
                     layout.chunks > 1 ? ", each in one chunk," : "", format_bytes(static_cast<double>(slot))));
     add("scratch", static_cast<std::int64_t>(activations.scratch_bytes), "of one block and the head");
   }
-  if (spec.slots > 0)
+  if (spec.slots > 0 && cuda)
+    add("kernels", static_cast<std::int64_t>(kernels::kCudaScratch), "workspaces, and row numbers on their way");
+  if (spec.slots > 0 && !cuda)
     add("kernels", kernel_scratch(spec, threads_of(config), spec.rows()),
         fmt::format("packing and tiles of {} threads", threads_of(config)));
   if (layout.use == Use::kTrain && layout.zero && layout.mesh.data > 1) {
@@ -174,6 +197,7 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
     add("shard staging", (elements[0] + elements[1]) * kFloat,
         fmt::format("2 buckets: ({} + {}) x {} B", elements[0], elements[1], kFloat));
   }
+  kind = MemoryKind::kHost;
   // A collective adds up in pieces of at most 1 MiB of scratch (comm/plans/choose.cpp); one for each bucket under way.
   std::int64_t collectives = layout.mesh.tensor > 1 ? 1 : 0;
   if (layout.use == Use::kTrain && layout.mesh.data > 1)
@@ -182,6 +206,8 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
   const std::int64_t saved = layout.use == Use::kTrain ? saved_elements(layout, params, c) : 0;
   if (layout.use == Use::kTrain && saves_in_background(config))
     add("snapshot", saved * kFloat, fmt::format("{} x {} B, the copy a checkpoint is written from", saved, kFloat));
+  if (layout.use == Use::kTrain && cuda)
+    add("pinned copy", saved * kFloat, fmt::format("{} x {} B, what a checkpoint is copied to", saved, kFloat));
   if (layout.use == Use::kTrain) add("checkpoint", 2 * kFileChunk, "2 chunks of 4 MiB while a file is written or read");
   if (layout.use == Use::kTrain && !config.checkpoint.local.empty()) {
     add("node-local copies", kFileChunk, "on their way to and from other nodes, 4 pieces of 1 MiB");

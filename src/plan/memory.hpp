@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "src/base/dtype.hpp"
 #include "src/parallel/mesh.hpp"
 #include "src/plan/layout.hpp"
 
@@ -16,14 +17,17 @@ struct MemoryRow {
   std::string name;  ///< "parameters"
   std::int64_t bytes = 0;
   std::string how;  ///< "124439808 x 4 B"
+  MemoryKind kind = MemoryKind::kHost;
 };
 
 struct MemoryPlan {
   std::vector<MemoryRow> rows;       ///< of the process
   std::optional<MemoryRow> files{};  ///< that lie in the node's memory beside it
   std::int64_t total() const;        ///< of the process
-  std::int64_t on_node() const;      ///< with the files
-  /// Aligned table with a sum, one row per line.
+  std::int64_t total(MemoryKind kind) const;
+  std::int64_t on_node() const;   ///< of the node's memory, with the files
+  std::int64_t scarcest() const;  ///< of the GPU's memory, or without a GPU of the node's
+  /// Aligned table with a sum for each kind of memory, one row per line.
   std::string str() const;
 };
 

@@ -100,7 +100,7 @@ std::string report(const Layout& layout, const config::Config& config, const Mac
 std::int64_t largest_rank(const Layout& layout, const config::Config& config) {
   std::int64_t largest = 0;
   for (int p = 0; p < layout.mesh.pipeline; ++p)
-    largest = std::max(largest, memory_plan(layout, config, {.pipeline = p}).on_node());
+    largest = std::max(largest, memory_plan(layout, config, {.pipeline = p}).scarcest());
   return largest;
 }
 

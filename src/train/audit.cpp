@@ -19,7 +19,7 @@ constexpr int kChannel = comm::kMaxChannel - 2;
 
 Audit::Audit(Trainer& trainer, std::int64_t every)
     : t_(trainer), every_(every), data_ranks_(trainer.team.mesh.shape().data) {
-  const std::string mine = fmt::format("{}, {}, {} threads", processor_name(), t_.job.isa, t_.job.threads);
+  const std::string mine = fmt::format("{}, {}, {} threads", processor_name(), t_.job.arithmetic(), t_.job.threads);
   std::string differs;
   if (t_.team.data)
     for (const std::string& other : comm::all_gather_strings(*t_.team.data, mine, "the processors of the data ranks"))

@@ -70,6 +70,12 @@ void add_norms(Norms& n, const model::LocalParam& p, model::Range rows, const fl
   }
 }
 
+/// Waits for the values.
+void fetch(kernels::Backend* backend, Queue queue, View out, ConstView in) {
+  backend->copy(queue, out, in);
+  backend->synchronize(queue);
+}
+
 /// Rank 0 receives every gradient once, slab by slab, and compares it with the reference's; it knows all layouts.
 std::map<std::string, Norms> compare_grads(job::Job& job, Trainer* mesh, Trainer* reference) {
   std::map<std::string, Norms> norms;
@@ -86,7 +92,10 @@ std::map<std::string, Norms> compare_grads(job::Job& job, Trainer* mesh, Trainer
     return norms;
   }
   std::map<std::string, ConstView> want;
-  for (const model::LocalParam& p : reference->stage.params()) want[p.logical.name] = p.grad;
+  std::vector<ConstView> grads;
+  for (const model::LocalParam& p : reference->stage.params()) grads.push_back(p.grad);
+  grads = reference->host_copy.of_all(grads);
+  for (std::size_t i = 0; i < grads.size(); ++i) want[reference->stage.params()[i].logical.name] = grads[i];
   std::vector<float> buffer;
   const parallel::Mesh& places = mesh->team.mesh;
   for (int logical = 0; logical < layout.mesh.size(); ++logical) {
@@ -101,7 +110,7 @@ std::map<std::string, Norms> compare_grads(job::Job& job, Trainer* mesh, Trainer
       buffer.resize(static_cast<std::size_t>(count));
       const View slab(buffer.data(), {count});
       if (rank == 0)
-        mesh->team.backend->copy(job.queue, slab, p.grad.rows(rows.begin, rows.end).reshaped({count}));
+        fetch(mesh->team.backend, job.queue, slab, p.grad.rows(rows.begin, rows.end).reshaped({count}));
       else
         job.everyone->receive(job.queue, slab, rank, kGradChannel, "gradients to compare").wait();
       add_norms(norms[p.logical.name], p, rows, buffer.data(), want.at(p.logical.name));
@@ -127,7 +136,8 @@ double LossRow::difference() const { return std::abs(mesh - reference) / std::ab
 
 bool Comparison::agrees() const {
   // Written so that NaN does not agree.
-  return std::all_of(losses.begin(), losses.end(), [this](const LossRow& r) { return r.difference() <= tolerance.loss; }) &&
+  return std::all_of(losses.begin(), losses.end(),
+                     [this](const LossRow& r) { return r.difference() <= tolerance.loss; }) &&
          std::all_of(grads.begin(), grads.end(), [this](const GradRow& r) { return r.difference <= tolerance.grad; });
 }
 

@@ -30,21 +30,22 @@ GradSync::GradSync(job::Team& team, bool zero, Queue queue)
     staging_ = static_cast<std::byte*>(team_.backend->allocate(staging_bytes(buckets_, zero_, data_ranks_)));
   }
   if (data_ranks_ > 1) pinned_ = team_.data->pin(zero_ ? staging(0, 2 * staging_elements_) : team_.stage->grad_arena());
-  std::int64_t partial = 0;
   for (const Bucket& b : buckets_) {
     std::int64_t n = 0;
     for (int i : b.params) {
       const model::LocalParam& p = team_.stage->params()[static_cast<std::size_t>(i)];
       if (p.partial_over_tensor) n += p.count.count();
     }
-    partial = std::max(partial, n);
+    partial_elements_ = std::max(partial_elements_, n);
   }
-  partial_.resize(static_cast<std::size_t>(partial));
+  if (team_.tensor && partial_elements_ > 0)
+    partial_ = static_cast<std::byte*>(team_.backend->allocate(partial_bytes()));
 }
 
 GradSync::~GradSync() {
   pinned_.reset();
   if (staging_) team_.backend->release(staging_, staging_bytes(buckets_, zero_, data_ranks_));
+  if (partial_) team_.backend->release(partial_, partial_bytes());
 }
 
 std::size_t GradSync::staging_bytes(const std::vector<Bucket>& buckets, bool zero, int data_ranks) {
@@ -107,9 +108,9 @@ void GradSync::finish() {
 
 /// Norm weights and biases behind a sequence-parallel region saw only this rank's rows.
 void GradSync::sum_partial(const Bucket& bucket) {
-  if (!team_.tensor) return;
+  if (!partial_) return;
   std::int64_t n = 0;
-  const View all(partial_.data(), {static_cast<std::int64_t>(partial_.size())});
+  const View all(partial_, DType::kF32, {partial_elements_}, team_.backend->memory_kind());
   for (int pass = 0; pass < 2; ++pass) {
     std::int64_t at = 0;
     for (int i : bucket.params) {

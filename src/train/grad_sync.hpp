@@ -50,6 +50,7 @@ class GradSync {
   };
   View staging(int which, std::int64_t elements) const;
   void land(Flight& flight, int which);
+  std::size_t partial_bytes() const { return sizeof(float) * static_cast<std::size_t>(partial_elements_); }
   void sum_partial(const Bucket& bucket);
   void sum_tied();
 
@@ -64,7 +65,8 @@ class GradSync {
   std::shared_ptr<const void> pinned_;  ///< where gradients are added
   Flight flights_[2];
   int next_flight_ = 0;
-  std::vector<float> partial_;  ///< gathers the small tensors that are partial over the tensor ranks
+  std::int64_t partial_elements_ = 0;
+  std::byte* partial_ = nullptr;  ///< gathers the small tensors that are partial over the tensor ranks
 };
 
 }  // namespace banyan::train

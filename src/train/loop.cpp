@@ -41,7 +41,7 @@ constexpr Seconds kFirstStepPatience{120};
 std::int64_t planned_memory(const job::Job& job, const job::Team& team) {
   config::Config config = job.config;
   config.run.threads = job.threads;
-  return plan::memory_plan(team.layout, config, team.at).total();
+  return plan::memory_plan(team.layout, config, team.at).total(MemoryKind::kHost);
 }
 
 /// Where a job goes on that goes back to its last checkpoint.

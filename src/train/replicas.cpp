@@ -17,9 +17,10 @@ struct Copies {
   std::vector<std::string> names;
   std::vector<std::uint64_t> sums;
 
-  void add(std::string name, ConstView v) {
+  void add(std::string name, HostCopy& host, ConstView v) {
     names.push_back(std::move(name));
-    sums.push_back(io::checksum64(v.data, v.bytes()));
+    const ConstView here = host.of(v);
+    sums.push_back(io::checksum64(here.data, here.bytes()));
   }
 };
 
@@ -69,9 +70,9 @@ void compare_replicas(Trainer& t, std::int64_t step) {
   const std::vector<model::LocalParam>& list = t.stage.params();
   for (const model::LocalParam& p : list) {
     // What is spread over data ranks they have in common as its rounded copy.
-    params.add(p.logical.name, p.spread ? p.rounded : p.param);
+    params.add(p.logical.name, t.host_copy, p.spread ? p.rounded : p.param);
     const auto again = [&](Copies& copies) {
-      if (p.spread) return copies.add(p.logical.name, p.param);
+      if (p.spread) return copies.add(p.logical.name, t.host_copy, p.param);
       copies.names.push_back(p.logical.name);
       copies.sums.push_back(params.sums.back());
     };
@@ -81,8 +82,8 @@ void compare_replicas(Trainer& t, std::int64_t step) {
   if (!t.team.layout.zero)
     for (const MomentSlab& s : t.optimizer.state()) {
       const std::string& name = list[static_cast<std::size_t>(s.param)].logical.name;
-      moments.add("m of " + name, s.m);
-      moments.add("v of " + name, s.v);
+      moments.add("m of " + name, t.host_copy, s.m);
+      moments.add("v of " + name, t.host_copy, s.v);
     }
   const parallel::Mesh& mesh = t.team.mesh;
   const std::vector<int> column = mesh.pipeline_group(t.team.at);

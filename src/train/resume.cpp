@@ -43,7 +43,7 @@ void report_differences(const Trainer& t, const io::Manifest& m) {
       log::warning("{} was {} when the checkpoint was written and is {} now: losses will not be equal to the bit", key,
                    was->second, now);
   };
-  differs(kIsa, t.job.isa);
+  differs(kIsa, t.job.arithmetic());
   differs(kThreads, std::to_string(t.job.threads));
   if (m.mesh_text != t.team.mesh.shape().str())
     log::info("the mesh was {} and is {} now", m.mesh_text, t.team.mesh.shape().str());
@@ -101,7 +101,7 @@ job::SaveState save_state(const Trainer& t, std::int64_t step, std::int64_t toke
           .mesh_text = t.team.mesh.shape().str(),
           .plans_text = t.job.plans_text,
           .extra = {{kDataset, t.batch.samples().fingerprint()},
-                    {kIsa, t.job.isa},
+                    {kIsa, t.job.arithmetic()},
                     {kThreads, std::to_string(t.job.threads)},
                     {kLosses, bad.losses_text()},
                     {kDroppedBatches, bad.dropped_text()}}};

@@ -45,6 +45,10 @@ std::vector<job::SaveTensor> slabs_to_save(Trainer& t) {
     add(p, io::TensorKind::kM, s.m.rows(begin, end), rows.begin);
     add(p, io::TensorKind::kV, s.v.rows(begin, end), rows.begin);
   }
+  std::vector<ConstView> views;
+  for (const job::SaveTensor& s : slabs) views.push_back(s.data);
+  views = t.host_copy.of_all(views);
+  for (std::size_t i = 0; i < slabs.size(); ++i) slabs[i].data = views[i];
   return slabs;
 }
 
@@ -55,8 +59,12 @@ void fill_state(Trainer& t, job::Source& source, bool optimizer) {
   if (!optimizer) return;
   for (MomentSlab& s : t.optimizer.state()) {
     const model::LocalParam& p = t.stage.params()[static_cast<std::size_t>(s.param)];
-    source.read_slab(io::TensorKind::kM, p.logical.name, offset_of(p, s.rows.begin), s.m);
-    source.read_slab(io::TensorKind::kV, p.logical.name, offset_of(p, s.rows.begin), s.v);
+    const auto read = [&](io::TensorKind kind, View moment) {
+      t.host_copy.write(moment,
+                        [&](View to) { source.read_slab(kind, p.logical.name, offset_of(p, s.rows.begin), to); });
+    };
+    read(io::TensorKind::kM, s.m);
+    read(io::TensorKind::kV, s.v);
   }
 }
 

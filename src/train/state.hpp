@@ -12,7 +12,8 @@
 namespace banyan::train {
 
 /// The slabs this rank writes, so that all ranks together write every value once: rows are spread over the data ranks,
-/// and what all tensor ranks hold also over those; the second copy of a tied embedding is left out.
+/// and what all tensor ranks hold also over those; the second copy of a tied embedding is left out.  What lies on a
+/// device is copied to host memory, where it stays until the trainer's host_copy is used next.
 std::vector<job::SaveTensor> slabs_to_save(Trainer& trainer);
 
 /// Fills parameters and moments from a checkpoint of any mesh.  `optimizer` = false leaves the moments as they are.

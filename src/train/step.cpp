@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "src/plan/layout.hpp"
@@ -67,7 +68,11 @@ StepShare Trainer::run(const std::vector<Action>& actions, BatchReader& share_of
     job.world.beat(fmt::format("step {}, microbatch {}", step + 1, a.microbatch + 1));
   };
   const auto note = [&](Trace::What what, int index, const auto& value) {
-    if (trace) trace->note(what, index, value);
+    if (!trace) return;
+    if constexpr (std::is_convertible_v<decltype(value), ConstView>)
+      trace->note(what, index, host_copy.of(value));
+    else
+      trace->note(what, index, value);
   };
   const int last_place = static_cast<int>(team.layout.places.size()) - 1;
   share_of_batch.begin(step + data_shift);
@@ -222,7 +227,8 @@ Trainer::Trainer(job::Job& job_, job::Team& team_, Samples& samples)
       batch(team_, samples, true),
       link(team_, job_.queue),
       grad_sync(team_, team_.layout.zero, job_.queue),
-      optimizer(team_, grad_sync, job_.config.optimizer, job_.queue) {
+      optimizer(team_, grad_sync, job_.config.optimizer, job_.queue),
+      host_copy(*team_.backend, job_.queue) {
   // Any communicator of the world moves everything that is under way.
   comm::Communicator* all = team.all.get();
   stage.set_progress([all] { all->progress(); });

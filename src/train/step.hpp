@@ -15,6 +15,7 @@
 #include "src/train/bad_steps.hpp"
 #include "src/train/batch.hpp"
 #include "src/train/grad_sync.hpp"
+#include "src/train/host_copy.hpp"
 #include "src/train/optimizer.hpp"
 #include "src/train/stage_link.hpp"
 #include "src/train/trace.hpp"
@@ -88,6 +89,7 @@ struct Trainer {
   StageLink link;
   GradSync grad_sync;
   Optimizer optimizer;
+  HostCopy host_copy;  ///< of what is checked and saved
   std::int64_t data_shift =
       0;  ///< batches of the data order that roll-backs have left out: step s reads s + data_shift
   std::unique_ptr<Audit> audit;  ///< null without train.audit_every

@@ -58,6 +58,15 @@ bool intact(std::uintptr_t p, const Allocation& a) {
   return red_zone_intact(reinterpret_cast<char*>(p) + a.asked, a.taken - a.asked);
 }
 
+/// Makes NaN of memory, of a large allocation only both ends: every page in use is one more to lock and open at each
+/// launch.
+void poison(char* p, std::size_t bytes) {
+  constexpr std::size_t kEnds = std::size_t{1} << 20, kLarge = std::size_t{16} << 20;
+  if (bytes < kLarge) return fill_poison(p, bytes);
+  fill_poison(p, kEnds);
+  fill_poison(p + bytes - kEnds, kEnds);
+}
+
 void report_overrun(const Allocation& a) {
   report("write behind a device allocation of " + std::to_string(a.asked) + " bytes");
 }
@@ -112,7 +121,7 @@ cudaError_t device_allocate(void** out, std::size_t bytes) {
   d.protect(PROT_READ | PROT_WRITE);  // what has just been added to the range in use, too
   char* p = d.base + at;
   sanitizer::permit(p, taken);
-  fill_poison(p, bytes);
+  poison(p, bytes);
   raw_fill(p + bytes, kRedByte, taken - bytes);
   sanitizer::forbid(p + bytes, taken - bytes);
   d.live[reinterpret_cast<std::uintptr_t>(p)] = {bytes, taken};
@@ -131,7 +140,7 @@ cudaError_t device_free(void* p) {
   {
     const DeviceAccess access;
     sanitizer::permit(p, a.taken);
-    fill_poison(p, a.taken);
+    poison(static_cast<char*>(p), a.taken);
     sanitizer::forbid(p, a.taken);
   }
   std::size_t at = static_cast<std::size_t>(static_cast<char*>(p) - d.base), length = a.taken;

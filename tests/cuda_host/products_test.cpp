@@ -43,6 +43,7 @@ class Twin {
     on_gpu = View(static_cast<std::byte*>(memory_) + shift, dtype, shape, MemoryKind::kDevice);
     on_cpu.row_stride = on_gpu.row_stride = row_stride;
     gpu().copy({}, flat(), View(host_.data(), DType::kU8, {bytes()}));
+    gpu().synchronize({});  // another backend has a stream of its own
   }
   ~Twin() { gpu().release(memory_, bytes_); }
   Twin(const Twin&) = delete;

@@ -27,6 +27,24 @@ TEST(MemoryPlan, OfGpt2HoldsFourCopiesOfTheParameters) {
   EXPECT_NE(plan.str().find("total"), std::string::npos);
 }
 
+TEST(MemoryPlan, TellsTheMemoryOfAGpuFromThatOfItsHost) {
+  config::Config c = gpt2_124m();
+  const MemoryPlan cpu = memory_plan(make_layout(c, 1, 0), c, {});
+  EXPECT_EQ(cpu.total(MemoryKind::kDevice), 0);
+  EXPECT_EQ(cpu.scarcest(), cpu.on_node());
+  c.run.backend = "cuda";
+  const MemoryPlan gpu = memory_plan(make_layout(c, 1, 0), c, {});
+  EXPECT_EQ(gpu.total(), gpu.total(MemoryKind::kDevice) + gpu.total(MemoryKind::kHost));
+  EXPECT_EQ(gpu.scarcest(), gpu.total(MemoryKind::kDevice));
+  EXPECT_EQ(gpu.on_node(), gpu.total(MemoryKind::kHost));
+  std::int64_t computing = 0;
+  for (const char* row : {"parameters", "gradients", "optimizer", "activations", "scratch", "kernels"})
+    computing += bytes_of(gpu, row);
+  EXPECT_EQ(gpu.scarcest(), computing);
+  EXPECT_EQ(bytes_of(gpu, "pinned copy"), 3 * bytes_of(gpu, "parameters"));
+  EXPECT_NE(gpu.str().find("of the GPU"), std::string::npos);
+}
+
 TEST(MemoryPlan, Bf16HalvesActivationsAndKeepsRoundedMatrices) {
   config::Config c = gpt2_124m();
   const MemoryPlan wide = memory_plan(make_layout(c, 1, 0), c, {});

@@ -1,0 +1,55 @@
+// Backends of devices, and the one of GPUs, for programs that are linked with it (banyan-cuda); the others have a
+// function of this name that says so.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+
+#include "kernels/backend.hpp"
+
+namespace banyan::kernels {
+
+/// Bytes of its memory that a GPU's backend keeps for itself:
+inline constexpr std::size_t kCudaProducts = std::size_t{32} << 20;   ///< what algorithms of products may use (NVIDIA's
+                                                                      ///< advice for the H100)
+inline constexpr std::size_t kCudaWorkspace = std::size_t{64} << 20;  ///< what an operation leaves to its next kernel
+inline constexpr std::size_t kCudaStaging = std::size_t{8} << 20;     ///< small arrays on their way from the host
+inline constexpr std::size_t kCudaScratch = kCudaProducts + kCudaWorkspace + kCudaStaging;
+
+/// What a device does besides a backend's work, on behalf of others: messages.
+struct DeviceCompany {
+  std::function<void()> look;  ///< called again and again while the host waits for the device; throws when it does so
+                               ///< in vain
+  std::function<void()> give_up;  ///< ends it, called before memory is released while an exception unwinds, which waits
+                                  ///< for all that the device does; throws nothing
+};
+
+/// A backend whose device has memory of its own.
+class DeviceBackend : public Backend {
+ public:
+  MemoryKind memory_kind() const final { return MemoryKind::kDevice; }
+  /// Host memory that copies to and from the device are fastest with, and whose copies the host does not wait for.
+  /// ConfigError when there is not enough.
+  virtual void* allocate_host(std::size_t bytes) = 0;
+  virtual void release_host(void* p, std::size_t bytes) = 0;
+  /// Bytes of the device's memory that are left for this process.
+  virtual std::size_t free_memory() = 0;
+  /// Which of the host's devices it is, and how many ranks compute with it.
+  virtual int number() const = 0;
+  virtual int sharers() const = 0;
+  /// The device's own handle of a queue: a cudaStream_t.
+  virtual void* native(Queue q) = 0;
+  /// From now on; by default there is none.
+  virtual void accompany(DeviceCompany company) = 0;
+};
+
+/// Place of a rank among those of its node.
+struct LocalRank {
+  int number = 0, count = 1;
+};
+/// Computes with the GPU whose number is the rank's, modulo those that the process sees; a GPU of several ranks is
+/// shared.  ConfigError that says what to do when the program, the driver or the GPU is missing.
+std::unique_ptr<DeviceBackend> make_cuda_backend(LocalRank rank);
+
+}  // namespace banyan::kernels
