@@ -200,8 +200,10 @@ void NcclLink::watch(RollCall& roll) {
   for (std::size_t m = 0; m < members_.size(); ++m) {
     if (static_cast<int>(m) == rank_) continue;
     roll.tell(members_[m], mine, name);
-    // From the limit on who does not answer is to blame.
-    const PatienceScope patience(silence_ > limit ? PatienceScope::current() : kForEver);
+    // From the limit on who does not answer is to blame.  Who has said that it is here, too, has nothing to add.
+    const std::optional<RollWord> theirs = roll.heard(members_[m], number_);
+    const bool answered = theirs && theirs->number == mine.number;
+    const PatienceScope patience(silence_ > limit && !answered ? PatienceScope::current() : kForEver);
     roll.look(members_[m], name);
   }
   judge(mine, roll);
