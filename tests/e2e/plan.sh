@@ -9,10 +9,10 @@ plan() { # plan CODE ARG...
 }
 
 for config in "$repo"/configs/*.ini; do
-  ranks=64
-  case $config in *quickstart*) ranks=4 ;; esac
+  ranks=64 sum="  total "
+  case $config in *quickstart*) ranks=4 ;; *h100*) sum="  of the GPU " ;; esac
   plan 0 "$config" --ranks $ranks --gflops 100 --model.vocab=50257
-  for words in "parameters" "tokens/s" "stage" "total"; do says "$words"; done
+  for words in "parameters" "tokens/s" "stage" "$sum"; do says "$words"; done
 done
 plan 0 "$repo/configs/gpt2-124m.ini" --ranks 9 --gflops 100 --parallel.tensor=2 --parallel.pipeline=2
 says "tensor 2 x data 2 x pipeline 2 on 9 ranks, 1 idle"
@@ -31,6 +31,10 @@ plan 0 "$repo/configs/gpt2-124m.ini" --ranks 4 --gflops 100 --memory 8GiB --sear
 says "--parallel.tensor="
 says "do not fit"
 plan 78 "$repo/configs/gpt2-124m.ini" --ranks 4 --gflops 100 --memory 1MiB --search
+# A GPU's memory is counted apart from the host's.
+plan 0 "$repo/configs/gpt2-1.5b-h100.ini" --ranks 8 --gflops 100 --memory 75GiB
+plan 78 "$repo/configs/gpt2-1.5b-h100.ini" --ranks 8 --gflops 100 --memory 16GiB
+says "of its GPU, but --memory"
 # A described machine; everything is priced, also what does not run, and the answer is there at once.
 for machine in "$repo"/configs/machines/*.ini; do
   plan 0 "$repo/configs/gpt2-124m.ini" --nodes 2 --machine "$machine" --explain
