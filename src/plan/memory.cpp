@@ -27,9 +27,8 @@ std::int64_t optimizer_elements(const Layout& layout, const std::vector<model::L
   if (!layout.zero || layout.mesh.data == 1) return model::arena_count(params);
   std::int64_t elements = 0;
   for (const model::LocalParam& p : params) {
-    const std::int64_t rows = p.count.rank() == 0 ? 0 : p.count[0];
-    const std::int64_t begin = rows * c.data / layout.mesh.data, end = rows * (c.data + 1) / layout.mesh.data;
-    elements += (end - begin) * p.count.row_count();
+    if (p.count.rank() == 0) continue;
+    elements += model::owned_rows(p.count[0], c.data, layout.mesh.data).count() * p.count.row_count();
   }
   return elements;
 }
@@ -37,15 +36,12 @@ std::int64_t optimizer_elements(const Layout& layout, const std::vector<model::L
 /// Values that a rank writes into a checkpoint, parameters and both moments (src/train/state.cpp decides which).
 std::int64_t saved_elements(const Layout& layout, const std::vector<model::LocalParam>& params,
                             const parallel::Coordinate& c) {
-  const auto split = [](model::Range rows, int i, int n) {
-    return model::Range{rows.begin + rows.count() * i / n, rows.begin + rows.count() * (i + 1) / n};
-  };
   std::int64_t elements = 0;
   for (const model::LocalParam& p : params) {
     if (p.tied_copy || p.count.rank() == 0) continue;
-    model::Range rows = split({0, p.count[0]}, c.data, layout.mesh.data);
-    if (p.replicated) rows = split(rows, c.tensor, layout.mesh.tensor);
-    elements += rows.count() * p.count.row_count();
+    std::int64_t rows = model::owned_rows(p.count[0], c.data, layout.mesh.data).count();
+    if (p.replicated) rows = model::owned_rows(rows, c.tensor, layout.mesh.tensor).count();
+    elements += rows * p.count.row_count();
   }
   return 3 * elements;
 }
