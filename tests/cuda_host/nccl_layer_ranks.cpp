@@ -92,10 +92,13 @@ struct Members {
   }
   /// What the others see at once.
   void abort() { MUST(ncclCommAbort(std::exchange(comm, nullptr))); }
-  /// The same when all have come here.
+  /// The same when all have come here; answers those that still want to know who is there.
   void abort_together() {
-    MPI_Barrier(MPI_COMM_WORLD);
-    abort();
+    MPI_Request all_here;
+    MPI_Ibarrier(MPI_COMM_WORLD, &all_here);
+    for (int here = 0; !here; MPI_Test(&all_here, &here, MPI_STATUS_IGNORE))
+      if (comm) state();
+    if (comm) abort();
   }
   ncclComm_t comm = nullptr;
 };
@@ -226,7 +229,7 @@ void another_length() {
 
 void sends_to_each_other() {
   Members all(true, 0, 2);
-  if (!all.comm) return static_cast<void>(MPI_Barrier(MPI_COMM_WORLD));
+  if (!all.comm) return all.abort_together();
   Array<float> x(2, 0);
   x.get();
   MUST(ncclSend(x.data, 2, ncclFloat32, 1 - g_rank, all.comm, stream()));
@@ -313,10 +316,7 @@ void another_size() {
     none.settle();
     check(none.state() == ncclInvalidUsage || none.state() == ncclRemoteError, "members count differently");
   }
-  MPI_Request all_here;
-  MPI_Ibarrier(MPI_COMM_WORLD, &all_here);
-  for (int here = 0; !here; MPI_Test(&all_here, &here, MPI_STATUS_IGNORE)) none.state();
-  none.abort();
+  none.abort_together();
 }
 
 struct Case {
