@@ -189,14 +189,13 @@ ExitCode run(Args& args) {
   if (io::path_exists(out) && !fs::is_empty(out) && !force)
     throw UsageError("{} is not empty; choose another --out, or replace the model in it with --force", out.string());
 
-  for (int listing = 1;; ++listing) {
+  for (job::Listings listings;;) {
     const job::Candidate newest = job::readable_candidates(args.positional()[0]).front();
     try {
       export_one(newest.path, out, *limit);
       break;
     } catch (const Error&) {
-      if (listing == job::kListings || !job::removed_meanwhile(newest)) throw;
-      log::warning("{} was removed while it was read; beginning again with the newest", newest.path.string());
+      if (!listings.removed(newest) || !listings.again()) throw;
     }
   }
   return ExitCode::kFinished;

@@ -52,22 +52,21 @@ SavedModel find_saved_model(comm::Communicator& ranks, const config::Config& con
   if (ranks.rank() == 0) {
     // The newest whose manifest can be read speaks for all: checkpoints of one run hold one model.
     std::string reason;
-    bool again = true;
-    for (int listing = 1; again && listing <= job::kListings; ++listing) {
-      again = false;
+    job::Listings listings;
+    do {
       for (const job::Candidate& c : job::readable_candidates(checkpoint_source(config))) {
         try {
           text = io::CheckpointReader(c.path).manifest().config_text;
           path = c.path.string();
-          again = false;
           break;
         } catch (const Error& e) {
           if (reason.empty()) reason = e.what();
-          again |= job::removed_meanwhile(c);
+          listings.removed(c);
         }
       }
-    }
-    if (path.empty()) throw ConfigError("no checkpoint of {} is usable; {}", checkpoint_source(config), reason);
+    } while (path.empty() && listings.again());
+    if (path.empty())
+      throw ConfigError("no checkpoint of {} is usable; {}{}", checkpoint_source(config), reason, listings.advice());
   }
   SavedModel saved;
   saved.path = comm::broadcast_string(ranks, path, 0, "the name of the checkpoint");

@@ -84,31 +84,36 @@ Checkpoints::~Checkpoints() {
 std::optional<io::Manifest> Checkpoints::load(const std::function<void(Source&)>& fill) {
   if (base_recorded_) throw BugError("a run is loaded once");
   const bool root = ranks_.rank() == 0;
-  std::vector<Candidate> candidates, on_nodes;
+  std::vector<Candidate> on_nodes;
   if (level_) on_nodes = level_->candidates();
+  std::optional<Accepted> accepted;
+  std::int64_t count = 0;
   std::string reasons;
-  std::int64_t unreadable = 0;
-  run_together(ranks_, "listing checkpoints", options_.io_limit, [&](const std::atomic<bool>&) {
-    if (root) candidates = resume_candidates(store_, epoch_, options_.resume, on_nodes);
-  }).raise_if_failed();
-  const std::int64_t count =
-      comm::all_reduce_value(ranks_, std::ssize(candidates), comm::ReduceOp::kMax, "the number of checkpoints");
-  const std::optional<Accepted> accepted =
-      offer(ranks_, level_.get(), candidates, options_.io_limit, fill,
-            [&](const Candidate& c, bool damaged, const std::string& why) {
-              log::error("CHECKPOINT NOT USED: {}", why);
-              reasons += "; " + why;
-              unreadable += !damaged;
-              // An unreadable disk may recover; damaged bytes do not.
-              if (damaged && c.own)
-                or_warn("marking a damaged checkpoint", [&] { store_.mark_bad(c.path.filename().string(), why); });
-            });
+  Listings listings;
+  do {
+    std::vector<Candidate> candidates;
+    run_together(ranks_, "listing checkpoints", options_.io_limit, [&](const std::atomic<bool>&) {
+      if (root) candidates = resume_candidates(store_, epoch_, options_.resume, on_nodes);
+    }).raise_if_failed();
+    count = comm::all_reduce_value(ranks_, std::ssize(candidates), comm::ReduceOp::kMax, "the number of checkpoints");
+    accepted =
+        offer(ranks_, level_.get(), candidates, options_.io_limit, fill,
+              [&](const Candidate& c, bool damaged, const std::string& why) {
+                reasons += "; " + why;
+                // Nobody but this job removes anything here; where another run trains it may.
+                if (!c.own && listings.removed(c)) return;
+                log::error("CHECKPOINT NOT USED: {}", why);
+                // An unreadable disk may recover; damaged bytes do not.
+                if (damaged && c.own)
+                  or_warn("marking a damaged checkpoint", [&] { store_.mark_bad(c.path.filename().string(), why); });
+              });
+  } while (!accepted && listings.again(ranks_));
   if (!accepted && count > 0) {
     reasons = comm::broadcast_string(ranks_, reasons, 0, "why no checkpoint is usable");
     throw ConfigError(
         "none of the {} checkpoints this run could continue from is usable, and a fresh start would throw "
-        "them away{}; name one with checkpoint.resume = PATH, or choose another run.dir",
-        count, reasons);
+        "them away{}; name one with checkpoint.resume = PATH, or choose another run.dir{}",
+        count, reasons, listings.advice());
   }
   run_together(ranks_, "recording the base checkpoint", options_.io_limit, [&](const std::atomic<bool>&) {
     if (!root) return;
@@ -280,29 +285,22 @@ void Checkpoints::leave_in_order() {
 
 io::Manifest load_readonly(comm::Communicator& ranks, const std::string& path, Seconds io_limit,
                            const std::function<void(Source&)>& fill) {
-  for (int listing = 1;; ++listing) {
+  std::string reasons;
+  Listings listings;
+  do {
     std::vector<Candidate> candidates;
     run_together(ranks, "listing checkpoints", io_limit, [&](const std::atomic<bool>&) {
       if (ranks.rank() == 0) candidates = readable_candidates(path);
     }).raise_if_failed();
-    std::string reasons;
-    std::int64_t removed = 0;
     const auto accepted =
         offer(ranks, nullptr, candidates, io_limit, fill, [&](const Candidate& c, bool, const std::string& why) {
-          removed |= std::int64_t{removed_meanwhile(c)};
-          if (removed > 0)
-            log::warning("{} was removed while it was read", c.path.string());
-          else
-            log::error("CHECKPOINT NOT USED: {}", why);
           reasons += "; " + why;
+          if (!listings.removed(c)) log::error("CHECKPOINT NOT USED: {}", why);
         });
     if (accepted) return accepted->manifest;
-    removed = comm::all_reduce_value(ranks, removed, comm::ReduceOp::kMax, "whether checkpoints were removed");
-    if (removed > 0 && listing < kListings) continue;
-    reasons = comm::broadcast_string(ranks, reasons, 0, "why no checkpoint is usable");
-    throw ConfigError("no checkpoint of {} is usable{}{}", path, reasons,
-                      removed > 0 ? "; raise checkpoint.keep where it is trained, or copy one elsewhere" : "");
-  }
+  } while (listings.again(ranks));
+  reasons = comm::broadcast_string(ranks, reasons, 0, "why no checkpoint is usable");
+  throw ConfigError("no checkpoint of {} is usable{}{}", path, reasons, listings.advice());
 }
 
 }  // namespace banyan::job

@@ -19,6 +19,8 @@ namespace fs = std::filesystem;
 constexpr const char* kOnNodes = "nodes";
 /// How long another node's directory cache may hide what rank 0 sees.
 constexpr Seconds kStale{60};
+/// How often a place is listed whose checkpoints are removed meanwhile.
+constexpr int kListings = 5;
 
 /// Waits until this node sees a file that rank 0 sees.
 void wait_visible(const fs::path& path, const std::atomic<bool>& cancel) {
@@ -89,7 +91,28 @@ std::vector<Candidate> readable_candidates(const std::string& path) {
   return all;
 }
 
-bool removed_meanwhile(const Candidate& candidate) { return !io::path_exists(candidate.path / io::kManifestName); }
+bool Listings::removed(const Candidate& candidate) {
+  if (io::path_exists(candidate.path / io::kManifestName)) return false;
+  log::warning("{} was removed while it was read", candidate.path.string());
+  some_removed_ = true;
+  return true;
+}
+
+bool Listings::again() {
+  ended_by_removal_ = some_removed_;
+  some_removed_ = false;
+  return ended_by_removal_ && listing_++ < kListings;
+}
+
+bool Listings::again(comm::Communicator& ranks) {
+  const std::int64_t mine = some_removed_;
+  some_removed_ = comm::all_reduce_value(ranks, mine, comm::ReduceOp::kMax, "whether checkpoints were removed") > 0;
+  return again();
+}
+
+std::string Listings::advice() const {
+  return ended_by_removal_ ? "; raise checkpoint.keep where it is trained, or copy one elsewhere" : "";
+}
 
 std::vector<Candidate> resume_candidates(const io::RunStore& store, std::int64_t epoch, const std::string& resume,
                                          const std::vector<Candidate>& local) {

@@ -60,10 +60,23 @@ std::vector<Candidate> resume_candidates(const io::RunStore& store, std::int64_t
 /// Candidates for commands that only read: PATH is a checkpoint or a run directory.  ConfigError when there are none.
 std::vector<Candidate> readable_candidates(const std::string& path);
 
-/// How often who only reads asks for candidates: a training that goes on removes old checkpoints, also under a reader.
-inline constexpr int kListings = 5;
-/// Whether it is not there any more; newer ones are, if it lies in a run directory.
-bool removed_meanwhile(const Candidate& candidate);
+/// Who reads where another job may train: it removes old checkpoints, also under a reader, and has newer ones by then.
+/// Ask removed() about each that could not be read, and again() when a listing had none that could.
+class Listings {
+ public:
+  /// Whether it is not there any more, which is told.
+  bool removed(const Candidate& candidate);
+  /// Whether to list once more: some of this listing were removed, and it was not the fifth one.
+  bool again();
+  /// The same on all ranks, by what rank 0 was told.  Collective.
+  bool again(comm::Communicator& ranks);
+  /// After the last listing: what to do about it, for the end of an error message; empty when nothing was removed.
+  std::string advice() const;
+
+ private:
+  int listing_ = 1;
+  bool some_removed_ = false, ended_by_removal_ = false;
+};
 
 struct Accepted {
   io::Manifest manifest;

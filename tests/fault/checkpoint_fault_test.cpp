@@ -53,7 +53,9 @@ Ended run(const fs::path& directory, const std::string& fault, const std::vector
     ::close(out[0]);
     if (!fault.empty()) {
       ::setenv("LD_PRELOAD", library.c_str(), 1);
-      ::setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 1);  // of a build with sanitizers, where it is not the first
+      // Of a build with sanitizers, where it is not the first; beside what scripts/sanitize.sh asks for.
+      const char* asked = ::getenv("ASAN_OPTIONS");
+      ::setenv("ASAN_OPTIONS", ((asked ? std::string(asked) + ":" : "") + "verify_asan_link_order=0").c_str(), 1);
       ::setenv("FAULT", fault.c_str(), 1);
       ::setenv("FAULT_UNDER", directory.c_str(), 1);
       ::setenv("FAULT_REACHED", reached.c_str(), 1);

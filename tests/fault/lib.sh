@@ -7,8 +7,8 @@ if [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
 library=$2
 # One rank has nobody to meet: Open MPI need not start a daemon beside it, which takes longer than the whole job.
 export OMPI_MCA_ess_singleton_isolated=1
-# Of a build with sanitizers, where the library is not the first.
-export ASAN_OPTIONS=verify_asan_link_order=0
+# Of a build with sanitizers, where the library is not the first; beside what scripts/sanitize.sh asks for.
+export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0"
 job="--model.layers=1 --model.width=16 --model.heads=2 --model.context=16 --train.batch=4 --optimizer.schedule=constant
   --checkpoint.every_steps=2 --checkpoint.keep=2"
 last=8

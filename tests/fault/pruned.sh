@@ -5,23 +5,27 @@
 . "$(dirname "$0")/lib.sh"
 stride=$3
 prepare 1
+readers="eval eval2 generate export resume inspect"
 ask="--model.layers=1 --model.width=16 --model.heads=2 --model.context=16"
 # read_by WHAT [COMMAND...]: a reader's command under `env` and what else COMMAND is; its answer in $scratch/answer.
 read_by() {
   what=$1
   shift
-  rm -rf "$scratch/export"
+  rm -rf "$scratch/export" "$scratch/other"
   # shellcheck disable=SC2086
   case $what in
     eval) "$@" "$banyan" eval "$scratch/c.ini" $ask --run.dir="$run" >"$scratch/said" && grep '^loss' "$scratch/said" >"$scratch/answer" ;;
     eval2) "$repo/tests/mpirun.sh" 2 "$@" "$banyan" eval "$scratch/c.ini" $ask --parallel.tensor=2 --run.dir="$run" >"$scratch/said" && grep '^loss' "$scratch/said" >"$scratch/answer" ;;
     generate) "$@" "$banyan" generate "$scratch/c.ini" $ask --run.dir="$run" --prompt="the river" --generate.tokens=8 >"$scratch/answer" ;;
     export) "$@" "$banyan" export "$run" --out "$scratch/export" && md5sum <"$scratch/export/model.safetensors" >"$scratch/answer" ;;
+    # Another training that begins where this one is: it ends as this one does.
+    resume) "$@" "$banyan" train "$scratch/c.ini" $job --run.dir="$scratch/other" --checkpoint.resume="$run" --train.steps=$last >"$scratch/said" &&
+      digest_of "$scratch/other" >"$scratch/answer" ;;
     inspect) "$@" "$banyan" inspect "$run" --verify >/dev/null && echo fine >"$scratch/answer" ;;
   esac
 }
 answers() { # answers NAME: what all readers say about $run.
-  for what in eval eval2 generate export inspect; do
+  for what in $readers; do
     read_by $what env 2>"$scratch/err" || { cat "$scratch/err" >&2; fail "$what of the undisturbed run"; }
     mv "$scratch/answer" "$scratch/$what.$1"
   done
@@ -59,7 +63,7 @@ one() {
     echo "BROKEN $1 at $2 $3: exit code $code, $(head -n 1 "$scratch/answer"), $(tail -n 3 "$scratch/err")"
   fi
 }
-for what in eval eval2 generate export inspect; do
+for what in $readers; do
   for call in open pread; do
     n=1
     while one $what $call $n; do n=$((n + stride)); done

@@ -140,6 +140,51 @@ TEST(Checkpoints, ResumeFromAPath) {
   EXPECT_EQ(job(third.path(), 1, {}, first.path().string()), 2);  // a run directory means its newest
 }
 
+/// Loads from `resume` into `run` on 2 ranks while the run it comes from goes on, by the steps of `meanwhile`, and keeps
+/// only two: in the middle of the first `times` attempts to read.  The step it resumed from.
+std::int64_t load_while_training(const fs::path& run, const std::string& resume, const fs::path& other, int times,
+                                 std::vector<std::int64_t> meanwhile) {
+  std::int64_t resumed = -2;
+  comm::run_loopback(2, [&](comm::World& world) {
+    auto all = all_of(world);
+    Checkpoints ckpt(*all, {.run_dir = run.string(), .resume = resume, .lease = kQuick});
+    int wrong = -1, attempts = 0;
+    const auto from = ckpt.load([&](Source& source) {
+      if (world.rank() == 0 && attempts++ < times) {
+        job(other, 1, meanwhile, "auto", 2);
+        for (std::int64_t& step : meanwhile) step += 10;
+      }
+      test::checking_fill(world.rank(), 2, test::age_of, wrong)(source);
+    });
+    EXPECT_EQ(wrong, 0);
+    if (world.rank() == 0) resumed = from ? from->step : -1;
+  });
+  return resumed;
+}
+
+TEST(Checkpoints, WhatIsRemovedUnderAResumeIsListedAgain) {
+  TempDir other, run;
+  job(other.path(), 2, {1, 2});
+  EXPECT_EQ(load_while_training(run.path(), other.path().string(), other.path(), 1, {3, 4}), 4);
+  EXPECT_EQ(job(run.path(), 1, {5}, other.path().string()), 4);
+  EXPECT_EQ(committed(other.path()), (std::vector{io::checkpoint_name(4, 2), io::checkpoint_name(3, 2)}));
+}
+
+TEST(Checkpoints, AResumeGivesUpWhatIsAlwaysRemoved) {
+  TempDir other, run;
+  job(other.path(), 2, {1, 2});
+  try {
+    load_while_training(run.path(), other.path().string(), other.path(), 1000, {3, 4});
+    FAIL();
+  } catch (const ConfigError& e) {
+    EXPECT_NE(std::string(e.what()).find("raise checkpoint.keep where it is trained"), std::string::npos) << e.what();
+  }
+  EXPECT_EQ(committed(other.path()).front(), io::checkpoint_name(44, 6));
+  // One that is named is not replaced by another.
+  const std::string one = (other / "ckpt" / committed(other.path()).front()).string();
+  EXPECT_THROW(load_while_training(run.path(), one, other.path(), 1, {53, 54}), ConfigError);
+}
+
 TEST(Checkpoints, GoingBack) {
   TempDir run;
   job(run.path(), 1, {1, 2, 3});
