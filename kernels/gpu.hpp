@@ -33,6 +33,9 @@ class DeviceBackend : public Backend {
   /// ConfigError when there is not enough.
   virtual void* allocate_host(std::size_t bytes) = 0;
   virtual void release_host(void* p, std::size_t bytes) = 0;
+  /// Queues for copies to the host and from it, beside what computes; wait() puts them behind other work.
+  virtual Queue to_host() = 0;
+  virtual Queue to_device() = 0;
   /// Bytes of the device's memory that are left for this process.
   virtual std::size_t free_memory() = 0;
   /// Which of the host's devices it is, and how many ranks compute with it.

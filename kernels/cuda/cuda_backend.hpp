@@ -35,6 +35,8 @@ class CudaBackend : public DeviceBackend {
   void release(void* p, std::size_t bytes) override;
   void* allocate_host(std::size_t bytes) override;
   void release_host(void* p, std::size_t bytes) override;
+  Queue to_host() override { return {to_host_.get()}; }
+  Queue to_device() override { return {to_device_.get()}; }
   std::size_t free_memory() override;
   int number() const override { return device_.number(); }
   int sharers() const override { return sharers_; }
@@ -113,7 +115,7 @@ class CudaBackend : public DeviceBackend {
   DeviceCompany company_;
   std::map<std::uintptr_t, std::size_t> pinned_;  ///< what allocate_host gave, by address
   std::shared_ptr<EventPool> events_ = std::make_shared<EventPool>();
-  Stream compute_;
+  Stream compute_, to_host_, to_device_;
   Memory workspace_;
   Staging staging_;
   Products products_;

@@ -126,9 +126,9 @@ void CudaBackend::copy(Queue q, View out, ConstView in) {
   const Rows& shape = to.count > 1 ? to : from;
   check.that(to.count == 1 || from.count == 1 || (to.count == from.count && to.bytes == from.bytes), "in",
              "is strided in other rows than out");
-  // CUDA waits for copies from memory that is not pinned; small ones go through some that is.
+  // CUDA waits for copies from memory that is not pinned; small ones go through some that is the compute stream's.
   if (out.kind == MemoryKind::kDevice && in.kind != MemoryKind::kDevice && to.count == 1 && from.count == 1 &&
-      !pinned(in.data) && staging_.send(stream(q), out.data, in.data, from.bytes))
+      stream(q) == compute_.get() && !pinned(in.data) && staging_.send(stream(q), out.data, in.data, from.bytes))
     return;
   must("copy", cudaMemcpy2DAsync(out.data, to.count > 1 ? to.stride : shape.bytes, in.data,
                                  from.count > 1 ? from.stride : shape.bytes, shape.bytes, shape.count,

@@ -1,6 +1,5 @@
 #include "src/job/device_way.hpp"
 
-#include "comm/staged_group.hpp"
 #include "comm/ucx_device.hpp"
 #include "src/base/error.hpp"
 #include "src/base/log.hpp"
@@ -36,6 +35,9 @@ comm::HostStaging staging_of(kernels::DeviceBackend& device, bool direct_message
               },
           .copy = [&device](Queue q, View out, ConstView in) { device.copy(q, out, in); },
           .record = [&device](Queue q) { return device.record(q); },
+          .wait = [&device](Queue q, Event e) { device.wait(q, std::move(e)); },
+          .to_host = device.to_host(),
+          .to_device = device.to_device(),
           .direct_messages = direct_messages};
 }
 
@@ -43,7 +45,7 @@ comm::HostStaging staging_of(kernels::DeviceBackend& device, bool direct_message
 
 DeviceWay::DeviceWay(kernels::DeviceBackend& device, const comm::World& world, comm::Communicator& all,
                      const config::Config& config)
-    : device_(device), direct_messages_(config.comm.device == "ucx") {
+    : device_(device) {
   const std::string& wanted = config.comm.device;
   if (wanted == "ucx") {
     const std::string problem = anybodys(
@@ -51,12 +53,16 @@ DeviceWay::DeviceWay(kernels::DeviceBackend& device, const comm::World& world, c
         world, all);
     if (!problem.empty()) throw ConfigError("comm.device = ucx, but {}; or write comm.device = staged", problem);
   }
-  if (wanted != "nccl" && wanted != "auto") return;
-  const std::string problem = anybodys(nccl_problem(device, config), world, all);
-  if (!problem.empty()) {
+  bool nccl = wanted == "nccl" || wanted == "auto";
+  if (const std::string problem = nccl ? anybodys(nccl_problem(device, config), world, all) : ""; !problem.empty()) {
     if (wanted == "nccl") throw ConfigError("comm.device = nccl, but {}; or write comm.device = staged", problem);
     if (world.rank() == 0 && world.size() > 1)
       log::warning("what lies on GPUs goes through host memory (comm.device = auto): {}", problem);
+    nccl = false;
+  }
+  if (!nccl) {
+    staged_ = comm::make_staged_world(staging_of(device, wanted == "ucx"));
+    device.accompany({.look = [this] { staged_->look(); }, .give_up = {}});
     return;
   }
   nccl_ = comm::make_nccl_world({.peer_timeout = Seconds(config.comm.peer_timeout),
@@ -66,13 +72,14 @@ DeviceWay::DeviceWay(kernels::DeviceBackend& device, const comm::World& world, c
                     .give_up = [this] { nccl_->abort("this rank left in the middle of its work"); }});
 }
 
-DeviceWay::~DeviceWay() {
-  if (nccl_) device_.accompany({});
-}
+DeviceWay::~DeviceWay() { device_.accompany({}); }
 
 std::unique_ptr<comm::Communicator> DeviceWay::over(std::unique_ptr<comm::Communicator> host) {
-  return nccl_ ? nccl_->group(std::move(host))
-               : comm::make_staged_group(std::move(host), staging_of(device_, direct_messages_));
+  return nccl_ ? nccl_->group(std::move(host)) : staged_->group(std::move(host));
+}
+
+std::unique_ptr<comm::Communicator> DeviceWay::beside(std::unique_ptr<comm::Communicator> host) {
+  return nccl_ ? std::move(host) : staged_->group(std::move(host));
 }
 
 }  // namespace banyan::job

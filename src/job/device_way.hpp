@@ -6,6 +6,7 @@
 
 #include "comm/communicator.hpp"
 #include "comm/nccl/nccl_world.hpp"
+#include "comm/staged_group.hpp"
 #include "kernels/gpu.hpp"
 #include "src/config/config.hpp"
 
@@ -23,13 +24,15 @@ class DeviceWay {
 
   /// Gives a communicator of host memory the device's, too; goes before this.
   std::unique_ptr<comm::Communicator> over(std::unique_ptr<comm::Communicator> host);
+  /// For one that carries host memory only, of the thread that waits with the others, too; goes before this.
+  std::unique_ptr<comm::Communicator> beside(std::unique_ptr<comm::Communicator> host);
   /// "NCCL 2.28.9"; empty where sums are added in host memory.
   std::string adds() const { return nccl_ ? nccl_->describe() : ""; }
 
  private:
   kernels::DeviceBackend& device_;
-  const bool direct_messages_;
-  std::unique_ptr<comm::NcclWorld> nccl_;
+  std::unique_ptr<comm::NcclWorld> nccl_;  ///< one of the two
+  std::unique_ptr<comm::StagedWorld> staged_;
 };
 
 }  // namespace banyan::job

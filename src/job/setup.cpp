@@ -202,6 +202,7 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, plan::Layout la
   const std::vector<int> column = mesh.pipeline_group(at);
   auto team = std::unique_ptr<Team>(new Team{.layout = std::move(layout), .mesh = mesh, .at = at});
   team->all = world.group(mesh.all(), first_id + kAll, plan::kMeshGroup);
+  if (on_device()) team->all = way_->beside(std::move(team->all));
   if (team->layout.use == plan::Use::kTrain && !other.checkpoint.local.empty())
     team->copies = world.group(mesh.all(), first_id + kCopies, "node-local copies");
   team->tensor = group(mesh.tensor_group(at), first_id + kTensor, plan::kTensorGroup);

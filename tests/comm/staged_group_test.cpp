@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <deque>
+#include <map>
 #include <numeric>
 #include <vector>
 
@@ -13,40 +14,57 @@
 namespace banyan::comm {
 namespace {
 
-/// A device whose copies run when somebody waits for what was recorded behind them.
+/// A device with three queues that do nothing before somebody asks for the third time whether it is done.
 class LateDevice {
  public:
   HostStaging staging() {
-    return {[this](std::size_t bytes) {
-              ++allocations;
-              return std::shared_ptr<std::byte>(new std::byte[bytes], std::default_delete<std::byte[]>());
-            },
-            [this](Queue, View out, ConstView in) {
-              EXPECT_NE(out.kind, in.kind);
-              queue_.push_back([out, in] { std::memcpy(out.data, in.data, in.bytes()); });
-            },
-            [this](Queue) { return Event(std::make_shared<Mark>(*this, done_ + queue_.size())); }};
+    return {.allocate =
+                [this](std::size_t bytes) {
+                  ++allocations;
+                  return std::shared_ptr<std::byte>(new std::byte[bytes], std::default_delete<std::byte[]>());
+                },
+            .copy =
+                [this](Queue q, View out, ConstView in) {
+                  EXPECT_NE(out.kind, in.kind);
+                  after(q, [out, in] { std::memcpy(out.data, in.data, in.bytes()); });
+                },
+            .record = [this](Queue q) { return Event(std::make_shared<Mark>(*this, q, end(q))); },
+            .wait = [this](Queue q, Event e) { after(q, [e]() mutable { e.wait(); }); },
+            .to_host = {&names_[0]},
+            .to_device = {&names_[1]}};
   }
-  void after(std::function<void()> work) { queue_.push_back(std::move(work)); }
-  void run(std::size_t until) {
-    for (; done_ < until; ++done_) {
-      queue_.front()();
-      queue_.pop_front();
-    }
+  void after(Queue q, std::function<void()> work) { lanes_[q.handle].push_back(std::move(work)); }
+  void finish() {
+    for (auto& [handle, lane] : lanes_) run({handle}, lane.size());
   }
-  void finish() { run(done_ + queue_.size()); }
+  /// Pieces of work that have run.
+  std::size_t done() const {
+    std::size_t n = 0;
+    for (const auto& [handle, count] : done_) n += count;
+    return n;
+  }
   int allocations = 0;
 
  private:
   struct Mark final : Event::State {
-    Mark(LateDevice& d, std::size_t p) : device(d), position(p) {}
-    bool test() override { return device.done_ >= position; }
-    void wait() override { device.run(position); }
+    Mark(LateDevice& d, Queue q, std::size_t p) : device(d), queue(q), position(p) {}
+    bool test() override {
+      if (device.done_[queue.handle] < position && ++tests % 3 == 0) device.run(queue, position);
+      return device.done_[queue.handle] >= position;
+    }
+    void wait() override { device.run(queue, position); }
     LateDevice& device;
+    Queue queue;
     std::size_t position;
+    int tests = 0;
   };
-  std::deque<std::function<void()>> queue_;
-  std::size_t done_ = 0;
+  std::size_t end(Queue q) { return lanes_[q.handle].size(); }
+  void run(Queue q, std::size_t until) {
+    while (done_[q.handle] < until) lanes_[q.handle][done_[q.handle]++]();
+  }
+  char names_[2];
+  std::map<void*, std::deque<std::function<void()>>> lanes_;
+  std::map<void*, std::size_t> done_;
 };
 
 /// A member's tensor on its device.
@@ -73,7 +91,8 @@ void with_group(int size, const std::function<void(Communicator&, LateDevice&)>&
     std::vector<int> all(static_cast<std::size_t>(size));
     std::iota(all.begin(), all.end(), 0);
     LateDevice device;
-    const auto group = make_staged_group(world.group(all, 0, "all"), device.staging());
+    const auto staged = make_staged_world(device.staging());
+    const auto group = staged->group(world.group(all, 0, "all"));
     body(*group, device);
   });
 }
@@ -94,7 +113,7 @@ TEST(StagedGroup, ABufferIsNotUsedAgainBeforeItsCopyBackHasRun) {
   with_group(2, [](Communicator& c, LateDevice& device) {
     Tensor a(4, c.rank()), b(4, 10);
     c.all_reduce({}, a.view(), ReduceOp::kSum, "first").wait();
-    // The copy back of the first waits in the queue; receiving makes no work in it that would run it.
+    // The copy back of the first is not done; receiving makes no work that would run it.
     Event got, sent;
     if (c.rank() == 0)
       sent = c.send({}, ConstView(b.values.data(), {4}), 1, 0, "host memory");
@@ -152,6 +171,114 @@ TEST(StagedGroup, ExchangesPartsOfAnyLength) {
   });
 }
 
+TEST(StagedGroup, NobodyWaitsForTheDeviceWhenACallIsMade) {
+  with_group(2, [](Communicator& c, LateDevice& device) {
+    Tensor a(4, c.rank()), b(4, 10 * c.rank());
+    Event first = c.all_reduce({}, a.view(), ReduceOp::kSum, "first");
+    Event second = c.all_reduce({}, b.view(), ReduceOp::kSum, "second");
+    EXPECT_EQ(device.done(), 0u);
+    second.wait();  // begins both, in the order of the calls
+    first.wait();
+    device.finish();
+    for (int i = 0; i < 4; ++i) {
+      EXPECT_EQ(a.values[static_cast<std::size_t>(i)], 2 * i + 1);
+      EXPECT_EQ(b.values[static_cast<std::size_t>(i)], 2 * i + 10);
+    }
+  });
+}
+
+TEST(StagedGroup, LookingIsEnoughForAnOperationToGoOn) {
+  with_group(2, [](Communicator& c, LateDevice& device) {
+    Tensor t(4, 5 + c.rank());
+    Event e = c.all_reduce({}, t.view(), ReduceOp::kSum, "sums");
+    while (!e.test()) c.progress();
+    EXPECT_NE(t.values[0], 11) << "nobody has waited for the copy back";
+    device.finish();
+    EXPECT_EQ(t.values[0], 11);
+  });
+}
+
+TEST(StagedGroup, ACopyBackComesAfterWhatWasComputedBeforeTheCall) {
+  with_group(2, [](Communicator& c, LateDevice& device) {
+    Tensor out(4, 5), in(4);
+    if (c.rank() == 0) {
+      c.send({}, out.view(), 1, 0, "values").wait();
+    } else {
+      double seen = -1;
+      device.after({}, [&] { seen = in.values[2]; });  // what still uses the memory
+      c.receive({}, in.view(), 0, 0, "values").wait();
+      device.finish();
+      EXPECT_EQ(seen, 2);
+      EXPECT_EQ(in.values[2], 7);
+    }
+    device.finish();
+  });
+}
+
+TEST(StagedGroup, WhatIsCalledBeginsBeforeAnyWaitForOthers) {
+  with_group(2, [](Communicator& c, LateDevice& device) {
+    Tensor mine(4, 10 * c.rank()), got(4);
+    std::vector<double> answer(1, c.rank());
+    // Rank 1 answers what it has received; rank 0 has asked for the answer before it sends.
+    if (c.rank() == 0) {
+      Event answered = c.receive({}, View(answer.data(), {1}), 1, 1, "the answer, in host memory");
+      Event sent = c.send({}, mine.view(), 1, 0, "device memory");
+      answered.wait();
+      sent.wait();
+      EXPECT_EQ(answer[0], 1);
+    } else {
+      c.receive({}, got.view(), 0, 0, "device memory").wait();
+      c.send({}, ConstView(answer.data(), {1}), 0, 1, "the answer").wait();
+      device.finish();
+      EXPECT_EQ(got.values[3], 3);
+    }
+  });
+}
+
+TEST(StagedGroup, GroupsBeginInOneOrder) {
+  run_loopback(2, [&](World& world) {
+    world.configure({}, add, {});
+    LateDevice device;
+    const auto staged = make_staged_world(device.staging());
+    const auto one = staged->group(world.group({0, 1}, 0, "one")), other = staged->group(world.group({1, 0}, 1, "two"));
+    Tensor a(4, world.rank()), b(4, world.rank());
+    // Rank 1 waits in the second group first, which rank 0 calls last.
+    Event first = one->all_reduce({}, a.view(), ReduceOp::kSum, "one"), second;
+    second = other->all_reduce({}, b.view(), ReduceOp::kSum, "two");
+    if (world.rank() == 0) first.wait();
+    second.wait();
+    first.wait();
+    one->barrier("both");
+    device.finish();
+    EXPECT_EQ(a.values, b.values);
+    EXPECT_EQ(a.values[3], 7);
+  });
+}
+
+TEST(StagedGroup, ADeviceThatDoesNotGetThereIsNamed) {
+  LateDevice device;
+  run_loopback(1, [&](World& world) {
+    world.configure({}, add, {});
+    HostStaging staging = device.staging();
+    struct Never final : Event::State {
+      bool test() override { return false; }
+      void wait() override { FAIL() << "nobody waits for the device alone"; }
+    };
+    staging.record = [](Queue) { return Event(std::make_shared<Never>()); };
+    staging.wait = [](Queue, Event) {};
+    staging.limit = Seconds(0.01);
+    const auto staged = make_staged_world(std::move(staging));
+    const auto c = staged->group(world.group({0}, 0, "all"));
+    Tensor t(4);
+    try {
+      c->all_reduce({}, t.view(), ReduceOp::kSum, "adding gradients").wait();
+      FAIL() << "it came to an end";
+    } catch (const CommError& e) {
+      EXPECT_NE(std::string(e.what()).find("what adding gradients sends"), std::string::npos) << e.what();
+    }
+  });
+}
+
 TEST(StagedGroup, PassesHostMemoryAndEmptyViewsOn) {
   with_group(2, [](Communicator& c, LateDevice& device) {
     EXPECT_EQ(all_reduce_value(c, std::int64_t{1}, ReduceOp::kSum, "ones"), 2);
@@ -170,10 +297,11 @@ TEST(StagedGroup, MessagesGoDirectlyWhereTheTransportCan) {
     world.configure({}, add, {});
     HostStaging staging = device.staging();
     staging.direct_messages = true;
-    const auto c = make_staged_group(world.group({0}, 0, "all"), std::move(staging));
+    const auto staged = make_staged_world(std::move(staging));
+    const auto c = staged->group(world.group({0}, 0, "all"));
     Tensor out(4, 7), in(4);
     bool computed = false;
-    device.after([&] { computed = true; });
+    device.after({}, [&] { computed = true; });
     Event arrives = c->receive({}, in.view(), 0, 1, "to itself");
     c->send({}, out.view(), 0, 1, "to itself").wait();
     EXPECT_TRUE(computed);  // what the queue was given before
