@@ -137,6 +137,8 @@ class Backend {
   /// out [N,K] = in [N,K] rounded: to bf16, to nearest and ties to even, or to i8 with scales of largest / 127.  Contiguous
   /// but for what i8 keeps behind its rows.
   virtual void narrow(Queue q, View out_NK, ConstView in_NK) = 0;
+  /// out (f32) = in (bf16).  Contiguous, equal counts.
+  virtual void from_bf16(Queue q, View out, ConstView in) = 0;
   /// d_bias[C] += sum over rows of d_out.  d_out strided.
   virtual void bias_backward(Queue q, View d_bias_C, ConstView d_out_RC) = 0;
 

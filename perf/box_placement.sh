@@ -6,43 +6,15 @@
 # turns, each with its own best plans, in so many rounds (default 3). Prints seconds a step (the median after the first
 # three), medians of the rounds and their ratios. At a load of 25 a job of six steps took 14 s, 22 in 3 rounds a quarter of
 # an hour. Needs root.
-top=$(cd "$(dirname "$0")/.." && pwd)
-. "$top/tests/cluster/box.sh"
-program=$(realpath "$1")
-shift
 placements=20 rounds=3 steps=10
-options=()
-while [ $# -gt 0 ]; do
-  case $1 in
-    --placements) placements=$2 ;;
-    --rounds) rounds=$2 ;;
-    --steps) steps=$2 ;;
-    --option) options+=("$2") ;;
-    *) sed -n 2,8p "$0" >&2; exit 64 ;;
-  esac
-  shift 2
-done
-box_up
-TMPDIR=$BOX
-set -- "$program"
-. "$top/tests/e2e/lib.sh"
-repo=$top
-box_guard
-dataset "$scratch/tokens.h5"
-config "$scratch/config.ini" gpt2 "$scratch/run"
+takes=(placements rounds steps)
+. "$(dirname "$0")/box_lib.sh"
 BANYAN_LAUNCH_ARGS="--host n1,n3,n2,n4 --map-by node"
 export BANYAN_LAUNCH_ARGS
 # seconds NAME PLACEMENT: of a step.
 seconds() {
-  local code=0
-  box_on n1 "$repo/scripts/launch.sh" -n 4 --mpirun -- "$banyan" train "$scratch/config.ini" --run.dir="$scratch/$1" \
-    --parallel.tensor=2 --parallel.data=2 --model.layers=2 --model.width=256 --model.heads=8 --model.context=128 \
-    --train.batch=16 --parallel.microbatch=8 --train.steps="$steps" --topology.placement="$2" "${options[@]}" \
-    >"$scratch/out.log" 2>&1 || code=$?
-  [ $code = 0 ] || { cat "$scratch/out.log" >&2; fail "exit code $code with placement $2"; }
-  sed -n 's/.*"step": \([0-9]*\),.*"tokens": \([0-9]*\),.*"tokens_per_s": \([0-9.e+-]*\),.*/\1 \2 \3/p' \
-    "$scratch/$1/metrics.jsonl" | awk '$1 > 3 { print $2 / $1 / $3 }' | sort -g |
-    awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+  seconds_a_step "$1" 4 --parallel.tensor=2 --parallel.data=2 --model.layers=2 --model.width=256 --model.heads=8 \
+    --model.context=128 --train.batch=16 --parallel.microbatch=8 --topology.placement="$2"
 }
 # Seeded, so that the placements are the same whenever this runs.
 awk -v n="$placements" 'BEGIN {

@@ -32,6 +32,9 @@ class TimedBackend final : public kernels::Backend {
     timed(name, [&] { device_->gemm(q, g); });
     times_[name].flops += 2.0 * static_cast<double>(M) * static_cast<double>(N) * static_cast<double>(K);
   }
+  void from_bf16(Queue q, View out, ConstView in) override {
+    return timed("from_bf16", [&] { return device_->from_bf16(q, out, in); });
+  }
   void narrow(Queue q, View out_NK, ConstView in_NK) override {
     return timed("narrow", [&] { return device_->narrow(q, out_NK, in_NK); });
   }

@@ -70,6 +70,7 @@ class CpuBackend final : public Backend {
                         ConstView rstd) override;
 
   void gemm(Queue q, const Gemm& g) override;
+  void from_bf16(Queue q, View out, ConstView in) override;
   void narrow(Queue q, View out, ConstView in) override;
   void bias_backward(Queue q, View d_bias, ConstView d_out) override;
 

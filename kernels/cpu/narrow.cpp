@@ -11,6 +11,15 @@ namespace banyan::kernels::cpu {
 namespace {
 
 constexpr float kLargestInteger = 127;
+/// Elements that a thread takes at a time where rows mean nothing.
+constexpr std::int64_t kRun = 4096;
+
+/// body(begin, count) for runs of `count` elements.
+template <class Body>
+void in_runs(int threads, std::int64_t count, const Body& body) {
+  parallel_for(threads, (count + kRun - 1) / kRun, count,
+               [&](std::int64_t i) { body(i * kRun, std::min(kRun, count - i * kRun)); });
+}
 
 void quantize(const float* in, std::int64_t count, std::int8_t* out, float* scales) {
   for (std::int64_t begin = 0; begin < count; begin += kScaleGroup) {
@@ -31,11 +40,11 @@ void CpuBackend::narrow(Queue, View out_NK, ConstView in_NK) {
   const auto in = check.matrix("in", in_NK);
   if (out_NK.dtype == DType::kBF16) {
     const auto out = check.matrix<BF16>("out", out_NK, in.rows, in.columns);
-    parallel_for(threads_, in.rows, in.count(), [&](std::int64_t r) {
-      const float* from = in.row(r);
-      BF16* to = out.row(r);
+    in_runs(threads_, in.count(), [&](std::int64_t begin, std::int64_t count) {
+      const float* from = in.data + begin;
+      BF16* to = out.data + begin;
 #pragma omp simd
-      for (std::int64_t c = 0; c < in.columns; ++c) to[c] = from[c];
+      for (std::int64_t i = 0; i < count; ++i) to[i] = from[i];
     });
     return;
   }
@@ -46,6 +55,15 @@ void CpuBackend::narrow(Queue, View out_NK, ConstView in_NK) {
     std::int8_t* const to = out + r * out_NK.row_stride;
     quantize(in.row(r), in.columns, to, reinterpret_cast<float*>(to + (in.columns + 3) / 4 * 4));
   });
+}
+
+void CpuBackend::from_bf16(Queue, View out, ConstView in) {
+  constexpr Check check("from_bf16");
+  const std::int64_t n = out.count();
+  float* to = check.flat("out", out, n);
+  const BF16* from = check.flat<BF16>("in", in, n);
+  in_runs(threads_, n,
+          [&](std::int64_t begin, std::int64_t count) { widen(Bf16Row{from + begin}, count, to + begin); });
 }
 
 }  // namespace banyan::kernels::cpu

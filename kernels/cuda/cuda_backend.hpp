@@ -60,6 +60,7 @@ class CudaBackend : public DeviceBackend {
   void rmsnorm_backward(Queue q, View d_x, View d_weight, ConstView d_out, ConstView x, ConstView weight,
                         ConstView rstd) override;
   void gemm(Queue q, const Gemm& g) override;
+  void from_bf16(Queue q, View out, ConstView in) override;
   void narrow(Queue q, View out, ConstView in) override;
   void bias_backward(Queue q, View d_bias, ConstView d_out) override;
 

@@ -99,6 +99,12 @@ __global__ void __launch_bounds__(kThreads)
   if (i < count) out[i] = from_float<bf16>(in[i]);
 }
 
+__global__ void __launch_bounds__(kThreads)
+    widen_kernel(float* __restrict__ out, const bf16* __restrict__ in, int64_t count) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (i < count) out[i] = to_float(in[i]);
+}
+
 /// A warp to a group of integers.
 __global__ void __launch_bounds__(kThreads)
     quantize_kernel(unsigned char* __restrict__ out, const float* __restrict__ in, int64_t groups, int64_t columns,
@@ -157,6 +163,10 @@ cudaError_t product_narrow(cudaStream_t s, float* c, const float* a, NarrowMatri
 
 cudaError_t round_to_bf16(cudaStream_t s, bf16* out, const float* in, int64_t count) {
   return launch({blocks_for(count, kThreads), dim3(kThreads), 0, s}, round_kernel, out, in, count);
+}
+
+cudaError_t widen_bf16(cudaStream_t s, float* out, const bf16* in, int64_t count) {
+  return launch({blocks_for(count, kThreads), dim3(kThreads), 0, s}, widen_kernel, out, in, count);
 }
 
 cudaError_t quantize(cudaStream_t s, unsigned char* out, const float* in, int64_t rows, int64_t columns,

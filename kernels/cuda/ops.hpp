@@ -36,6 +36,8 @@ cudaError_t product_narrow(cudaStream_t s, float* c, const float* a, NarrowMatri
                            int64_t columns, int64_t inner, int64_t a_stride, int64_t c_stride);
 /// out = in, to nearest, ties to even.
 cudaError_t round_to_bf16(cudaStream_t s, __nv_bfloat16* out, const float* in, int64_t count);
+/// out = in.
+cudaError_t widen_bf16(cudaStream_t s, float* out, const __nv_bfloat16* in, int64_t count);
 /// out = in as integers and scales.
 cudaError_t quantize(cudaStream_t s, unsigned char* out, const float* in, int64_t rows, int64_t columns,
                      int64_t row_bytes);

@@ -102,6 +102,14 @@ void CudaBackend::narrow(Queue q, View out_NK, ConstView in_NK) {
   check.must(round_to_bf16(stream(q), out, in.data, in.count()));
 }
 
+void CudaBackend::from_bf16(Queue q, View out, ConstView in) {
+  constexpr DeviceCheck check("from_bf16");
+  const int64_t n = out.count();
+  float* to = check.flat("out", out, n);
+  const auto* from = check.flat<__nv_bfloat16>("in", in, n);
+  if (n > 0) check.must(widen_bf16(stream(q), to, from, n));
+}
+
 void CudaBackend::look_up_narrow(Queue q, View out_RC, ConstView tokens_R, ConstView table_VC, int64_t vocab_begin) {
   constexpr DeviceCheck check("embedding_forward");
   const int64_t V = table_VC.shape[0], C = table_VC.shape[1];

@@ -70,6 +70,21 @@ void sequence_needs_tensor(const Config& c) {
       "parallel.tensor = 2 or more, or parallel.sequence = false");
 }
 
+void blocks_need_tensor(const Config& c) {
+  if (c.parallel.tensor_blocks == 1 || c.parallel.tensor > 1) return;
+  throw ConfigError(
+      "parallel.tensor_blocks = {} divides products whose sums travel between tensor ranks, but parallel.tensor = 1; "
+      "use parallel.tensor = 2 or more, or parallel.tensor_blocks = 1",
+      c.parallel.tensor_blocks);
+}
+
+void grad_dtype_fits_precision(const Config& c) {
+  if (c.run.grad_dtype == "fp32" || c.run.precision == "bf16") return;
+  throw ConfigError(
+      "run.grad_dtype = bf16 would round gradients more than the rest of run.precision = fp32; use run.precision = "
+      "bf16, or run.grad_dtype = fp32");
+}
+
 void rows_over_tensor(const Config& c) {
   const auto rows = c.parallel.microbatch * c.model.context, tensor = c.parallel.tensor;
   if (!c.parallel.sequence || rows % tensor == 0) return;
@@ -243,6 +258,8 @@ const std::vector<Rule>& rules() {
       {"kv_heads_over_tensor", kv_heads_over_tensor},
       {"ffn_over_tensor", ffn_over_tensor},
       {"sequence_needs_tensor", sequence_needs_tensor},
+      {"blocks_need_tensor", blocks_need_tensor},
+      {"grad_dtype_fits_precision", grad_dtype_fits_precision},
       {"rows_over_tensor", rows_over_tensor},
       {"schedule_needs_stages", schedule_needs_stages},
       {"virtual_stages_fit", virtual_stages_fit},
@@ -336,7 +353,10 @@ Config with_mesh(const Config& config, const FallbackMesh& mesh) {
   other.parallel.tensor = mesh.tensor;
   other.parallel.pipeline = mesh.pipeline;
   other.parallel.data = mesh.data;
-  if (mesh.tensor == 1) other.parallel.sequence = false;
+  if (mesh.tensor == 1) {
+    other.parallel.sequence = false;
+    other.parallel.tensor_blocks = 1;
+  }
   if (mesh.pipeline == 1 && needs_stages(other.parallel.schedule)) {
     other.parallel.schedule = "1f1b";
     other.parallel.virtual_stages = 1;

@@ -35,20 +35,21 @@ void AttentionBlock::forward(const Compute& c, const Rows& rows, const Attention
   const Heads h = split(a.qkv);
   norm_.forward(c, a.norm, x);
   {
-    const ConstView normed = c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of attention");
     const ParamUse weight = qkv_weight_.acquire(), bias = qkv_bias_.acquire();
-    c.linear_forward(a.qkv, normed, weight.view(), bias.view());
+    c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of attention", [&](Range r, ConstView normed) {
+      c.linear_forward(a.qkv.rows(r.begin, r.end), normed, weight.view(), bias.view());
+    });
   }
   rotate(c, rows, h, false);
   if (cache) append(c, rows, *cache, h.key, h.value);
   c.backend.attention_forward(c.queue, a.attended, a.lse, h.query, cache ? cache->key : h.key,
                               cache ? cache->value : h.value, description(rows));
   const View partial = matrix_in(c.scratch.partial, rows.count, x.shape[1]);
-  {
-    const ParamUse weight = o_weight_.acquire(), bias = o_bias_.acquire();
-    c.linear_forward(partial, a.attended, weight.view(), c.tensor.adds_bias() ? bias.view() : ConstView());
-  }
-  const View branch = c.tensor.reduce(partial, "output of attention");
+  const ParamUse weight = o_weight_.acquire(), bias = o_bias_.acquire();
+  const View branch = c.tensor.reduce(partial, "output of attention", [&](Range r) {
+    c.linear_forward(partial.rows(r.begin, r.end), a.attended.rows(r.begin, r.end), weight.view(),
+                     c.tensor.adds_bias() ? bias.view() : ConstView());
+  });
   const kernels::Dropout dropout = rows.stream_dropout(rng::Purpose::kResidualAttention, block_);
   if (dropout.p > 0) c.backend.dropout(c.queue, branch, branch, dropout);
   c.backend.add(c.queue, out, x, branch);
@@ -70,9 +71,10 @@ void AttentionBlock::backward(const Compute& c, const Rows& rows, const Attentio
 
   const View d_attended = matrix_in(c.scratch.d_inner, rows.count, a.attended.shape[1]);
   {
-    const ConstView d_out = c.tensor.gather(d_branch, c.scratch.gathered, "gradient of attention's output");
     const ParamUse weight = o_weight_.acquire();
-    c.linear_backward_input(d_attended, d_out, weight.view());
+    const ConstView d_out = c.tensor.gather(
+        d_branch, c.scratch.gathered, "gradient of attention's output",
+        [&](Range r, ConstView d) { c.linear_backward_input(d_attended.rows(r.begin, r.end), d, weight.view()); });
     if (!later) add_o_gradients(c, a, d_branch, d_out);
   }
 
@@ -86,10 +88,11 @@ void AttentionBlock::backward(const Compute& c, const Rows& rows, const Attentio
   {
     const ParamUse weight = qkv_weight_.acquire();
     const ConstView normed = later ? ConstView() : normed_again(c, a, x);
-    c.linear_backward_input(d_normed, d_qkv, weight.view());
-    Event summed = c.tensor.start_reduce(d_normed, "gradient of attention's input");
+    std::vector<Event> sums = c.tensor.start_reduce(d_normed, "gradient of attention's input", [&](Range r) {
+      c.linear_backward_input(d_normed.rows(r.begin, r.end), d_qkv.rows(r.begin, r.end), weight.view());
+    });
     if (!later) add_qkv_gradients(c, d_qkv, normed);
-    summed.wait();
+    for (Event& e : sums) e.wait();
   }
   norm_.backward(c, a.norm, d_stream, c.tensor.reduced(d_normed), x);
 }

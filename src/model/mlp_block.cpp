@@ -31,9 +31,11 @@ MlpBlock::MlpBlock(const StageSpec& spec, ParamStore& store, std::int64_t block)
 void MlpBlock::forward_inside(const Compute& c, const MlpActivations& a, ConstView x) const {
   norm_.forward(c, a.norm, x);
   {
-    const ConstView normed = c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of the feed-forward part");
     const ParamUse weight = wide_weight_.acquire(), bias = wide_bias_.acquire();
-    c.linear_forward(a.wide, normed, weight.view(), bias.view());
+    c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of the feed-forward part",
+                    [&](Range r, ConstView normed) {
+                      c.linear_forward(a.wide.rows(r.begin, r.end), normed, weight.view(), bias.view());
+                    });
   }
   activate(c, a);
 }
@@ -47,11 +49,11 @@ void MlpBlock::activate(const Compute& c, const MlpActivations& a) const {
 
 void MlpBlock::forward_out(const Compute& c, const Rows& rows, const MlpActivations& a, ConstView x, View out) const {
   const View partial = matrix_in(c.scratch.partial, rows.count, x.shape[1]);
-  {
-    const ParamUse weight = down_weight_.acquire(), bias = down_bias_.acquire();
-    c.linear_forward(partial, a.active, weight.view(), c.tensor.adds_bias() ? bias.view() : ConstView());
-  }
-  const View branch = c.tensor.reduce(partial, "output of the feed-forward part");
+  const ParamUse weight = down_weight_.acquire(), bias = down_bias_.acquire();
+  const View branch = c.tensor.reduce(partial, "output of the feed-forward part", [&](Range r) {
+    c.linear_forward(partial.rows(r.begin, r.end), a.active.rows(r.begin, r.end), weight.view(),
+                     c.tensor.adds_bias() ? bias.view() : ConstView());
+  });
   const kernels::Dropout dropout = rows.stream_dropout(rng::Purpose::kResidualMlp, block_);
   if (dropout.p > 0) c.backend.dropout(c.queue, branch, branch, dropout);
   c.backend.add(c.queue, out, x, branch);
@@ -75,9 +77,10 @@ void MlpBlock::backward(const Compute& c, const Rows& rows, const MlpActivations
   // GELU's gradient is made in place of that of its output.
   const View d_active = gated_ ? matrix_in(c.scratch.d_inner, rows.count, ffn_) : d_wide;
   {
-    const ConstView d_out = c.tensor.gather(d_branch, c.scratch.gathered, "gradient of the feed-forward part's output");
     const ParamUse weight = down_weight_.acquire();
-    c.linear_backward_input(d_active, d_out, weight.view());
+    const ConstView d_out = c.tensor.gather(
+        d_branch, c.scratch.gathered, "gradient of the feed-forward part's output",
+        [&](Range r, ConstView d) { c.linear_backward_input(d_active.rows(r.begin, r.end), d, weight.view()); });
     if (!later) add_down_gradients(c, a, d_branch, d_out);
   }
   if (gated_)
@@ -90,10 +93,12 @@ void MlpBlock::backward(const Compute& c, const Rows& rows, const MlpActivations
   {
     const ParamUse weight = wide_weight_.acquire();
     const ConstView normed = later ? ConstView() : normed_again(c, a, x);
-    c.linear_backward_input(d_normed, d_wide, weight.view());
-    Event summed = c.tensor.start_reduce(d_normed, "gradient of the feed-forward part's input");
+    std::vector<Event> sums =
+        c.tensor.start_reduce(d_normed, "gradient of the feed-forward part's input", [&](Range r) {
+          c.linear_backward_input(d_normed.rows(r.begin, r.end), d_wide.rows(r.begin, r.end), weight.view());
+        });
     if (!later) add_wide_gradients(c, d_wide, normed);
-    summed.wait();
+    for (Event& e : sums) e.wait();
   }
   norm_.backward(c, a.norm, d_stream, c.tensor.reduced(d_normed), x);
 }

@@ -46,6 +46,7 @@ std::vector<LogicalParam> logical_params(const ModelShape& shape);
 struct Range {
   std::int64_t begin = 0, end = 0;
   std::int64_t count() const { return end - begin; }
+  bool operator==(const Range&) const = default;
 };
 Range split_range(std::int64_t extent, int i, int n);
 

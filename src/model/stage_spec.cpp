@@ -26,6 +26,7 @@ void check_stage_spec(const StageSpec& spec) {
   require(!spec.has_head || spec.last_block == m.layers, "the head is behind the last block");
   require(spec.tensor_size >= 1 && spec.tensor_rank >= 0 && spec.tensor_rank < spec.tensor_size,
           "the tensor rank must be inside the tensor group");
+  require(spec.row_blocks >= 1, "products have at least one block of rows");
   require(m.kv_heads % spec.tensor_size == 0, "kv_heads must be a multiple of the tensor ranks");
   require(m.ffn % spec.tensor_size == 0, "ffn must be a multiple of the tensor ranks");
   require(spec.sequences >= 1 && spec.length >= 1 && spec.length <= m.context,

@@ -22,6 +22,7 @@ struct StageSpec {
   bool has_embedding = true, has_head = true;
   int tensor_rank = 0, tensor_size = 1;
   bool sequence = false;  ///< sequence parallelism: norm regions hold rows/tensor_size rows
+  int row_blocks = 1;     ///< of products whose sums, or whose operands, travel over the tensor group (row_blocks.hpp)
   Recompute recompute = Recompute::kNone;
   bool split_backward = false;  ///< gradients of the linear layers' weights have passes of their own; not where whole
                                 ///< blocks are computed again

@@ -8,14 +8,19 @@
 //   reduce  = all-reduce                  reduce  = reduce-scatter of rows
 //
 // The backward pass of gather is reduce, and the other way round.  With one rank all of it does nothing.
+//
+// A product may be computed in blocks of rows (row_blocks.hpp), so that messages of some travel while others are
+// computed.  The blocks, and with them every bit, are a function of the spec and the number of rows.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "src/model/row_blocks.hpp"
 #include "src/model/stage_spec.hpp"
 
 namespace banyan::model {
@@ -32,6 +37,9 @@ class TensorParallel {
 
   /// All rows [R,C] of what is spread over the group: `stream` itself, or gathered into `room`.
   ConstView gather(ConstView stream, View room, std::string_view what);
+  /// The same, and use(rows, matrix [count,C]) for each block of them as it is here, this rank's own first.
+  ConstView gather(ConstView stream, View room, std::string_view what,
+                   const std::function<void(Range, ConstView)>& use);
 
   /// Starts summing partial [R,C] over the group, in place; when the event is complete reduced(partial) is the sum.
   Event start_reduce(View partial, std::string_view what);
@@ -39,6 +47,9 @@ class TensorParallel {
   View reduced(View partial) const;
   /// start_reduce, wait, reduced.
   View reduce(View partial, std::string_view what);
+  /// Has partial made block by block, make(rows) each, and starts the sum of each as soon as it is there.
+  std::vector<Event> start_reduce(View partial, std::string_view what, const std::function<void(Range)>& make);
+  View reduce(View partial, std::string_view what, const std::function<void(Range)>& make);
 
   /// Sum or maximum of small arrays over the group, in place (vocabulary-parallel loss).
   void sum(View inout, std::string_view what);
@@ -51,11 +62,15 @@ class TensorParallel {
 
  private:
   std::vector<std::int64_t> shares(const ConstView& rows) const;
+  /// Elements of each rank of a block that one rank's rows are.
+  std::vector<std::int64_t> of_owner(const RowBlock& block, std::int64_t elements) const;
+  std::vector<RowBlock> blocks(std::int64_t rows) const { return row_blocks(rows, blocks_, size_, sequence_); }
 
   comm::Communicator* group_;
   Queue queue_;
   int rank_, size_;
   bool sequence_;
+  int blocks_;
 };
 
 }  // namespace banyan::model

@@ -125,9 +125,30 @@ BlockPrice block_price(const model::ModelShape& s, const Division& d, const Mach
   // Two all-reduces of the residual stream in each direction; reduce-scatter and all-gather move the same bytes.
   const RegularGroup tensor{d.mesh.tensor, 1}, context{d.mesh.context, d.mesh.tensor};
   const double stream = z.rows * z.width * z.bytes;
-  const double reductions =
-      2 * comm::tree_all_reduce_seconds(machine.links, tensor, stream) * (1 - machine.hide_tensor);
+  // Of a call in blocks beside a product, what the product's other blocks cannot hide.
+  const auto beside = [&](auto&& call, double out, double in) {
+    const double n = d.tensor_blocks, one = call(machine.links, tensor, stream / n);
+    return std::max(n * one - clock.product(z.rows, out, in) * (n - 1) / n, one);
+  };
+  const double shown = 1 - machine.hide_tensor;
+  const double reductions = 2 * comm::tree_all_reduce_seconds(machine.links, tensor, stream) * shown;
   p.tensor = {reductions, reductions};
+  if (d.tensor_blocks > 1 && z.tensor > 1) {
+    const double qkv = (z.query + 2 * z.key_value) / z.tensor, o = z.query / z.tensor, ffn = z.ffn / z.tensor;
+    if (d.sequence) {  // Rows are gathered beside the products that read them and scattered beside those that make
+                       // them.
+      const auto gather = [](auto&&... a) { return comm::tree_all_gather_seconds(a...); };
+      const auto scatter = [](auto&&... a) { return comm::tree_reduce_scatter_seconds(a...); };
+      p.tensor.forward = shown * (beside(gather, qkv, z.width) + beside(scatter, z.width, o) +
+                                  beside(gather, z.wide / z.tensor, z.width) + beside(scatter, z.width, ffn));
+      p.tensor.backward = shown * (beside(gather, o, z.width) + beside(scatter, z.width, qkv) +
+                                   beside(gather, ffn, z.width) + beside(scatter, z.width, z.wide / z.tensor));
+    } else {
+      const auto sum = [](auto&&... a) { return comm::tree_all_reduce_seconds(a...); };
+      p.tensor.forward = shown * (beside(sum, z.width, o) + beside(sum, z.width, ffn));
+      p.tensor.backward = shown * (beside(sum, z.width, qkv) + beside(sum, z.width, z.wide / z.tensor));
+    }
+  }
   // Keys and values of the whole sequence are gathered before attention and their gradients scattered after it
   // (Llama Team, "The Llama 3 Herd of Models", 2024, section 3.3.2).
   const double gathered = z.tokens * 2 * z.key_value / std::min(z.tensor, real(s.kv_heads)) * z.bytes;

@@ -61,6 +61,8 @@ Division division_of(const Layout& layout) {
                 : layout.recompute == model::Recompute::kCheap ? Recompute::kCheap
                                                                : Recompute::kNone;
   d.sequence = layout.sequence;
+  d.tensor_blocks = layout.tensor_blocks;
+  if (layout.gradients == DType::kBF16) d.gradient_bytes = 2;
   d.virtual_stages = layout.chunks;
   d.precision = layout.activations == DType::kBF16 ? Precision::kBf16 : Precision::kFp32;
   d.schedule = layout.schedule;
@@ -145,7 +147,8 @@ StepCost step_cost(const Layout& layout, const Machine& machine) {
     std::vector<double> part_bytes(static_cast<std::size_t>(layout.parts(s)), 0.0);
     double bytes = 0;
     for (const model::LocalParam& p : model::local_params(layout.stage_spec({.pipeline = s}))) {
-      part_bytes[static_cast<std::size_t>(p.part)] += static_cast<double>(p.count.count()) * 4;
+      part_bytes[static_cast<std::size_t>(p.part)] +=
+          static_cast<double>(p.count.count()) * static_cast<double>(size_of(layout.gradients));
       bytes += static_cast<double>(p.count.count()) * 4;
     }
     // Buckets travel while later parts of the last microbatch are computed; the last bucket has nothing to hide behind.

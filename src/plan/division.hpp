@@ -24,7 +24,10 @@ struct Division {
   int virtual_stages = 1;  ///< model chunks of a pipeline stage: several in an interleaved schedule, two in ZB-V
   int zero = 0;            ///< 1: optimizer state, 2: and gradients, 3: and parameters are spread over data ranks
   Recompute recompute = Recompute::kNone;
-  bool sequence = false;  ///< norms and residuals are split over the tensor ranks
+  int tensor_blocks =
+      1;  ///< of rows, in which products are computed whose sums or operands travel between tensor ranks
+  int gradient_bytes = 0;  ///< of an element of a gradient on its way; 0: what the machine's software sends
+  bool sequence = false;   ///< norms and residuals are split over the tensor ranks
   Precision precision = Precision::kFp32;
   bool data_outermost = false;  ///< ranks of a pipeline are neighbours, data ranks far apart; else the other way round
 

@@ -199,6 +199,7 @@ model::StageSpec Layout::stage_spec(const parallel::Coordinate& c) const {
   spec.tensor_rank = c.tensor;
   spec.tensor_size = mesh.tensor;
   spec.sequence = sequence;
+  spec.row_blocks = tensor_blocks;
   spec.recompute = recompute;
   spec.activations = activations;
   if (use == Use::kTrain && zero && activations == DType::kBF16) {
@@ -282,6 +283,7 @@ Layout make_layout(const Config& config, int world, std::int64_t dataset_vocab, 
   layout.audit = config.train.audit_every > 0;
   layout.seed = static_cast<std::uint64_t>(config.run.seed);
   if (use != Use::kGenerate && config.run.precision == "bf16") layout.activations = DType::kBF16;
+  if (use == Use::kTrain && config.run.grad_dtype == "bf16") layout.gradients = DType::kBF16;
   const std::string& kept = config.generate.weights;
   if (use == Use::kGenerate && kept != "fp32") layout.weights = kept == "bf16" ? DType::kBF16 : DType::kI8;
   if (use == Use::kTrain) layout.recompute = recompute_of(config);
@@ -290,6 +292,7 @@ Layout make_layout(const Config& config, int world, std::int64_t dataset_vocab, 
     check_sequence(config, layout.model);
     layout.microbatches = config.train.batch / config.parallel.microbatch;
     layout.sequence = config.parallel.sequence && config.parallel.tensor > 1;
+    layout.tensor_blocks = static_cast<int>(config.parallel.tensor_blocks);
   }
   // The cut is made for training, whatever the use, so that all commands show the same stages.
   layout.chunks = layout.mesh.pipeline > 1 ? static_cast<int>(config::effective_virtual_stages(config.parallel)) : 1;

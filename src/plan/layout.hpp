@@ -33,10 +33,12 @@ struct Layout {
   std::int64_t sequences = 1;                          ///< of a microbatch
   std::int64_t microbatches = 1;                       ///< of a global batch (train.batch / parallel.microbatch)
   bool sequence = false;                               ///< sequence parallelism
+  int tensor_blocks = 1;                               ///< model::StageSpec::row_blocks
   model::Recompute recompute = model::Recompute::kNone;
   bool zero = false;                ///< ZeRO-1
   bool audit = false;               ///< data ranks also compute the batches of others
   DType activations = DType::kF32;  ///< bf16 with run.precision = bf16; generation computes in fp32
+  DType gradients = DType::kF32;    ///< of parameters, on their way between data ranks (run.grad_dtype)
   DType weights = DType::kF32;      ///< of the matrices, in generation
   std::uint64_t seed = 1;
 

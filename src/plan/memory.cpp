@@ -46,10 +46,18 @@ std::int64_t saved_elements(const Layout& layout, const std::vector<model::Local
   return 3 * elements;
 }
 
-/// Elements that travel through the two staging buffers, which the buckets take in turn.
-std::array<std::int64_t, 2> staged(const model::StageSpec& spec, const std::vector<model::LocalParam>& params) {
-  std::vector<std::int64_t> parts(static_cast<std::size_t>(model::part_count(spec)), 0);
-  for (const model::LocalParam& p : params) parts[static_cast<std::size_t>(p.part)] += p.count.count();
+/// Bytes that travel through the two staging buffers, which the buckets take in turn: gradients, and with ZeRO-1 the
+/// updated rows that come back.
+std::array<std::int64_t, 2> staged(const Layout& layout, const model::StageSpec& spec,
+                                   const std::vector<model::LocalParam>& params) {
+  const auto of = [](DType dtype) { return static_cast<std::int64_t>(size_of(dtype)); };
+  std::vector<std::int64_t> parts(static_cast<std::size_t>(model::part_count(spec)), 0), updates = parts;
+  for (const model::LocalParam& p : params) {
+    parts[static_cast<std::size_t>(p.part)] += p.count.count() * of(layout.gradients);
+    if (layout.zero)
+      updates[static_cast<std::size_t>(p.part)] += p.count.count() * of(p.spread ? DType::kBF16 : DType::kF32);
+  }
+  for (std::size_t i = 0; i < parts.size(); ++i) parts[i] = std::max(parts[i], updates[i]);
   std::array<std::int64_t, 2> largest{};
   for (std::size_t i = 0; i < parts.size(); ++i) largest[i % 2] = std::max(largest[i % 2], parts[i]);
   return largest;
@@ -188,16 +196,18 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
   if (spec.slots > 0 && !cuda)
     add("kernels", kernel_scratch(spec, threads_of(config), spec.rows()),
         fmt::format("packing and tiles of {} threads", threads_of(config)));
-  if (layout.use == Use::kTrain && layout.zero && layout.mesh.data > 1) {
-    const std::array<std::int64_t, 2> elements = staged(spec, params);
-    add("shard staging", (elements[0] + elements[1]) * kFloat,
-        fmt::format("2 buckets: ({} + {}) x {} B", elements[0], elements[1], kFloat));
+  const bool stages_gradients = layout.zero || layout.gradients != DType::kF32;
+  if (layout.use == Use::kTrain && stages_gradients && layout.mesh.data > 1) {
+    std::array<std::int64_t, 2> bytes = staged(layout, spec, params);
+    // The two buffers are equal; pages of the host's that no bucket reaches are never touched.
+    if (cuda) bytes.fill(std::max(bytes[0], bytes[1]));
+    add("shard staging", bytes[0] + bytes[1], fmt::format("2 buckets: {} + {} B", bytes[0], bytes[1]));
   }
   kind = MemoryKind::kHost;
   // A collective adds up in pieces of at most 1 MiB of scratch (comm/plans/choose.cpp); one for each bucket under way.
   std::int64_t collectives = layout.mesh.tensor > 1 ? 1 : 0;
   if (layout.use == Use::kTrain && layout.mesh.data > 1)
-    collectives += layout.zero ? 2 : static_cast<std::int64_t>(model::part_count(spec));
+    collectives += stages_gradients ? 2 : static_cast<std::int64_t>(model::part_count(spec));
   add("collectives", collectives * kCollectiveScratch, fmt::format("{} under way x 1 MiB", collectives));
   const std::int64_t saved = layout.use == Use::kTrain ? saved_elements(layout, params, c) : 0;
   if (layout.use == Use::kTrain && saves_in_background(config))

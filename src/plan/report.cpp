@@ -28,6 +28,8 @@ std::string mesh_lines(const Layout& l) {
   if (l.spares() > 0) s += fmt::format(", {} idle", l.spares());
   if (l.zero) s += ", optimizer state spread over the data ranks";
   if (l.sequence) s += ", sequence parallelism";
+  if (l.tensor_blocks > 1) s += fmt::format(", products in {} blocks of rows", l.tensor_blocks);
+  if (l.gradients == DType::kBF16) s += ", gradients travel in bf16";
   if (l.recompute == model::Recompute::kBlock) s += ", blocks are computed again in the backward pass";
   if (l.recompute == model::Recompute::kCheap) s += ", norms and activations are computed again in the backward pass";
   s += fmt::format("\nbatch     {} sequences of {} tokens in {} microbatches of {}; ", l.batch(), l.model.context,

@@ -42,7 +42,11 @@ std::vector<int> divisors(int n) {
 
 class Search {
  public:
-  Search(SearchResult& result, const SearchOptions& options) : r_(result), precision_(options.precision) {
+  Search(SearchResult& result, const SearchOptions& options, const config::Config& config)
+      : r_(result),
+        precision_(options.precision),
+        tensor_blocks_(static_cast<int>(config.parallel.tensor_blocks)),
+        gradient_bytes_(config.run.grad_dtype == "bf16" ? 2 : 0) {
     limit_ = options.memory > 0 ? options.memory : r_.machine.memory_bytes - r_.machine.reserved_bytes;
   }
 
@@ -99,6 +103,8 @@ class Search {
     Division d;
     d.mesh = m;
     d.precision = precision_;
+    if (m.tensor > 1) d.tensor_blocks = tensor_blocks_;
+    d.gradient_bytes = gradient_bytes_;
     for (d.microbatch = 1; d.microbatch <= kLargestMicrobatch && d.microbatch * m.data <= r_.batch; d.microbatch *= 2)
       if (r_.batch % d.microbatch == 0) microbatch(d);
     if (!best_)
@@ -189,6 +195,7 @@ class Search {
 
   SearchResult& r_;
   const Precision precision_;
+  const int tensor_blocks_, gradient_bytes_;  ///< as the configuration has them
   double limit_ = 0, least_ = 0;
   std::map<std::tuple<std::int64_t, bool, Recompute>, PartPrices> parts_;
   std::map<std::tuple<parallel::ScheduleKind, int, int, double>, double> fill_shares_;
@@ -208,7 +215,7 @@ SearchResult search_divisions(const config::Config& config, int ranks, std::int6
   result.ranks = ranks;
   result.batch = config.train.batch;
   result.steps = config.train.steps;
-  Search(result, options).run();
+  Search(result, options, config).run();
   return result;
 }
 
@@ -232,6 +239,7 @@ std::string options_of(const Division& d) {
     s += fmt::format(" --parallel.virtual_stages={}", d.virtual_stages);
   if (d.zero > 0) s += fmt::format(" --parallel.zero={}", d.zero);
   if (d.sequence) s += " --parallel.sequence=true";
+  if (d.tensor_blocks > 1) s += fmt::format(" --parallel.tensor_blocks={}", d.tensor_blocks);
   if (d.recompute == Recompute::kCheap) s += " --train.recompute=cheap";
   if (d.recompute == Recompute::kBlock) s += " --train.recompute=block";
   return s;

@@ -171,7 +171,8 @@ StepPrice step_price(const model::ModelShape& shape, const Division& d, std::int
       return comm::tree_reduce_scatter_seconds(machine.links, near, bytes) +
              comm::tree_reduce_scatter_seconds(machine.links, far, bytes / d.mesh.context);
     };
-    p.reduction = (spread ? 1 : 2) * scattered(p.parameters * machine.gradient_bytes);
+    p.reduction =
+        (spread ? 1 : 2) * scattered(p.parameters * (d.gradient_bytes > 0 ? d.gradient_bytes : machine.gradient_bytes));
     const double backward = p.blocks * block.backward();
     p.gradients = std::max(p.reduction - machine.hide_gradients * backward,
                            p.reduction / std::max(1.0, p.blocks));  // of the last block nothing can be hidden

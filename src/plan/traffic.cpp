@@ -4,13 +4,14 @@
 #include <numeric>
 
 #include "src/model/local_params.hpp"
+#include "src/model/row_blocks.hpp"
 #include "src/parallel/fill.hpp"
 #include "src/plan/cost.hpp"
 
 namespace banyan::plan {
 namespace {
 
-constexpr double kBytes = 4;  // of an element of a gradient of parameters on its way
+constexpr double kBytes = 4;  // of an element of a tied embedding's gradient on its way
 
 }  // namespace
 
@@ -38,8 +39,11 @@ Demand demand_of(const Layout& layout) {
       calls = {microbatches * (2 * blocks + ends),
                trains ? microbatches * blocks * (layout.recompute == model::Recompute::kBlock ? 4 : 2) : 0};
     }
-    demand.tensor_calls.push_back(calls);
     demand.tensor.push_back(calls.total() * stream);
+    const auto pieces = static_cast<double>(
+        model::row_blocks(layout.sequences * layout.model.context, layout.tensor_blocks, mesh.tensor, layout.sequence)
+            .size());
+    demand.tensor_calls.push_back({calls.forward * pieces, calls.backward * pieces});
   }
   if (mesh.pipeline > 1) {
     const double once = microbatches * (layout.sequence ? stream / mesh.tensor : stream);
@@ -49,8 +53,12 @@ Demand demand_of(const Layout& layout) {
   for (int s = 0; s < mesh.pipeline; ++s) {
     double bytes = 0;
     if (trains && mesh.data > 1)
-      for (const model::LocalParam& p : model::local_params(layout.stage_spec({.pipeline = s})))
-        bytes += static_cast<double>(p.count.count()) * kBytes;
+      for (const model::LocalParam& p : model::local_params(layout.stage_spec({.pipeline = s}))) {
+        // There as a gradient, back as the sum or, with ZeRO-1, as the updated parameter.
+        const auto there = static_cast<double>(size_of(layout.gradients));
+        const double back = !layout.zero ? there : p.spread ? 2 : 4;
+        bytes += static_cast<double>(p.count.count()) * (there + back) / 2;
+      }
     demand.data.push_back(bytes);
   }
   if (trains && layout.ties_stages())

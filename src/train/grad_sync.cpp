@@ -5,10 +5,13 @@
 namespace banyan::train {
 namespace {
 
-std::int64_t largest_bucket(const std::vector<Bucket>& buckets) {
-  std::int64_t n = 0;
-  for (const Bucket& b : buckets) n = std::max(n, b.elements());
-  return n;
+/// Bytes of a bucket's place in a staging buffer: its gradients, and the updated rows that come back through it.
+std::size_t place_bytes(const Bucket& b, bool zero, DType travels) {
+  auto gradients = static_cast<std::size_t>(zero ? b.elements() : b.end - b.begin) * size_of(travels);
+  std::size_t updates = 0;
+  if (zero)
+    for (const std::int64_t n : b.update_bytes) updates += static_cast<std::size_t>(n);
+  return std::max(gradients, updates);
 }
 
 View rows_of(View v, model::Range rows) {
@@ -18,18 +21,20 @@ View rows_of(View v, model::Range rows) {
 
 }  // namespace
 
-GradSync::GradSync(job::Team& team, bool zero, Queue queue)
+GradSync::GradSync(job::Team& team, bool zero, DType travels, Queue queue)
     : team_(team),
       zero_(zero && team.mesh.shape().data > 1),
+      travels_(travels),
       queue_(queue),
       data_rank_(team.at.data),
       data_ranks_(team.mesh.shape().data),
       buckets_(make_buckets(team.stage->params(), model::part_count(team.stage->spec()), data_ranks_)) {
-  if (zero_) {
-    staging_elements_ = largest_bucket(buckets_);
-    staging_ = static_cast<std::byte*>(team_.backend->allocate(staging_bytes(buckets_, zero_, data_ranks_)));
-  }
-  if (data_ranks_ > 1) pinned_ = team_.data->pin(zero_ ? staging(0, 2 * staging_elements_) : team_.stage->grad_arena());
+  staging_bytes_ = staging_bytes(buckets_, zero_, travels_, data_ranks_);
+  if (staging_bytes_ > 0) staging_ = static_cast<std::byte*>(team_.backend->allocate(staging_bytes_));
+  if (data_ranks_ > 1)
+    pinned_ = team_.data->pin(
+        staging_ ? View(staging_, DType::kU8, {static_cast<std::int64_t>(staging_bytes_)}, team_.backend->memory_kind())
+                 : team_.stage->grad_arena());
   for (const Bucket& b : buckets_) {
     std::int64_t n = 0;
     for (int i : b.params) {
@@ -44,17 +49,19 @@ GradSync::GradSync(job::Team& team, bool zero, Queue queue)
 
 GradSync::~GradSync() {
   pinned_.reset();
-  if (staging_) team_.backend->release(staging_, staging_bytes(buckets_, zero_, data_ranks_));
+  if (staging_) team_.backend->release(staging_, staging_bytes_);
   if (partial_) team_.backend->release(partial_, partial_bytes());
 }
 
-std::size_t GradSync::staging_bytes(const std::vector<Bucket>& buckets, bool zero, int data_ranks) {
-  return zero && data_ranks > 1 ? 2 * sizeof(float) * static_cast<std::size_t>(largest_bucket(buckets)) : 0;
+std::size_t GradSync::staging_bytes(const std::vector<Bucket>& buckets, bool zero, DType travels, int data_ranks) {
+  if (data_ranks == 1 || (!zero && travels == DType::kF32)) return 0;
+  std::size_t largest = 0;
+  for (const Bucket& b : buckets) largest = std::max(largest, place_bytes(b, zero, travels));
+  return 2 * ((largest + 63) / 64 * 64);
 }
 
 View GradSync::staging(int which, std::int64_t elements) const {
-  return View(staging_ + static_cast<std::size_t>(which * staging_elements_) * sizeof(float), DType::kF32, {elements},
-              team_.backend->memory_kind());
+  return View(buffer(which), travels_, {elements}, team_.backend->memory_kind());
 }
 
 void GradSync::start(int part) {
@@ -62,7 +69,7 @@ void GradSync::start(int part) {
   if (bucket.params.empty()) return;
   sum_partial(bucket);
   if (data_ranks_ == 1) return;
-  if (!zero_) {
+  if (!staged()) {
     reductions_.push_back(team_.data->all_reduce(queue_, team_.stage->grad_arena().rows(bucket.begin, bucket.end),
                                                  comm::ReduceOp::kSum, "adding gradients over the data ranks"));
     return;
@@ -70,6 +77,13 @@ void GradSync::start(int part) {
   const int which = next_flight_;
   next_flight_ = 1 - next_flight_;
   land(flights_[which], which);
+  if (!zero_) {
+    const View all = staging(which, bucket.end - bucket.begin);
+    copy_rounded(*team_.backend, queue_, all, team_.stage->grad_arena().rows(bucket.begin, bucket.end));
+    flights_[which] = {
+        part, team_.data->all_reduce(queue_, all, comm::ReduceOp::kSum, "adding gradients over the data ranks")};
+    return;
+  }
   const View all = staging(which, bucket.elements());
   std::int64_t at = 0, mine = 0;
   for (int r = 0; r < data_ranks_; ++r) {
@@ -83,17 +97,20 @@ void GradSync::start(int part) {
                                                       "adding gradients over the data ranks")};
 }
 
-/// Waits for the reduction in a staging buffer and puts the owned rows back into the arena.
+/// Waits for the reduction in a staging buffer and puts what this rank keeps of it back into the arena.
 void GradSync::land(Flight& flight, int which) {
   if (flight.part < 0) return;
   flight.done.wait();
   const Bucket& bucket = buckets_[static_cast<std::size_t>(flight.part)];
+  flight.part = -1;
+  if (!zero_)
+    return copy_widened(*team_.backend, queue_, team_.stage->grad_arena().rows(bucket.begin, bucket.end),
+                        staging(which, bucket.end - bucket.begin));
   std::int64_t at = 0;
   for (int r = 0; r < data_rank_; ++r) at += bucket.counts[static_cast<std::size_t>(r)];
   const View all = staging(which, bucket.elements());
   unpack_grads(*team_.backend, queue_, team_.stage->params(), bucket, data_rank_, data_ranks_,
                all.rows(at, at + bucket.counts[static_cast<std::size_t>(data_rank_)]));
-  flight.part = -1;
 }
 
 void GradSync::finish() {
@@ -168,11 +185,10 @@ model::Range GradSync::update_rows(const model::LocalParam& p) const {
 void GradSync::gather_params() {
   if (!zero_) return;
   Event flight[2];
-  // The staging buffers as bytes: an element takes no more of them than its gradient did.
   const auto message = [&](const Bucket& b, int which) {
     std::int64_t bytes = 0;
     for (const std::int64_t n : b.update_bytes) bytes += n;
-    return View(staging(which, 0).data, DType::kU8, {bytes}, team_.backend->memory_kind());
+    return View(buffer(which), DType::kU8, {bytes}, team_.backend->memory_kind());
   };
   const auto part = [&](const Bucket& b, View all, int rank) {
     std::int64_t at = 0;

@@ -4,6 +4,10 @@
 //   zero = false   every data rank ends with the whole sum             (all-reduce of a range of the arena, in place)
 //   zero = true    data rank i ends with the sum of the rows it owns   (reduce-scatter in shard-major order)
 //
+// Between data ranks gradients travel, and are added, as f32 or as bf16 (run.grad_dtype), which then go through a
+// staging buffer in both cases; what a rank adds up itself, and the sums over the tensor ranks and of tied copies, are
+// f32.
+//
 // Use: start(part) as the schedule says, finish() once, then read the gradients; after the update gather_params().
 #pragma once
 
@@ -19,8 +23,8 @@ namespace banyan::train {
 
 class GradSync {
  public:
-  /// The team outlives this object.
-  GradSync(job::Team& team, bool zero, Queue queue);
+  /// The team outlives this object.  travels: kF32 or kBF16.
+  GradSync(job::Team& team, bool zero, DType travels, Queue queue);
   ~GradSync();
   GradSync(const GradSync&) = delete;
   GradSync& operator=(const GradSync&) = delete;
@@ -41,13 +45,15 @@ class GradSync {
   model::Range update_rows(const model::LocalParam& p) const;
   const std::vector<Bucket>& buckets() const { return buckets_; }
   /// Bytes of the staging memory, counted by the memory plan.
-  static std::size_t staging_bytes(const std::vector<Bucket>& buckets, bool zero, int data_ranks);
+  static std::size_t staging_bytes(const std::vector<Bucket>& buckets, bool zero, DType travels, int data_ranks);
 
  private:
   struct Flight {  ///< a bucket being reduced in one of the two staging buffers
     int part = -1;
     Event done;
   };
+  bool staged() const { return zero_ || travels_ != DType::kF32; }
+  std::byte* buffer(int which) const { return staging_ + static_cast<std::size_t>(which) * staging_bytes_ / 2; }
   View staging(int which, std::int64_t elements) const;
   void land(Flight& flight, int which);
   std::size_t partial_bytes() const { return sizeof(float) * static_cast<std::size_t>(partial_elements_); }
@@ -56,11 +62,12 @@ class GradSync {
 
   job::Team& team_;
   const bool zero_;
+  const DType travels_;
   const Queue queue_;
   const int data_rank_, data_ranks_;
   std::vector<Bucket> buckets_;
-  std::vector<Event> reductions_;      ///< of buckets reduced in place
-  std::int64_t staging_elements_ = 0;  ///< of each of the two buffers
+  std::vector<Event> reductions_;  ///< of buckets reduced in place
+  std::size_t staging_bytes_ = 0;  ///< of the two buffers
   std::byte* staging_ = nullptr;
   std::shared_ptr<const void> pinned_;  ///< where gradients are added
   Flight flights_[2];

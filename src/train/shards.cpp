@@ -66,13 +66,23 @@ std::vector<Bucket> make_buckets(const std::vector<model::LocalParam>& params, i
   return buckets;
 }
 
+void copy_rounded(kernels::Backend& backend, Queue q, View out, ConstView in) {
+  if (out.dtype == in.dtype) return backend.copy(q, out, in);
+  backend.narrow(q, out.reshaped({1, out.count()}), in.reshaped({1, in.count()}));
+}
+
+void copy_widened(kernels::Backend& backend, Queue q, View out, ConstView in) {
+  if (out.dtype == in.dtype) return backend.copy(q, out, in);
+  backend.from_bf16(q, out, in);
+}
+
 void pack_grads(kernels::Backend& backend, Queue q, const std::vector<model::LocalParam>& params, const Bucket& bucket,
                 int rank, int ranks, View out) {
   std::int64_t at = 0;
   for (int i : bucket.params) {
     const View in = owned_view(params[static_cast<std::size_t>(i)].grad, rank, ranks);
     if (in.count() == 0) continue;
-    backend.copy(q, out.rows(at, at + in.count()), in);
+    copy_rounded(backend, q, out.rows(at, at + in.count()), in);
     at += in.count();
   }
 }
@@ -83,7 +93,7 @@ void unpack_grads(kernels::Backend& backend, Queue q, const std::vector<model::L
   for (int i : bucket.params) {
     const View out = owned_view(params[static_cast<std::size_t>(i)].grad, rank, ranks);
     if (out.count() == 0) continue;
-    backend.copy(q, out, in.rows(at, at + out.count()));
+    copy_widened(backend, q, out, in.rows(at, at + out.count()));
     at += out.count();
   }
 }

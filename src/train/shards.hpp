@@ -30,7 +30,12 @@ struct Bucket {
 /// One bucket per part, in order of the parts.
 std::vector<Bucket> make_buckets(const std::vector<model::LocalParam>& params, int parts, int data_ranks);
 
-/// Shard-major copy of the gradients of the rows of data rank `rank` of a bucket; `out` has counts[rank] elements.
+/// Flat copies between gradients and what travels of them: f32 both, or rounded to bf16 and back.
+void copy_rounded(kernels::Backend& backend, Queue q, View out, ConstView in);
+void copy_widened(kernels::Backend& backend, Queue q, View out, ConstView in);
+
+/// Shard-major copy of the gradients of the rows of data rank `rank` of a bucket; `out` has counts[rank] elements, f32
+/// or bf16, which rounds them.
 void pack_grads(kernels::Backend& backend, Queue q, const std::vector<model::LocalParam>& params, const Bucket& bucket,
                 int rank, int ranks, View out);
 /// The inverse.

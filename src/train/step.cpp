@@ -226,7 +226,7 @@ Trainer::Trainer(job::Job& job_, job::Team& team_, Samples& samples)
       schedule(parallel::make_schedule(team_.layout.schedule_args(team_.at))),
       batch(team_, samples, true),
       link(team_, job_.queue),
-      grad_sync(team_, team_.layout.zero, job_.queue),
+      grad_sync(team_, team_.layout.zero, team_.layout.gradients, job_.queue),
       optimizer(team_, grad_sync, job_.config.optimizer, job_.queue),
       host_copy(*team_.backend, job_.queue) {
   // Any communicator of the world moves everything that is under way.

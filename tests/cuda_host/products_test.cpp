@@ -69,6 +69,20 @@ int64_t stride_of(DType dtype, int64_t columns) {
   return narrow_row_bytes(dtype, columns) / static_cast<int64_t>(size_of(dtype));
 }
 
+TEST(CudaOnHostProducts, ComesBackFromBf16AsTheCpuDoesToTheBit) {
+  emu::reset();
+  for (const int64_t count : {1, 255, 256, 257, 5000}) {
+    const std::vector<float> wide = values(count, 4);
+    const Twin in(DType::kF32, {1, count}, count, wide.data());
+    const Twin half(DType::kBF16, {1, count}, count), out(DType::kF32, {1, count}, count);
+    gpu().narrow({}, half.on_gpu, in.on_gpu);
+    cpu().narrow({}, half.on_cpu, in.on_cpu);
+    gpu().from_bf16({}, out.on_gpu.reshaped({count}), half.on_gpu.reshaped({count}));
+    cpu().from_bf16({}, out.on_cpu.reshaped({count}), half.on_cpu.reshaped({count}));
+    EXPECT_EQ(out.device(), out.host()) << count;
+  }
+}
+
 TEST(CudaOnHostProducts, NarrowsAndLooksUpAsTheCpuDoesToTheBit) {
   emu::reset();
   for (const DType dtype : {DType::kBF16, DType::kI8})

@@ -18,7 +18,7 @@ case $variant in
   recompute) options="--train.recompute=block --parallel.schedule=gpipe" ;;
   all)
     options="--parallel.zero=1 --train.recompute=block --parallel.bucket=16KiB"
-    sequence="--parallel.sequence=true"
+    sequence="--parallel.sequence=true --parallel.tensor_blocks=3"
     ;;
   # Of 8 microbatches 3 data ranks have 3, 3 and 2, which are no whole groups of as many as stages.
   interleaved | zb-h1 | zb-v) options="--parallel.schedule=$variant --train.eval_every=10" meshes="1,2,3 2,2,2" ;;
@@ -57,3 +57,11 @@ for schedule in zb-h1 zb-v; do
   train "$schedule" 2 2 1 --parallel.schedule="$schedule" --train.recompute=cheap
   close_losses "$scratch/$schedule" "$scratch/one" "$tolerance" 20
 done
+
+# Gradients that travel in bf16, staged with ZeRO-1 and without it; twice the same bits.
+for zero in 0 1; do
+  train "travel$zero" 1 1 4 --run.grad_dtype=bf16 --parallel.zero=$zero --parallel.bucket=16KiB
+  close_losses "$scratch/travel$zero" "$scratch/one" "$tolerance" 20
+done
+train travel.again 1 1 4 --run.grad_dtype=bf16 --parallel.zero=1 --parallel.bucket=16KiB
+same_losses "$scratch/travel.again" "$scratch/travel1"

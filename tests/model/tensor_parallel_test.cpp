@@ -16,6 +16,8 @@ struct Case {
   int tensor, stages;
   bool sequence;
   Recompute recompute = Recompute::kNone;
+  int row_blocks = 1;
+  bool split = false;
 };
 
 /// Every case against one rank.
@@ -26,12 +28,15 @@ void compare(ModelShape shape, const std::vector<Case>& cases) {
   const MeshResult one = testing::run_mesh(shape, params, batches, {});
   for (const Case& c : cases) {
     SCOPED_TRACE(std::to_string(c.tensor) + " x " + std::to_string(c.stages) + (c.sequence ? ", sequence" : "") +
-                 (c.recompute != Recompute::kNone ? ", recompute" : ""));
+                 (c.recompute != Recompute::kNone ? ", recompute" : "") + (c.split ? ", split, " : ", ") +
+                 std::to_string(c.row_blocks) + " row blocks");
     MeshArgs args;
     args.tensor = c.tensor;
     args.stages = c.stages;
     args.sequence = c.sequence;
     args.recompute = c.recompute;
+    args.row_blocks = c.row_blocks;
+    args.split = c.split;
     const MeshResult many = testing::run_mesh(shape, params, batches, args);
     EXPECT_NEAR(many.loss, one.loss, 1e-5 * one.loss);
     for (std::size_t r = 0; r < one.row_losses.size(); ++r)
@@ -48,7 +53,11 @@ const std::vector<Case> kCases{{2, 1, false},
                                {2, 1, true, Recompute::kCheap},
                                {4, 1, true, Recompute::kBlock},
                                {2, 2, false},
-                               {2, 2, true}};
+                               {2, 2, true},
+                               {2, 1, false, Recompute::kNone, 3},
+                               {4, 1, true, Recompute::kBlock, 8},
+                               {2, 1, true, Recompute::kCheap, 3, true},
+                               {2, 2, true, Recompute::kNone, 64}};
 
 TEST(TensorParallel, Gpt2IsTheSameModelOnEveryMesh) { compare(testing::tiny_gpt2(), kCases); }
 

@@ -198,6 +198,7 @@ StageSpec mesh_spec(const ModelShape& shape, const ReferenceBatch& batch, const 
   spec.tensor_rank = tensor;
   spec.tensor_size = args.tensor;
   spec.sequence = args.sequence;
+  spec.row_blocks = args.row_blocks;
   spec.recompute = args.recompute;
   spec.activations = args.activations;
   spec.split_backward = args.split;

@@ -51,6 +51,7 @@ struct MeshResult {
 struct MeshArgs {
   int tensor = 1, stages = 1;
   bool sequence = false, split = false;
+  int row_blocks = 1;
   model::Recompute recompute = model::Recompute::kNone;
   DType activations = DType::kF32;
   std::vector<std::int64_t> part_blocks = {};  ///< of a single stage

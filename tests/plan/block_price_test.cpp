@@ -32,6 +32,39 @@ TEST(BlockPrice, TensorRanksDivideProductsAndAddTraffic) {
   EXPECT_LT(block_price(shape, four, {}).streams.total(), b.streams.total());
 }
 
+TEST(BlockPrice, BlocksOfRowsHideAllButTheLastBehindTheirProduct) {
+  const model::ModelShape shape = make_model_shape(gpt2_124m(), 0);
+  Machine m;
+  m.links = {{.ranks = 2, .latency = 1e-5, .rate = 1e9}};
+  for (const bool sequence : {false, true}) {
+    Division d;
+    d.mesh.tensor = 2;
+    d.sequence = sequence;
+    const BlockPrice whole = block_price(shape, d, m);
+    double before = whole.tensor.total();
+    for (const int blocks : {2, 4, 8}) {
+      d.tensor_blocks = blocks;
+      const BlockPrice p = block_price(shape, d, m);
+      EXPECT_EQ(p.products.total(), whole.products.total());
+      EXPECT_LT(p.tensor.total(), before) << blocks;
+      // Never less than the last block's.
+      EXPECT_GT(p.tensor.forward, whole.tensor.forward / blocks) << blocks;
+      before = p.tensor.total();
+    }
+    // Where a message takes longer to start than to travel, blocks cost.
+    Machine slow = m;
+    slow.links[0].latency = 1;
+    d.tensor_blocks = 8;
+    const double many = block_price(shape, d, slow).tensor.total();
+    d.tensor_blocks = 1;
+    EXPECT_GT(many, block_price(shape, d, slow).tensor.total());
+    // Alone there is nothing to hide.
+    d.mesh.tensor = 1;
+    d.tensor_blocks = 4;
+    EXPECT_EQ(block_price(shape, d, m).tensor.total(), 0);
+  }
+}
+
 TEST(BlockPrice, RecomputationIsAForwardPassInTheBackwardPass) {
   const model::ModelShape shape = make_model_shape(gpt2_124m(), 0);
   Division d;

@@ -162,6 +162,15 @@ TEST(MemoryPlan, CountsWhatMessagesNeed) {
   // Two buckets, of which the larger holds the token embedding of 50257 x 768.
   EXPECT_GT(bytes_of(memory_plan(make_layout(c, 2, 0), c, {}), "shard staging"), std::int64_t{50257} * 768 * 4);
   EXPECT_EQ(bytes_of(memory_plan(make_layout(c, 1, 0), c, {}), "shard staging"), 0);
+  // What travels in bf16 is staged in any case, in half the room; updated norms and biases come back in four bytes.
+  c.run.precision = c.run.grad_dtype = "bf16";
+  const std::int64_t zero = bytes_of(memory_plan(make_layout(c, 2, 0), c, {}), "shard staging");
+  EXPECT_GT(zero, std::int64_t{50257} * 768 * 2);
+  EXPECT_LT(zero, (std::int64_t{50257} * 768 + (std::int64_t{25} << 18)) * 2 * 2);
+  c.parallel.zero = 0;
+  const std::int64_t whole = bytes_of(memory_plan(make_layout(c, 2, 0), c, {}), "shard staging");
+  EXPECT_GT(whole, zero * 95 / 100);
+  EXPECT_LT(whole, zero);
 }
 
 TEST(MemoryPlan, GivesKernelsMoreForMoreThreads) {

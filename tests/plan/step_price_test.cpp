@@ -160,5 +160,16 @@ TEST(StepPrice, SpreadingTheOptimizerSavesItsTime) {
   EXPECT_GT(spread.gathering, 0);
 }
 
+TEST(StepPrice, GradientsThatTravelInHalfTheBytesTakeHalfTheTime) {
+  const model::ModelShape shape = make_model_shape(gpt2_124m(), 0);
+  Machine m;
+  m.links = {{.ranks = 8, .latency = 0, .rate = 1e9}};
+  Division d;
+  d.mesh.data = 8;
+  const StepPrice four = step_price(shape, d, 16, m);
+  d.gradient_bytes = 2;
+  EXPECT_NEAR(step_price(shape, d, 16, m).reduction, four.reduction / 2, 1e-9);
+}
+
 }  // namespace
 }  // namespace banyan::plan

@@ -30,6 +30,7 @@ inline config::Config gpt2_124m() {
   c.parallel.schedule = "1f1b";
   c.parallel.stages = "auto";
   c.parallel.microbatch = 1;
+  c.parallel.tensor_blocks = 1;
   c.parallel.bucket = 25 << 20;
   c.train.batch = 8;
   c.train.recompute = "none";

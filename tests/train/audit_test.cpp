@@ -57,6 +57,7 @@ config::Config config_of(const Case& c, std::int64_t every) {
   config.parallel.zero = c.zero;
   config.parallel.sequence = c.sequence;
   config.parallel.bucket = 1024;
+  config.parallel.tensor_blocks = 1;
   config.topology.source = "flat";
   config.topology.placement = "identity";
   config.train.batch = c.batch;

@@ -60,6 +60,7 @@ float expected(const model::LocalParam& p, const parallel::MeshShape& mesh, cons
 struct Case {
   parallel::MeshShape mesh;
   bool zero, tied, sequence;
+  DType travels = DType::kF32;  ///< whose bits are enough for the small whole numbers here
 };
 
 class GradSyncCases : public ::testing::TestWithParam<Case> {};
@@ -71,7 +72,7 @@ TEST_P(GradSyncCases, AddsEveryContributionOnce) {
   std::map<std::string, double> want;  // "name row column" -> gradient
   comm::run_loopback(c.mesh.size(), [&](comm::World& world) {
     TestTeam t(world, c.mesh, c.tied, c.sequence);
-    GradSync sync(*t.team, c.zero, {});
+    GradSync sync(*t.team, c.zero, c.travels, {});
     for (int step = 0; step < 2; ++step) {
       fill_grads(t);
       for (int part = 0; part < model::part_count(t.team->stage->spec()); ++part) sync.start(part);
@@ -105,7 +106,7 @@ TEST_P(GradSyncCases, UpdatedParametersAreTheSameOnAllDataRanks) {
   options.weight_decay = 0.1;
   comm::run_loopback(c.mesh.size(), [&](comm::World& world) {
     TestTeam t(world, c.mesh, c.tied, c.sequence);
-    GradSync sync(*t.team, c.zero, {});
+    GradSync sync(*t.team, c.zero, c.travels, {});
     Optimizer optimizer(*t.team, sync, options, {});
     for (int step = 1; step <= 3; ++step) {
       fill_grads(t);
@@ -124,22 +125,27 @@ TEST_P(GradSyncCases, UpdatedParametersAreTheSameOnAllDataRanks) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Meshes, GradSyncCases,
-                         ::testing::Values(Case{{.tensor = 1, .data = 1, .pipeline = 1}, false, true, false},
-                                           Case{{.tensor = 1, .data = 3, .pipeline = 1}, false, true, false},
-                                           Case{{.tensor = 1, .data = 3, .pipeline = 1}, true, true, false},
-                                           Case{{.tensor = 2, .data = 2, .pipeline = 1}, true, false, true},
-                                           Case{{.tensor = 2, .data = 1, .pipeline = 1}, false, true, true},
-                                           Case{{.tensor = 1, .data = 2, .pipeline = 2}, true, true, false},
-                                           Case{{.tensor = 2, .data = 2, .pipeline = 2}, true, true, true},
-                                           Case{{.tensor = 1, .data = 1, .pipeline = 4}, false, true, false},
-                                           Case{{.tensor = 4, .data = 2, .pipeline = 1}, true, true, false}),
-                         [](const auto& made) {
-                           const Case& c = made.param;
-                           return fmt::format("t{}d{}p{}{}{}{}", c.mesh.tensor, c.mesh.data, c.mesh.pipeline,
-                                              c.zero ? "_zero" : "", c.tied ? "_tied" : "",
-                                              c.sequence ? "_sequence" : "");
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Meshes, GradSyncCases,
+    ::testing::Values(Case{{.tensor = 1, .data = 1, .pipeline = 1}, false, true, false},
+                      Case{{.tensor = 1, .data = 3, .pipeline = 1}, false, true, false},
+                      Case{{.tensor = 1, .data = 3, .pipeline = 1}, true, true, false},
+                      Case{{.tensor = 2, .data = 2, .pipeline = 1}, true, false, true},
+                      Case{{.tensor = 2, .data = 1, .pipeline = 1}, false, true, true},
+                      Case{{.tensor = 1, .data = 2, .pipeline = 2}, true, true, false},
+                      Case{{.tensor = 2, .data = 2, .pipeline = 2}, true, true, true},
+                      Case{{.tensor = 1, .data = 1, .pipeline = 4}, false, true, false},
+                      Case{{.tensor = 4, .data = 2, .pipeline = 1}, true, true, false},
+                      Case{{.tensor = 1, .data = 3, .pipeline = 1}, false, true, false, DType::kBF16},
+                      Case{{.tensor = 1, .data = 3, .pipeline = 1}, true, true, false, DType::kBF16},
+                      Case{{.tensor = 2, .data = 2, .pipeline = 2}, false, true, true, DType::kBF16},
+                      Case{{.tensor = 2, .data = 2, .pipeline = 2}, true, true, true, DType::kBF16}),
+    [](const auto& made) {
+      const Case& c = made.param;
+      return fmt::format("t{}d{}p{}{}{}{}", c.mesh.tensor, c.mesh.data, c.mesh.pipeline, c.zero ? "_zero" : "",
+                         c.tied ? "_tied" : "", c.sequence ? "_sequence" : "") +
+             (c.travels == DType::kBF16 ? "_bf16" : "");
+    });
 
 }  // namespace
 }  // namespace banyan::train

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -53,6 +54,23 @@ TEST(Narrow, IntegersAreWithinHalfAStepOfTheirGroup) {
           ASSERT_NEAR(n.values[i], wide[i], largest / 127 * 0.5001f) << r << ", " << c << " of " << columns;
         }
       }
+  }
+}
+
+TEST(Narrow, ComesBackFromBf16ToTheBit) {
+  for (const std::int64_t count : {0, 1, 7, 4096, 4097, 40000}) {
+    const std::vector<float> wide = some_values(count, 5);
+    std::vector<std::uint16_t> half(wide.size());
+    std::vector<float> back(wide.size() + 1, -1.0f);
+    const auto b = backend();
+    const View rounded(reinterpret_cast<std::byte*>(half.data()), DType::kBF16, {1, count});
+    b->narrow({}, rounded, ConstView(wide.data(), {1, count}));
+    b->from_bf16({}, View(back.data(), {count}), rounded.reshaped({count}));
+    for (std::size_t i = 0; i < wide.size(); ++i) {
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(back[i]), std::uint32_t{half[i]} << 16) << i << " of " << count;
+      ASSERT_NEAR(back[i], wide[i], std::abs(wide[i]) / 256) << i << " of " << count;
+    }
+    ASSERT_EQ(back.back(), -1.0f) << "behind the end";
   }
 }
 
