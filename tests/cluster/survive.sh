@@ -183,16 +183,16 @@ case $3 in
     undisturbed_until "$(done_steps)"
     ;;
   stop)
-    mesh+=(--train.steps=320)
+    mesh+=(--train.steps=285)
     submit
     until_step 10
-    "$banyan" stop "$run" --at-step 180  # far enough ahead for a job that looks once a second
+    "$banyan" stop "$run" --at-step 150  # far enough ahead for a job that looks once a second
     until_gone
     ends 75:halt-file:stop
     [ "$(exit_code)" = 75 ] || broken "the job ended with $(exit_code)"
-    [ "$(done_steps)" = 180 ] || broken "stopped at another step"
+    [ "$(done_steps)" = 150 ] || broken "stopped at another step"
     submit
-    until_step 200
+    until_step 165
     slurm_on scancel "$job"
     until_gone
     ends 75:halt-file:stop 75:signal:stop
