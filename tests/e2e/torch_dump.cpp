@@ -1,5 +1,6 @@
 // torch_dump KIND DIR: computes a small model of a kind (gpt2, llama, llama_tied) and AdamW, and writes everything an
 // independent implementation needs to do the same: parameters, tokens, logits, loss, gradients, losses of ten steps.
+// KIND with _bf16 behind it computes in bf16; it has no logits, which are generation's, and generation computes in fp32.
 // Tensors are raw little-endian files; DIR/index.txt has a line "name dtype extent extent ..." for each of them, and
 // DIR/shape.txt a line "key value" for each number of the model.
 #include <fmt/core.h>
@@ -156,11 +157,14 @@ void write_adamw(Writer& w, kernels::Backend& backend) {
   w.tensor("adamw.after", ConstView(x.data(), {n}));
 }
 
-void dump(const std::string& kind, const std::string& dir) {
+void dump(const std::string& name, const std::string& dir) {
   Writer w(dir);
   const auto backend = kernels::make_cpu_backend({});
+  const std::string suffix = "_bf16";
+  const bool bf16 = name.ends_with(suffix);
   model::StageSpec spec;
-  spec.shape = shape_of(kind);
+  spec.shape = shape_of(bf16 ? name.substr(0, name.size() - suffix.size()) : name);
+  if (bf16) spec.activations = DType::kBF16;
   spec.last_block = spec.shape.layers;
   spec.sequences = kSequences;
   spec.length = kLength;
@@ -181,7 +185,7 @@ void dump(const std::string& kind, const std::string& dir) {
   w.tensor("tokens", ConstView(t.tokens.data(), {kSequences, kLength}));
   w.tensor("targets", ConstView(t.targets.data(), {kSequences, kLength}));
   for (const model::LocalParam& p : stage->params()) w.tensor("param." + p.logical.name, p.param);
-  write_logits(w, *stage, t);
+  if (!bf16) write_logits(w, *stage, t);
   const std::vector<double> losses = train(*stage, *backend, t, 1.0f / static_cast<float>(counted), w);
   w.tensor("losses", ConstView(losses.data(), {kSteps}));
   write_adamw(w, *backend);
