@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """A training step in PyTorch, the opponent of `bench step`.
 
-Prints one JSON line: median and spread of a whole step (forward, backward, clipping, AdamW) in milliseconds.
+Prints one JSON line: median and spread of a whole step (forward, backward, clipping, AdamW) in milliseconds, and the
+memory of the process beyond what it had with PyTorch loaded.
 The model is GPT-2 as Banyan trains it: learned positions, LayerNorm, tanh-GELU, biases, tied embeddings, no dropout;
 with --llama rotary positions, RMSNorm, SwiGLU and no biases instead.
 Tune it before a fair comparison: OMP_WAIT_POLICY=PASSIVE and an OpenMP OpenBLAS (Debian: libopenblas0-openmp).
@@ -9,6 +10,7 @@ Tune it before a fair comparison: OMP_WAIT_POLICY=PASSIVE and an OpenMP OpenBLAS
 import argparse
 import json
 import math
+import resource
 import statistics
 import time
 
@@ -104,6 +106,11 @@ class Model(torch.nn.Module):
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
 
 
+def peak_memory():
+    """Most bytes that the process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in {"layers": 12, "width": 768, "heads": 12, "kv-heads": 0, "vocab": 50257, "batch": 4,
@@ -112,6 +119,7 @@ def main():
     parser.add_argument("--llama", action="store_true", help="rotary positions, RMSNorm, SwiGLU, no biases")
     parser.add_argument("--bf16", action="store_true", help="autocast to bf16")
     a = parser.parse_args()
+    before = peak_memory()
     torch.manual_seed(1)
     torch.set_num_threads(a.threads)
     model = Model(a)
@@ -132,6 +140,7 @@ def main():
     median = statistics.median(times)
     print(json.dumps(dict(peer="torch " + torch.__version__, batch=a.batch, length=a.length, threads=a.threads,
                           median_ms=median, min_ms=min(times), max_ms=max(times), steps_ms=times,
+                          memory_bytes=peak_memory() - before,
                           tokens_per_s=a.batch * a.length / median * 1e3, loss=loss.item())))
 
 

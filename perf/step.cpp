@@ -16,6 +16,7 @@
 #include "src/base/bf16.hpp"
 #include "src/base/error.hpp"
 #include "src/base/json.hpp"
+#include "src/base/process_memory.hpp"
 #include "src/base/rng.hpp"
 #include "src/base/units.hpp"
 #include "src/config/load.hpp"
@@ -103,6 +104,7 @@ struct Figures {
   bool root = true;
   double gemm_peak = 0, flops_per_step = 0, loss = 0;
   std::int64_t tokens_per_step = 0;
+  std::int64_t memory = 0;  ///< most that the process had, beyond what it started with
   std::string device;
   OpTimes ops;  ///< of all steps that count
 };
@@ -123,6 +125,7 @@ std::vector<parallel::Action> additions_last(std::vector<parallel::Action> sched
 
 Figures measure(const config::Config& config, int steps, bool ops) {
   Figures f;
+  const std::int64_t memory_before = peak_memory();
   const auto on_ranks = [](const std::function<void(comm::World&)>& body) {
     if (launched_ranks() == 1) return comm::run_loopback(1, body);
     const auto world = comm::make_mpi_world();
@@ -174,6 +177,7 @@ Figures measure(const config::Config& config, int steps, bool ops) {
       s.reduce_ms.push_back(over_ranks(waited, comm::ReduceOp::kMin));
     }
   });
+  f.memory = peak_memory() - memory_before;
   return f;
 }
 
@@ -255,6 +259,7 @@ int bench_step(const std::vector<std::string>& words) {
   fmt::print("  {:.1f} tokens/s, {:.1f} GFLOP/s of the model, {:.1f} % of the best GEMM ({:.1f} GFLOP/s)\n",
              static_cast<double>(f.tokens_per_step) / ms * 1e3, rate * 1e-9, 100 * rate / f.gemm_peak,
              f.gemm_peak * 1e-9);
+  fmt::print("  memory of this rank: {} at most\n", format_bytes(static_cast<double>(f.memory)));
   if (ops) {
     double mean = 0;
     for (const double step : f.usual.step_ms) mean += step / static_cast<double>(steps);
@@ -282,6 +287,7 @@ int bench_step(const std::vector<std::string>& words) {
     j["gemm_peak_flops"] = f.gemm_peak;
     j["fraction_of_gemm_peak"] = rate / f.gemm_peak;
     j["ranks"] = f.ranks;
+    j["memory_bytes"] = f.memory;
     if (f.data_ranks > 1) {
       j["transport"] = f.transport;
       j["gradient_addition_ms"] = addition;

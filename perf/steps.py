@@ -5,7 +5,8 @@ steps.py BENCH OUT.json [--rounds N] [--only TEXT] [--peer PYTHON ...]
 
 Every case is run --rounds times; in each round every program takes a few steps, one program after the other.  A figure
 is the median over all steps of all rounds, the spread the distance of their quartiles, and a ratio the median over the
-rounds of (PyTorch's median / Banyan's): what disturbs the machine for longer than a round disturbs both.
+rounds of (PyTorch's median / Banyan's): what disturbs the machine for longer than a round disturbs both.  Memory is the most
+that a process had beyond what it began with, PyTorch's with its libraries loaded.
 """
 import argparse
 import json
@@ -41,7 +42,7 @@ def banyan_step(bench, case, steps, threads):
                         f"--parallel.microbatch={batch}", f"--run.threads={threads}", f"--steps={steps}",
                         f"--json={out.name}"], check=True, stdout=subprocess.DEVNULL)
         figures = json.load(out)
-    return figures["device"], figures["steps_ms"]
+    return figures["device"], figures
 
 
 def peer_step(python, case, steps, threads):
@@ -50,10 +51,12 @@ def peer_step(python, case, steps, threads):
                           str(length), "--threads", str(threads), "--steps", str(steps)], check=True,
                          capture_output=True, text=True, env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}).stdout
     figures = json.loads(out)
-    return figures["peer"], figures["steps_ms"]
+    return figures["peer"], figures
 
 
 def spread(values):
+    if len(values) == 1:
+        return 0.0
     quartiles = statistics.quantiles(values, n=4)
     return quartiles[2] - quartiles[0]
 
@@ -72,7 +75,7 @@ def main():
     for name, case in CASES.items():
         if a.only not in name:
             continue
-        rounds = []  # of {program: milliseconds of its steps}
+        rounds = []  # of {program: its figures}
         for _ in range(a.rounds):
             programs = [banyan_step(a.bench, case, a.steps, a.threads)]
             programs += [peer_step(python, case, a.steps, a.threads) for python in a.peer]
@@ -80,15 +83,16 @@ def main():
         entry = {"case": name, "programs": []}
         ours = next(iter(rounds[0]))
         for program in rounds[0]:
-            steps = [ms for r in rounds for ms in r[program]]
-            ratios = [statistics.median(r[program]) / statistics.median(r[ours]) for r in rounds]
+            steps = [ms for r in rounds for ms in r[program]["steps_ms"]]
+            ratios = [statistics.median(r[program]["steps_ms"]) / statistics.median(r[ours]["steps_ms"]) for r in rounds]
+            memory = max(r[program]["memory_bytes"] for r in rounds)
             entry["programs"].append({"program": program, "median_ms": statistics.median(steps), "min_ms": min(steps),
                                       "spread_ms": spread(steps), "times_banyan": statistics.median(ratios),
-                                      "times_banyan_rounds": ratios})
+                                      "times_banyan_rounds": ratios, "memory_bytes": memory})
         report["cases"].append(entry)
         for p in entry["programs"]:
-            print(f"{name:24}{p['program'][:40]:42}{p['median_ms']:10.1f} ms  +- {p['spread_ms']:7.1f}"
-                  f"{p['times_banyan']:7.2f} x Banyan", flush=True)
+            print(f"{name:28}{p['program'][:40]:42}{p['median_ms']:10.1f} ms  +- {p['spread_ms']:7.1f}"
+                  f"{p['times_banyan']:7.2f} x Banyan{p['memory_bytes'] / 2**20:8.0f} MiB", flush=True)
     with open(a.out, "w") as out:
         json.dump(report, out, indent=1)
 

@@ -6,12 +6,12 @@ import sys
 
 
 def step_rows(steps):
-    yield "| case | program | median ms | quartiles apart | times Banyan's |"
-    yield "|---|---|---|---|---|"
+    yield "| case | program | median ms | quartiles apart | times Banyan's | MiB |"
+    yield "|---|---|---|---|---|---|"
     for case in steps["cases"]:
         for p in case["programs"]:
             yield (f"| {case['case']} | {p['program']} | {p['median_ms']:.0f} | {p['spread_ms']:.0f} | "
-                   f"{p['times_banyan']:.2f} |")
+                   f"{p['times_banyan']:.2f} | {p['memory_bytes'] / 2**20:.0f} |")
 
 
 def op_rows(ops):
