@@ -3,7 +3,8 @@
 # tests and, under AddressSanitizer, whole jobs on several ranks, and says how many ran, failed and were skipped.  The
 # exit code is 0 only when none failed.
 #   asan, ubsan   AddressSanitizer with LeakSanitizer, UndefinedBehaviorSanitizer: one build has both (build/debug)
-#   tsan          ThreadSanitizer (build/tsan), for the unit tests: ranks that are threads, the threads of a rank
+#   tsan          ThreadSanitizer (build/tsan): unit tests, whose ranks are threads, and rank tests over MPI, of which each
+#                 process is watched by itself
 #   FOLDER        builds and runs only the unit tests of tests/FOLDER: comm, io, ...
 #   -R REGEX      runs only tests whose name matches
 # Needs clang and its OpenMP (scripts/install-deps.sh sanitize).  What is passed over, with the reason, is in
@@ -18,7 +19,7 @@ while [ $# -gt 0 ]; do
     tsan) presets=(tsan) ;;
     all) presets=(debug tsan) ;;
     -R) regex=${2:?-R needs a regular expression}; shift ;;
-    -* | */*) sed -n '2,11s/^# //p' "$0" >&2; exit 64 ;;
+    -* | */*) sed -n '2,12s/^# //p' "$0" >&2; exit 64 ;;
     *)
       [ -e "tests/$1/CMakeLists.txt" ] || { echo "there is no tests/$1" >&2; exit 64; }
       folders+=("$1") ;;
@@ -67,8 +68,8 @@ for preset in "${presets[@]}"; do
     continue
   fi
   if [ "$preset" = tsan ]; then
-    build tsan unit_tests
-    run tsan -L '^(unit|fuzz)$' ${regex:+-R "$regex"}
+    build tsan unit_tests rank_tests
+    run tsan -L '^(unit|fuzz|ranks)$' -E '^mpich' ${regex:+-R "$regex"}
     continue
   fi
   build debug unit_tests rank_tests banyan

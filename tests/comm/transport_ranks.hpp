@@ -14,6 +14,8 @@ struct TransportMaker {
   std::function<std::unique_ptr<Transport>()> make;
   /// Called by all ranks together when a case left it in good order.
   std::function<void(Transport&)> close;
+  /// Whether one may be closed in which a case has left messages posted that never come.
+  bool closes_what_gave_up = false;
   bool stops_long_messages = true;  ///< see Caller
 };
 

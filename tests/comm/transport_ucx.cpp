@@ -45,7 +45,8 @@ int main(int argc, char** argv) {
   using namespace banyan::comm;
   int provided = 0;
   MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided);
-  const int code = run_transport_cases(TransportMaker{.make = make_all, .close = close_all}, argc, argv);
+  const int code = run_transport_cases(
+      TransportMaker{.make = make_all, .close = close_all, .closes_what_gave_up = true}, argc, argv);
   MPI_Finalize();
   return code;
 }

@@ -3,7 +3,8 @@
 # time with another call of one of them into MPI or UCX going wrong: number FIRST, FIRST + STRIDE ... until the program
 # makes no more of that kind (libfaultmpi.cpp says what CALL and ACTION may be; RANK: default 2).  On one host that is the
 # start: afterwards the ranks talk through memory.  After each fault:
-#   - scripts/launch.sh ends with 69 within its limits, and nothing of the job is left
+#   - scripts/launch.sh ends with 69 within its limits (78 where UCX, asked for by name, cannot be begun), and nothing of the
+#     job is left
 #   - one message says so: of a rank, or of launch.sh where no rank can speak yet
 # or it trains to the end: what is lost while leaving is not missed, and what was stopped may go on when it is told to end.
 # The start after the last fault trains.  Of a sweep with small strides several jobs go on at a time: most of each is waiting.
@@ -29,7 +30,8 @@ verdict() {
   local errors
   if [ "$1" = 0 ] && grep -q 'finished after 5 steps' "$out"; then return; fi
   errors=$(grep -c 'error:' "$out" || true)
-  [ "$1" = 69 ] || echo "it ended with $1"
+  # A job that asks for UCX by name is refused where a rank has none.
+  [ "$1" = 69 ] || { [ "$1" = 78 ] && grep -q "transport = ucx, but rank $rank on .* cannot start UCX" "$out"; } || echo "it ended with $1"
   [ "$2" -le $limit ] || echo "it took $2 s"
   [ "$errors" = 1 ] || { [ "$errors" = 0 ] && grep -q '^launch: ' "$out"; } || echo "$errors messages"
   for _ in $(seq 50); do pgrep -f -- "--run.dir=$run" >/dev/null || return 0; sleep 0.1; done
