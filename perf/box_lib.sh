@@ -39,3 +39,25 @@ seconds_a_step() {
     "$run/metrics.jsonl" | awk '$1 > 3 { print $2 / $1 / $3 }' | sort -g |
     awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
 }
+
+# ratios A B BASE: of the lines "a b seconds" in $scratch/measured, medians for each a and b, and how many times faster than
+# b = BASE with the same a. A and B say what a and b are.
+ratios() {
+  sort -k1,1 -k2,2V -k3,3g "$scratch/measured" | awk -v A="$1" -v B="$2" -v base="$3" '
+    function close_group() {
+      if (name == "") return
+      median[name] = n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
+      spread[name] = sprintf("%d times, %.3f to %.3f", n, v[1], v[n])
+      order[++names] = name
+    }
+    $1 " " $2 != name { close_group(); name = $1 " " $2; n = 0 }
+    { v[++n] = $3 }
+    END {
+      close_group()
+      for (i = 1; i <= names; ++i) {
+        split(order[i], part, " ")
+        printf "%s %-5s  %s %-4s  %.3f s a step (%s)  %.2f x\n", A, part[1], B, part[2], median[order[i]], spread[order[i]],
+               median[part[1] " " base] / median[order[i]]
+      }
+    }'
+}

@@ -23,14 +23,4 @@ for round in $(seq "$rounds"); do
     done
   done
 done
-sort -k1,1 -k2,2n -k3,3g "$scratch/measured" | awk '
-  function close_group() {
-    if (name == "") return
-    median = n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-    split(name, part, " ")
-    if (part[2] == 1) whole = median
-    printf "sequence %-5s  %d blocks  %.3f s a step (%d times, %.3f to %.3f)  %.2f x\n", part[1], part[2], median, n, v[1], v[n], whole / median
-  }
-  $1 " " $2 != name { close_group(); name = $1 " " $2; n = 0 }
-  { v[++n] = $3 }
-  END { close_group() }'
+ratios sequence blocks 1
