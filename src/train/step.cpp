@@ -99,8 +99,11 @@ StepShare Trainer::run(const std::vector<Action>& actions, BatchReader& share_of
         stage.forward(a.slot);
         beat(a);
         if (a.place < last_place) note(Trace::What::kActivation, a.microbatch, stage.output(a.slot, a.chunk));
-        if (a.place == last_place) note(Trace::What::kLoss, a.microbatch, stage.loss_sum(a.slot));
-        if (a.place == last_place && speaks_for_loss()) share.loss_sum += stage.loss_sum(a.slot);
+        if (a.place == last_place && (trace || speaks_for_loss())) {
+          const double loss = stage.loss_sum(a.slot);  // waits for the device
+          note(Trace::What::kLoss, a.microbatch, loss);
+          if (speaks_for_loss()) share.loss_sum += loss;
+        }
         break;
       }
       case ActionKind::kSendActivation:
