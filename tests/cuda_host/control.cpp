@@ -14,7 +14,7 @@ struct Control {
   std::mt19937_64 random{static_cast<std::uint64_t>(seed)};
   std::string reports;
   cudaError_t sticky = cudaSuccess, last = cudaSuccess;
-  std::uint64_t host_waits = 0, threads = 0;
+  std::uint64_t host_waits = 0, event_waits = 0, memory_calls = 0, threads = 0;
 };
 Control& control() {
   static auto& c = *new Control;
@@ -27,7 +27,12 @@ Control& control() {
     std::atexit([] {
       std::FILE* f = std::fopen(std::getenv("CUDAEMU_COUNTS"), "w");
       if (!f) return;
-      std::fprintf(f, "host waits %llu\n", static_cast<unsigned long long>(control().host_waits));
+      const auto tell = [f](const char* what, std::uint64_t n) {
+        std::fprintf(f, "%s %llu\n", what, static_cast<unsigned long long>(n));
+      };
+      tell("host waits", control().host_waits);
+      tell("memory calls", control().memory_calls);
+      tell("event waits", control().event_waits);
       std::fclose(f);
     });
   return true;
@@ -67,6 +72,10 @@ cudaError_t take_last_error() {
 
 std::uint64_t host_waits() { return control().host_waits; }
 void count_host_wait() { ++control().host_waits; }
+std::uint64_t event_waits() { return control().event_waits; }
+void count_event_wait() { ++control().event_waits; }
+std::uint64_t memory_calls() { return control().memory_calls; }
+void count_memory_call() { ++control().memory_calls; }
 std::uint64_t threads_run() { return control().threads; }
 void count_threads(std::uint64_t n) { control().threads += n; }
 

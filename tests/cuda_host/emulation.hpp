@@ -27,6 +27,10 @@ const std::string& reports();
 void reset();
 /// Calls since the start that made the host wait for the device.
 std::uint64_t host_waits();
+/// Events that the host asked for before they had happened, and calls that took or gave back memory of the device or
+/// pinned memory.
+std::uint64_t event_waits();
+std::uint64_t memory_calls();
 /// Threads run since the start, for measurements.
 std::uint64_t threads_run();
 
@@ -101,6 +105,8 @@ std::uint64_t random_number();
 void report(const std::string& what);
 cudaError_t sticky_error();
 void count_host_wait();
+void count_event_wait();
+void count_memory_call();
 void count_threads(std::uint64_t n);
 
 /// Runs all blocks of a launch (grid.cpp).

@@ -2,9 +2,12 @@
 #include <cuda_runtime_api.h>
 #include <time.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "tests/cuda_host/emulation.hpp"
 #include "tests/cuda_host/streams.hpp"
@@ -16,6 +19,7 @@ struct Event {
   Mark mark;
   int device = current_device();
   double milliseconds = 0;
+  bool awaited = false;  ///< asked for in vain since it was recorded
 };
 Event* event_of(cudaEvent_t e) { return reinterpret_cast<Event*>(e); }
 
@@ -132,13 +136,21 @@ using namespace emu;
 extern "C" {
 
 // ---- memory
-cudaError_t cudaMalloc(void** p, size_t n) { return result(device_allocate(p, n)); }
+cudaError_t cudaMalloc(void** p, size_t n) {
+  count_memory_call();
+  return result(device_allocate(p, n));
+}
 cudaError_t cudaFree(void* p) {
+  count_memory_call();
   wait_all();
   return result(device_free(p));
 }
-cudaError_t cudaMallocHost(void** p, size_t n) { return result(pinned_allocate(p, n)); }
+cudaError_t cudaMallocHost(void** p, size_t n) {
+  count_memory_call();
+  return result(pinned_allocate(p, n));
+}
 cudaError_t cudaFreeHost(void* p) {
+  count_memory_call();
   wait_all();
   return result(pinned_free(p));
 }
@@ -202,10 +214,12 @@ cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t s) {
   }
   push(s, [e] { e->milliseconds = now(); });
   e->mark = end_of(s);
+  e->awaited = false;
   return result(cudaSuccess);
 }
 cudaError_t cudaEventQuery(cudaEvent_t e) {
   if (passed(event_of(e)->mark)) return result(cudaSuccess);
+  if (!std::exchange(event_of(e)->awaited, true)) count_event_wait();
   run_some(event_of(e)->mark);
   return cudaErrorNotReady;
 }
@@ -241,7 +255,8 @@ cudaError_t cudaSetDevice(int device) {
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
   *p = {};
-  std::strcpy(p->name, "CUDA on the CPU");
+  const char* name = std::getenv("CUDAEMU_NAME");
+  std::snprintf(p->name, sizeof p->name, "%s", name ? name : "CUDA on the CPU");
   p->major = 9;
   p->multiProcessorCount = 4;
   p->warpSize = 32;

@@ -11,7 +11,8 @@ banyan=$cpu
 dataset "$scratch/tokens.h5"
 config "$scratch/c.ini" "$kind" "$scratch/unused"
 sed -i "s/^layers = .*/layers = 2/; s/^width = .*/width = 32/; s/^heads = .*/heads = 4/; s/^kv_heads = .*/kv_heads = 2/
-  s/^context = .*/context = 16/; s/^batch = .*/batch = 4/; s/^steps = .*/steps = $steps/; s/^warmup = .*/warmup = 1/" "$scratch/c.ini"
+  s/^context = .*/context = 16/; s/^batch = .*/batch = 4/; s/^steps = .*/steps = $steps/; s/^warmup = .*/warmup = 1/
+  s|^threads = 1|&\nmachine = $repo/configs/machines/epyc-2cores.ini|" "$scratch/c.ini"   # what is measured depends on the clock
 case $precision in
   fp32) tolerance=1e-4 ;;
   bf16) tolerance=1e-3 ;;
@@ -42,13 +43,38 @@ for mesh; do
   close_losses "$scratch/$mesh" "$scratch/cpu" $tolerance $steps
 done
 
-# The host waits for the GPU while it sets up and saves, not in steps: CUDA is asked to by nothing in them.
-if [ -e "$scratch/1,1,1" ]; then
-  export CUDAEMU_COUNTS="$scratch/counts"
-  last=$mesh
-  train short 1,1,1 --run.backend=cuda --train.steps=2
+# What the layer has counted in 2 steps: the difference of two runs, one of which is 2 steps shorter.
+in_2_steps() { # in_2_steps WHAT RUN SHORT_RUN
+  echo $(($(sed -n "s/^$1 //p" "$scratch/counts.$2") - $(sed -n "s/^$1 //p" "$scratch/counts.$3")))
+}
+counting() { # counting RUN OPTION...
+  export CUDAEMU_COUNTS="$scratch/counts.$1"
+  train "$@"
   unset CUDAEMU_COUNTS
-  cmp "$scratch/counts" "$scratch/counts.1,1,1" || { cat "$scratch/counts" "$scratch/counts.1,1,1" >&2; fail "steps wait"; }
+}
+# In a step CUDA makes the host wait for nothing and is asked for no memory.  The host itself waits for sums: one for each
+# gradient, one for each microbatch's loss.
+steady() { # steady RUN SHORT_RUN
+  for what in "host waits" "memory calls"; do
+    [ "$(in_2_steps "$what" "$1" "$2")" = 0 ] || { head "$scratch"/counts.* >&2; fail "steps have $what"; }
+  done
+}
+if [ -e "$scratch/1,1,1" ]; then
+  last=$mesh
+  counting short 1,1,1 --run.backend=cuda --train.steps=2
+  steady 1,1,1 short
+  if [ "$precision" = fp32 ]; then
+    larger="--model.layers=4 --parallel.microbatch=2"
+    counting large 1,1,1 --run.backend=cuda $larger
+    counting large-short 1,1,1 --run.backend=cuda $larger --train.steps=2
+    steady large large-short
+    waits() { # waits RUN SHORT_RUN LAYERS MICROBATCHES: 16 gradients in a layer and 4 beside
+      got=$(in_2_steps "event waits" "$1" "$2") want=$((2 * (16 * $3 + 4 + $4)))
+      [ "$got" = "$want" ] || fail "$1 waits for $got events in 2 steps, not $want"
+    }
+    waits 1,1,1 short 2 4
+    waits large large-short 4 2
+  fi
   mesh=$last
 fi
 
