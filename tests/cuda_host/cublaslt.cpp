@@ -275,8 +275,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
   if (!aligned(a, chosen.alignment[0]) || !aligned(b, chosen.alignment[1]) || !aligned(c, chosen.alignment[2]) ||
       !aligned(out, chosen.alignment[3]))
     return refuse("a matrix that is less aligned than was said when the algorithm was chosen");
-  if (workspace_bytes < chosen.workspace || !device_range(workspace, chosen.workspace))
-    return refuse("too little workspace");
+  if (workspace_bytes < chosen.workspace || !device_range(workspace, workspace_bytes))
+    return refuse("too little workspace, or more than there is");
   if (x.d.epilogue == CUBLASLT_EPILOGUE_BIAS &&
       !device_range(x.d.bias, static_cast<std::size_t>(x.m) * width(x.c_layout.type)))
     return refuse("a bias that leaves its device allocation");

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "src/base/bf16.hpp"
+#include "src/base/error.hpp"
 #include "tests/cuda_host/case_check.hpp"
 #include "tests/cuda_host/emulation.hpp"
 #include "tests/cuda_host/small_backend.hpp"
@@ -23,13 +24,15 @@ constexpr std::int64_t kMostElements = 3000;
 #else
 constexpr std::int64_t kMostElements = 60000;
 #endif
+constexpr std::int64_t kMostOfSums = std::max<std::int64_t>(kMostElements, 5000);  // which several blocks add up
 
 std::vector<OpCase> cases() {
   std::vector<OpCase> list;
   for (const OpCase& c : small_cases()) {
     std::int64_t most = 0;
     for (const TensorSpec& t : c.tensors) most = std::max(most, t.shape.count());
-    if (most <= kMostElements) list.push_back(c);
+    const bool sums = c.op == "sum" || c.op == "sum_squares" || c.op == "all_finite";
+    if (most <= (sums ? kMostOfSums : kMostElements)) list.push_back(c);
   }
   return list;
 }
@@ -73,6 +76,36 @@ TEST(CudaOnHost, OnlySumsMakeTheHostWait) {
     c->run(backend(), tensors);
     EXPECT_EQ(emu::host_waits(), before) << c->name();
   }
+}
+
+/// What an operation asks of the workspace is what its kernels write to: with no byte more, nothing behind it is
+/// touched.
+TEST(CudaOnHost, OperationsKeepToTheWorkspaceThatTheyAskFor) {
+  std::map<std::string, const OpCase*> one_of_each;
+  const std::vector<OpCase> all = cases();
+  for (const OpCase& c : all) one_of_each[c.op] = &c;
+  int with_workspace = 0;
+  for (const auto& [op, c] : one_of_each) {
+    const auto with = [](std::size_t bytes) {
+      return cuda::CudaOptions{.products = std::size_t{4} << 10, .workspace = bytes, .staging = std::size_t{64} << 10};
+    };
+    std::size_t needed = 0;
+    try {
+      cuda::CudaBackend none(with(1));
+      Bound tensors(c->tensors, c->initial(), 0, &none);
+      c->run(none, tensors);
+    } catch (const ConfigError& e) {
+      const std::string words = e.what();
+      const auto at = words.find("needs ");
+      ASSERT_NE(at, std::string::npos) << words;
+      needed = std::stoul(words.substr(at + 6));
+    }
+    if (needed == 0) continue;
+    ++with_workspace;
+    cuda::CudaBackend enough(with(needed));
+    expect_right(enough, *c);
+  }
+  EXPECT_GE(with_workspace, 6);
 }
 
 std::string test_name(const testing::TestParamInfo<OpCase>& info) {

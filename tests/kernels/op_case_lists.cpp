@@ -44,6 +44,7 @@ std::vector<OpCase> small_cases() {
     c.push_back(cross_entropy_stats(r, k, k));
     c.push_back(cross_entropy_backward(r, k, k));
   }
+  c.push_back(embedding_backward(600, 7, 3));  // chains of tokens over several blocks of a GPU
   c.push_back(copy(700, 513));
   c.push_back(fill_zero(700, 513));
   c.push_back(cross_entropy_stats(9, 50, 47, 100));
