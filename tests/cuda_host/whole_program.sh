@@ -1,7 +1,8 @@
 #!/bin/sh
-# whole_program.sh BANYAN_ON_HOST BANYAN KIND PRECISION MESH...: the program whose GPU is the layer of this folder trains a
-# small model on meshes "tensor,pipeline,data", with losses close to those of the CPU's backend.  On the last mesh a
-# resumed run has the bits of one that was never stopped.  What is generated from its checkpoint is what the CPU makes of it.
+# whole_program.sh BANYAN_ON_HOST BANYAN KIND PRECISION MESH...: the program whose GPU is the layer of this folder, or
+# banyan-cuda on a GPU, trains a small model on meshes "tensor,pipeline,data", with losses close to those of the CPU's
+# backend.  On the last mesh a resumed run has the bits of one that was never stopped.  What is generated from its
+# checkpoint is what the CPU makes of it.
 . "$(dirname "$0")/../e2e/lib.sh"
 gpu=$banyan cpu=$2 kind=$3 precision=$4
 shift 4
@@ -59,7 +60,7 @@ steady() { # steady RUN SHORT_RUN
     [ "$(in_2_steps "$what" "$1" "$2")" = 0 ] || { head "$scratch"/counts.* >&2; fail "steps have $what"; }
   done
 }
-if [ -e "$scratch/1,1,1" ]; then
+if [ -e "$scratch/counts.1,1,1" ]; then  # the layer counts, a GPU does not
   last=$mesh
   counting short 1,1,1 --run.backend=cuda --train.steps=2
   steady 1,1,1 short

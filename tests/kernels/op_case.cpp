@@ -1,5 +1,6 @@
 #include "tests/kernels/op_case.hpp"
 
+#include <fmt/format.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -238,6 +239,33 @@ TensorSpec integers(std::string name, std::vector<std::int32_t> values) {
   const auto n = static_cast<std::int64_t>(values.size());
   return {std::move(name), {n}, Role::kIn,
           DType::kI32,     0,   [values](std::int64_t i) { return values[static_cast<std::size_t>(i)]; }};
+}
+
+std::string problems_on_device(Backend& device, const OpCase& c) {
+  const Values before = c.initial();
+  Values want = before;
+  c.reference(want);
+  Bound first(c.tensors, before, 0, &device), again(c.tensors, before, 3, &device), on_cpu(c.tensors, before);
+  c.run(device, first);
+  c.run(device, again);
+  c.run(*make_cpu_backend({.threads = 1, .max_isa = ""}), on_cpu);
+  std::string problems;
+  const auto within = [&](const TensorSpec& t, double error, double limit, const char* of) {
+    if (!(error <= limit)) problems += fmt::format("{} is off {} by {:.2e} (limit {:.2e})\n", t.name, of, error, limit);
+  };
+  for (const TensorSpec& t : c.tensors) {
+    if (t.role == Role::kIn) {
+      if (first.bytes(t.name) != Bound(c.tensors, before).bytes(t.name))
+        problems += fmt::format("{} is an input and was written to\n", t.name);
+      continue;
+    }
+    const std::vector<double> got = first.read(t.name);
+    within(t, error_of(got, want[t.name]), c.tolerance, "the reference");
+    within(t, error_of(got, on_cpu.read(t.name)), 2 * c.tolerance, "the CPU's backend");
+    if (first.bytes(t.name) != again.bytes(t.name))
+      problems += fmt::format("{} differs when computed again, at other addresses\n", t.name);
+  }
+  return problems;
 }
 
 }  // namespace banyan::kernels::test

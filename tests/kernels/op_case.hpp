@@ -80,6 +80,11 @@ struct OpCase {
 bool has_activations(const OpCase& c);
 OpCase in_bf16(OpCase c);
 
+/// What is wrong with the case on a device's backend, a line for each tensor; empty: nothing.  It must compute what the
+/// double-precision reference does within the case's tolerance, and the CPU backend within twice that; the same to the
+/// bit when run again at other addresses; and leave its inputs alone.
+std::string problems_on_device(Backend& device, const OpCase& c);
+
 /// Largest difference over the largest value (but no less than 0.01: some true results are zero, and inputs are near
 /// 1); infinity where only one is finite.
 double error_of(const std::vector<double>& got, const std::vector<double>& want);
