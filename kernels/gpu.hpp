@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <string>
+#include <string_view>
 
 #include "kernels/backend.hpp"
 
@@ -16,6 +18,9 @@ inline constexpr std::size_t kCudaProducts = std::size_t{32} << 20;   ///< what 
 inline constexpr std::size_t kCudaWorkspace = std::size_t{64} << 20;  ///< what an operation leaves to its next kernel
 inline constexpr std::size_t kCudaStaging = std::size_t{8} << 20;     ///< small arrays on their way from the host
 inline constexpr std::size_t kCudaScratch = kCudaProducts + kCudaWorkspace + kCudaStaging;
+
+/// Arrays of a device's memory begin at multiples of so many bytes.
+inline constexpr std::size_t kDeviceLine = 256;
 
 /// What a device does besides a backend's work, on behalf of others: messages.
 struct DeviceCompany {
@@ -38,6 +43,18 @@ class DeviceBackend : public Backend {
   virtual Queue to_device() = 0;
   /// Bytes of the device's memory that are left for this process.
   virtual std::size_t free_memory() = 0;
+  /// Takes so many bytes of the device's memory at once.  While what is returned lives allocate() gives parts of it,
+  /// nothing else, and what does not fit is a BugError with both numbers: the plan was wrong.  ConfigError when the
+  /// device has not so much.  The arrays go first.  With several alive, the first with room gives.
+  [[nodiscard]] virtual std::shared_ptr<const void> reserve(std::size_t bytes) = 0;
+  /// While what is returned lives allocate() asks the device itself, for what no plan counts: measurements.
+  [[nodiscard]] virtual std::shared_ptr<const void> beside() = 0;
+  /// How it computes the matrix products met so far, where there are several ways: a line that names library and
+  /// device, then for each shape "SHAPE : HOW".
+  virtual std::string choices() const = 0;
+  /// Computes as the choices of another process say.  False, with nothing done, where the first line is another;
+  /// ConfigError for what cannot be read.
+  virtual bool recall(std::string_view choices) = 0;
   /// Which of the host's devices it is, and how many ranks compute with it.
   virtual int number() const = 0;
   virtual int sharers() const = 0;

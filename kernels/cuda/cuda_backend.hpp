@@ -7,8 +7,11 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "kernels/backend.hpp"
+#include "kernels/cuda/device_arena.hpp"
 #include "kernels/cuda/ops.hpp"
 #include "kernels/cuda/products.hpp"
 #include "kernels/cuda/runtime.hpp"
@@ -38,6 +41,10 @@ class CudaBackend : public DeviceBackend {
   Queue to_host() override { return {to_host_.get()}; }
   Queue to_device() override { return {to_device_.get()}; }
   std::size_t free_memory() override;
+  std::shared_ptr<const void> reserve(std::size_t bytes) override;
+  std::shared_ptr<const void> beside() override;
+  std::string choices() const override { return products_.table(); }
+  bool recall(std::string_view choices) override { return products_.recall(choices); }
   int number() const override { return device_.number(); }
   int sharers() const override { return sharers_; }
   void* native(Queue q) override { return stream(q); }
@@ -110,11 +117,15 @@ class CudaBackend : public DeviceBackend {
   double total(Queue q, const char* operation, ConstView x, cuda::Sum what);
 
   bool pinned(const void* p) const;
+  /// Before the device is asked to release memory, which waits for all that it does.
+  void let_go();
 
   const Device device_;
   const int sharers_;
   DeviceCompany company_;
   std::map<std::uintptr_t, std::size_t> pinned_;  ///< what allocate_host gave, by address
+  std::vector<DeviceArena*> arenas_;  ///< in the order of reserve()
+  int beside_ = 0;                    ///< how often beside() lives
   std::shared_ptr<EventPool> events_ = std::make_shared<EventPool>();
   Stream compute_, to_host_, to_device_;
   Memory workspace_;

@@ -61,6 +61,16 @@ std::size_t CudaBackend::scratch_bytes() const {
 
 void* CudaBackend::allocate(std::size_t bytes) {
   device_.use();
+  if (!arenas_.empty() && beside_ == 0) {
+    std::size_t reserved = 0, taken = 0;
+    for (DeviceArena* arena : arenas_) {
+      if (void* p = arena->take(bytes)) return p;
+      reserved += arena->bytes();
+      taken += arena->taken();
+    }
+    throw BugError("the plan of memory says {} bytes of the GPU, {} of them are taken, and an array needs {} more",
+                   reserved, taken, bytes);
+  }
   void* p = nullptr;
   const cudaError_t e = cudaMalloc(&p, bytes);
   if (e == cudaErrorMemoryAllocation)
@@ -72,9 +82,35 @@ void* CudaBackend::allocate(std::size_t bytes) {
 }
 
 void CudaBackend::release(void* p, std::size_t) {
+  for (DeviceArena* arena : arenas_)
+    if (arena->give_back(p)) return;
+  let_go();
+  must("release", cudaFree(p));
+}
+
+void CudaBackend::let_go() {
   device_.use();
   if (std::uncaught_exceptions() > 0 && company_.give_up) company_.give_up();
-  must("release", cudaFree(p));
+}
+
+std::shared_ptr<const void> CudaBackend::reserve(std::size_t bytes) {
+  if (const std::size_t free = free_memory() * static_cast<std::size_t>(sharers_); free < bytes)
+    throw ConfigError(
+        "the plan of memory needs {} bytes ({:.1f} GiB) of the GPU at once, and {} are left; use more ranks, a smaller "
+        "microbatch or model",
+        bytes, static_cast<double>(bytes) / static_cast<double>(std::size_t{1} << 30), free);
+  const std::shared_ptr<DeviceArena> arena(new DeviceArena(bytes), [this](DeviceArena* gone) {
+    std::erase(arenas_, gone);
+    let_go();
+    delete gone;
+  });
+  arenas_.push_back(arena.get());
+  return arena;
+}
+
+std::shared_ptr<const void> CudaBackend::beside() {
+  ++beside_;
+  return {&beside_, [](int* count) { --*count; }};
 }
 
 void* CudaBackend::allocate_host(std::size_t bytes) {

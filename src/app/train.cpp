@@ -14,7 +14,8 @@ any rank stops all of them at the next step with a checkpoint and exit code 75; 
 time that the batch system gives (run.time_left).
 
 Writes into the run directory: log.txt, metrics.jsonl (one line per step), config.ini, plan.txt, plans.json,
-saves.jsonl, hostfile, ckpt/, causes/, and stacks/ when a rank hangs (run.watchdog).
+saves.jsonl, hostfile, ckpt/, causes/, algorithms.txt with run.backend = cuda, and stacks/ when a rank hangs
+(run.watchdog).
 )";
 
 ExitCode run(Args& args) {

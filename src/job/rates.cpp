@@ -164,6 +164,7 @@ const plan::Machine& machine_of(Job& job, const plan::Layout& layout) {
   places.node_ranks = job.world.local_size();
   places.cores = static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
   places.threads = job.threads;
+  const auto beside_the_plan = job.device() ? job.device()->beside() : nullptr;
   return job.machine.emplace(measure_machine(*job.backend, layout, places));
 }
 

@@ -27,6 +27,8 @@ namespace {
 // Communicators of a team: one id per axis is enough, because two groups of one axis share at most one rank.
 enum GroupId { kAll, kTensor, kData, kPipeline, kTied, kCopies, kGroupIds };
 constexpr int kFirstTeamId = 2;  // 0: start-up, 1: everyone
+// More than a stage and a trainer allocate, besides one for each slot; each may leave a gap behind it.
+constexpr std::size_t kArraysOfATeam = 16;
 
 plan::Use use_for(Purpose purpose) {
   switch (purpose) {
@@ -214,6 +216,11 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, plan::Layout la
   team->placement = std::move(placement.reason);
   team->placement_name = std::move(placement.name);
   team->backend = backend.get();
+  const auto slots = static_cast<std::size_t>(team->layout.stage_spec(at).slots);
+  // What generation takes depends on its prompts.
+  if (on_device() && team->layout.use != plan::Use::kGenerate)
+    team->memory = device_->reserve(static_cast<std::size_t>(planned.arrays(MemoryKind::kDevice)) +
+                                    (kArraysOfATeam + slots) * kernels::kDeviceLine);
   team->stage = model::Stage::make(team->layout.stage_spec(at), *backend, team->tensor.get());
   return team;
 }

@@ -49,6 +49,7 @@ struct Team {
   std::string placement{};                         ///< why ranks sit where they sit, one sentence
   std::string placement_name{};                    ///< the order's own
   kernels::Backend* backend = nullptr;             ///< owned by the Job
+  std::shared_ptr<const void> memory{};            ///< of the device, what the plan says; null: taken as it is needed
   std::unique_ptr<model::Stage> stage{};
 
   bool first_stage() const { return at.pipeline == 0; }
@@ -93,6 +94,8 @@ class Job {
   ~Job();
 
   bool root() const { return world.rank() == 0; }
+  /// `backend`, when it is a device's.
+  kernels::DeviceBackend* device() const { return device_; }
   /// What decides every bit that is computed, besides the threads: the instruction set, or the device and its
   /// libraries.
   std::string arithmetic() const;
@@ -118,10 +121,10 @@ class Job {
   /// A communicator for whatever memory the backend computes in; null for less than two ranks.
   std::unique_ptr<comm::Communicator> group(std::vector<int> ranks, int id, std::string name);
 
-  kernels::DeviceBackend* device_ = nullptr;  ///< `backend`, when it is one
-  std::unique_ptr<DeviceWay> way_;            ///< with a device
-  std::int64_t device_memory_ = 0;            ///< bytes of its memory for this rank, its own included; 0: no device
-  int next_group_ = 0;                        ///< ids of communicators, counted alike on all ranks
+  kernels::DeviceBackend* device_ = nullptr;
+  std::unique_ptr<DeviceWay> way_;  ///< with a device
+  std::int64_t device_memory_ = 0;  ///< bytes of its memory for this rank, its own included; 0: no device
+  int next_group_ = 0;              ///< ids of communicators, counted alike on all ranks
 };
 
 }  // namespace banyan::job

@@ -42,6 +42,16 @@ std::vector<Place> places(const std::vector<LocalParam>& params, DType weights, 
   return all;
 }
 
+/// Rows of a matrix that fill() brings at a time.
+std::int64_t rows_at_a_time(const LocalParam& p) { return std::max<std::int64_t>(1, kChunk / p.count.row_count()); }
+
+/// Bytes in which rows of a parameter wait on a device to be rounded; 0: they are written where they belong.
+std::int64_t waiting_bytes(const LocalParam& p, DType weights) {
+  const bool wide = !p.spread && (weights == DType::kF32 || !read_by_products(p));
+  if (wide || p.count.count() == 0) return 0;
+  return 4 * std::min(rows_at_a_time(p), p.count[0]) * p.count.row_count();
+}
+
 View part_of(View arena, std::int64_t begin, const Shape& shape) {
   return arena.rows(begin, begin + shape.count()).reshaped(shape);
 }
@@ -70,8 +80,14 @@ ValueBytes value_bytes(const std::vector<LocalParam>& params, DType weights) {
   return need;
 }
 
+std::int64_t loading_bytes(const std::vector<LocalParam>& params, DType weights) {
+  std::int64_t most = 0;
+  for (const LocalParam& p : params) most = std::max(most, waiting_bytes(p, weights));
+  return most;
+}
+
 ParamStore::ParamStore(const StageSpec& spec, kernels::Backend& backend)
-    : backend_(backend), params_(local_params(spec)) {
+    : backend_(backend), params_(local_params(spec)), weights_(spec.weights) {
   ValueBytes need;
   const std::vector<Place> where = places(params_, spec.weights, need);
   try {
@@ -147,10 +163,10 @@ void ParamStore::init(const ModelShape& shape, std::uint64_t seed) {
     if (p.count.count() == 0) continue;
     fill(p, [&](const Shape& offset, View to) {
       const std::int64_t width = to.shape.row_count();
-      const std::int64_t rows_at_a_time = std::max<std::int64_t>(1, kChunk / width);
+      const std::int64_t at_a_time = std::max<std::int64_t>(1, kChunk / width);
       const Range columns = to.shape.rank() == 2 ? Range{offset[1], offset[1] + to.shape[1]} : Range{0, 1};
-      for (std::int64_t row = 0; row < to.shape[0]; row += rows_at_a_time) {
-        const std::int64_t end = std::min(to.shape[0], row + rows_at_a_time);
+      for (std::int64_t row = 0; row < to.shape[0]; row += at_a_time) {
+        const std::int64_t end = std::min(to.shape[0], row + at_a_time);
         chunk.resize(static_cast<std::size_t>((end - row) * width));
         init_values(p.logical, shape, seed, {offset[0] + row, offset[0] + end}, columns, chunk.data());
         Shape part = to.shape;
@@ -168,11 +184,10 @@ void ParamStore::fill(const LocalParam& p, const std::function<void(const Shape&
   const bool wide = p.param && !p.spread, device = backend_.memory_kind() == MemoryKind::kDevice;
   if (wide && !device) return read(p.offset, p.param);
   const View matrix = wide ? p.param : compute_[by_name_.at(p.logical.name)];
-  const std::int64_t width = p.count.row_count(), at_a_time = std::max<std::int64_t>(1, kChunk / width);
+  const std::int64_t width = p.count.row_count(), at_a_time = rows_at_a_time(p);
   std::vector<float> chunk;
   // What is to be narrowed on a device goes there first.
-  const std::size_t room_bytes =
-      !wide && device ? sizeof(float) * static_cast<std::size_t>(std::min(at_a_time, p.count[0]) * width) : 0;
+  const std::size_t room_bytes = device ? static_cast<std::size_t>(waiting_bytes(p, weights_)) : 0;
   const std::shared_ptr<void> room(room_bytes > 0 ? backend_.allocate(room_bytes) : nullptr, [&](void* memory) {
     if (memory) backend_.release(memory, room_bytes);
   });

@@ -66,6 +66,8 @@ struct ValueBytes {
   std::int64_t bytes() const { return 4 * wide + narrow; }
 };
 ValueBytes value_bytes(const std::vector<LocalParam>& params, DType weights);
+/// Bytes of a device's memory that fill() takes beside them while it works, at most.
+std::int64_t loading_bytes(const std::vector<LocalParam>& params, DType weights);
 
 class ParamStore {
  public:
@@ -104,6 +106,7 @@ class ParamStore {
 
   kernels::Backend& backend_;
   std::vector<LocalParam> params_;
+  const DType weights_;
   std::unordered_map<std::string, std::size_t> by_name_;
   std::vector<View> compute_;  ///< of each parameter: what blocks read
   View values_, grads_, narrow_, rounded_;

@@ -50,6 +50,10 @@ std::int64_t saved_elements(const Layout& layout, const std::vector<model::Local
 /// of each thread stay with the process (glibc 2.36: 21 to 28 MiB; without them a step takes 1.3 % longer).
 constexpr std::int64_t kKeptByMalloc = std::int64_t{20} << 20;
 
+/// Buffers of one of NCCL's communicators: 4 MiB (NCCL_BUFFSIZE, "NVIDIA NCCL Documentation", Environment Variables) to
+/// and from a neighbour in each of 16 channels.  An estimate: how many channels there are depends on the links.
+constexpr std::int64_t kNcclGroup = std::int64_t{16 * 2 * 4} << 20;
+
 /// Bytes that travel through the two staging buffers, which the buckets take in turn: gradients, and with ZeRO-1 the
 /// updated rows that come back.
 std::array<std::int64_t, 2> staged(const Layout& layout, const model::StageSpec& spec,
@@ -65,6 +69,14 @@ std::array<std::int64_t, 2> staged(const Layout& layout, const model::StageSpec&
   std::array<std::int64_t, 2> largest{};
   for (std::size_t i = 0; i < parts.size(); ++i) largest[i % 2] = std::max(largest[i % 2], parts[i]);
   return largest;
+}
+
+/// Elements of the largest bucket that tensor ranks add up among themselves.
+std::int64_t partial_elements(const model::StageSpec& spec, const std::vector<model::LocalParam>& params) {
+  std::vector<std::int64_t> parts(static_cast<std::size_t>(model::part_count(spec)), 0);
+  for (const model::LocalParam& p : params)
+    if (p.partial_over_tensor) parts[static_cast<std::size_t>(p.part)] += p.count.count();
+  return parts.empty() ? 0 : *std::max_element(parts.begin(), parts.end());
 }
 
 /// What the backend keeps for itself: the packing of the largest matrix product, tiles of attention, rotary angles.
@@ -137,6 +149,12 @@ std::int64_t MemoryPlan::total(MemoryKind kind) const {
   return sum;
 }
 
+std::int64_t MemoryPlan::arrays(MemoryKind kind) const {
+  std::int64_t sum = 0;
+  for (const MemoryRow& row : rows) sum += row.kind == kind && !row.own ? row.bytes : 0;
+  return sum;
+}
+
 std::int64_t MemoryPlan::on_node() const { return total(MemoryKind::kHost) + (files ? files->bytes : 0); }
 
 std::int64_t MemoryPlan::scarcest() const {
@@ -170,7 +188,7 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
   const bool cuda = config.run.backend == "cuda";
   MemoryKind kind = cuda ? MemoryKind::kDevice : MemoryKind::kHost;
   const auto add = [&](std::string name, std::int64_t bytes, std::string how) {
-    if (bytes > 0) plan.rows.push_back({std::move(name), bytes, std::move(how), kind});
+    if (bytes > 0) plan.rows.push_back({std::move(name), bytes, std::move(how), kind, false});
   };
   const model::StageSpec spec = layout.stage_spec(c);
   const std::vector<model::LocalParam> params = model::local_params(spec);
@@ -195,8 +213,10 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
                     layout.chunks > 1 ? ", each in one chunk," : "", format_bytes(static_cast<double>(slot))));
     add("scratch", static_cast<std::int64_t>(activations.scratch_bytes), "of one block and the head");
   }
-  if (spec.slots > 0 && cuda)
+  if (spec.slots > 0 && cuda) {
     add("kernels", static_cast<std::int64_t>(kernels::kCudaScratch), "workspaces, and row numbers on their way");
+    plan.rows.back().own = true;
+  }
   if (spec.slots > 0 && !cuda) {
     const std::int64_t threads = threads_of(config),
                        kept = spec.activations == DType::kF32 ? threads * kKeptByMalloc : 0;
@@ -210,6 +230,20 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
     // The two buffers are equal; pages of the host's that no bucket reaches are never touched.
     if (cuda) bytes.fill(std::max(bytes[0], bytes[1]));
     add("shard staging", bytes[0] + bytes[1], fmt::format("2 buckets: {} + {} B", bytes[0], bytes[1]));
+  }
+  if (layout.use == Use::kTrain && layout.mesh.tensor > 1) {
+    const std::int64_t elements = partial_elements(spec, params);
+    add("norm gradients", elements * kFloat,
+        fmt::format("{} x {} B on their way between tensor ranks", elements, kFloat));
+  }
+  if (layout.use == Use::kTrain && cuda)
+    add("loading", model::loading_bytes(params, spec.weights), "rows of a matrix before they are rounded");
+  if (cuda && config.comm.device != "staged") {
+    const parallel::MeshShape& mesh = layout.mesh;
+    const int groups = (mesh.tensor > 1) + (mesh.pipeline > 1) + (mesh.data > 1 && layout.use == Use::kTrain) +
+                       (layout.use == Use::kTrain && layout.ties_stages());
+    add("NCCL", groups * kNcclGroup, fmt::format("{} communicators x 128 MiB, about", groups));
+    if (groups > 0) plan.rows.back().own = true;
   }
   kind = MemoryKind::kHost;
   // A collective adds up in pieces of at most 1 MiB of scratch (comm/plans/choose.cpp); one for each bucket under way.

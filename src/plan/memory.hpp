@@ -18,6 +18,7 @@ struct MemoryRow {
   std::int64_t bytes = 0;
   std::string how;  ///< "124439808 x 4 B"
   MemoryKind kind = MemoryKind::kHost;
+  bool own = false;  ///< taken by the backend or a library for itself, before what the program allocates
 };
 
 struct MemoryPlan {
@@ -25,8 +26,9 @@ struct MemoryPlan {
   std::optional<MemoryRow> files{};  ///< that lie in the node's memory beside it
   std::int64_t total() const;        ///< of the process
   std::int64_t total(MemoryKind kind) const;
-  std::int64_t on_node() const;   ///< of the node's memory, with the files
-  std::int64_t scarcest() const;  ///< of the GPU's memory, or without a GPU of the node's
+  std::int64_t arrays(MemoryKind kind) const;  ///< of it what the program allocates
+  std::int64_t on_node() const;                ///< of the node's memory, with the files
+  std::int64_t scarcest() const;               ///< of the GPU's memory, or without a GPU of the node's
   /// Aligned table with a sum for each kind of memory, one row per line.
   std::string str() const;
 };

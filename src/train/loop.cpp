@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "io/dataset.hpp"
 #include "src/base/log.hpp"
@@ -12,6 +13,7 @@
 #include "src/base/signals.hpp"
 #include "src/base/units.hpp"
 #include "src/job/checkpoint.hpp"
+#include "src/job/choices.hpp"
 #include "src/job/deadline.hpp"
 #include "src/job/fruitless.hpp"
 #include "src/job/metrics.hpp"
@@ -88,6 +90,7 @@ class Loop {
   std::int64_t memory_planned_ = 0;  ///< bytes of this rank
   Seconds storage_limit_{0};         ///< of one part of a save or load; the same on all ranks
   double slowest_step_ = 0;          ///< seconds; 0 before the first
+  bool stepped_ = false;             ///< of this attempt
   Seconds loading_{0};               ///< parameters and moments, or making them
   job::LongestOfLate late_steps_, late_evaluations_;
   WorkTimes work_times_;
@@ -104,6 +107,7 @@ Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
       bad_(job.config) {
   const job::InPhase phase(job_.watchdog, job::Phase::kSetup);
   job::open_run_dir(job_);
+  job::recall_choices(job_);
   team_ = job_.assemble(samples_->vocab(), job::Purpose::kTrain);
   std::optional<comm::PatienceScope> setting_up(kLongPatience);
   if (job_.root()) prediction_ = Prediction(job_, *team_);
@@ -197,6 +201,7 @@ std::optional<ExitCode> Loop::run() {
     const double seconds = Seconds(Clock::now() - begin).count();
     work_times_.add(seconds - (job_.world.waited() - waited).count());
     if (job_.root() && slowest_step_ == 0) tell_start(Seconds(seconds));
+    if (!std::exchange(stepped_, true)) job::keep_choices(job_);
     slowest_step_ = std::max(slowest_step_, seconds);
     late_steps_.add(Seconds(seconds));
     if (r.judgement == Judgement::kRollBack) {

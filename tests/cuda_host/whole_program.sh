@@ -60,8 +60,8 @@ steady() { # steady RUN SHORT_RUN
     [ "$(in_2_steps "$what" "$1" "$2")" = 0 ] || { head "$scratch"/counts.* >&2; fail "steps have $what"; }
   done
 }
+last=$mesh  # train sets it
 if [ -e "$scratch/counts.1,1,1" ]; then  # the layer counts, a GPU does not
-  last=$mesh
   counting short 1,1,1 --run.backend=cuda --train.steps=2
   steady 1,1,1 short
   if [ "$precision" = fp32 ]; then
@@ -75,13 +75,35 @@ if [ -e "$scratch/counts.1,1,1" ]; then  # the layer counts, a GPU does not
     }
     waits 1,1,1 short 2 4
     waits large large-short 4 2
+    # The GPU's memory is one piece, whatever is in it.
+    calls() { sed -n "s/^memory calls //p" "$scratch/counts.$1"; }
+    [ "$(calls large)" = "$(calls 1,1,1)" ] || { head "$scratch"/counts.* >&2; fail "a larger model takes more pieces of memory"; }
   fi
-  mesh=$last
 fi
 
-train resumed "$mesh" --run.backend=cuda --checkpoint.resume="$(ls -d "$scratch/$mesh"/ckpt/step-000000002.*)"
+# A run that goes on takes up the algorithms of its matrix products; another GPU chooses its own, and what is damaged is
+# refused.
+if [ -e "$scratch/short" ] && [ "$precision" = fp32 ]; then
+  table="$scratch/short/algorithms.txt"
+  grep -q '^cuBLASLt .* on CUDA on the CPU$' "$table" || fail "no algorithms are kept"
+  cp "$table" "$scratch/algorithms.txt"
+  goes_on() { train short 1,1,1 --run.backend=cuda --train.steps="$1"; }
+  goes_on 3
+  ! grep -q "says nothing about the library" "$scratch/out.log" || fail "its own algorithms are not known"
+  cmp "$table" "$scratch/algorithms.txt" || fail "algorithms have changed"
+  export CUDAEMU_NAME="another GPU"
+  goes_on 4
+  unset CUDAEMU_NAME
+  says "algorithms.txt says nothing about the library and GPU of 1 of 1 ranks"
+  grep -q ' on another GPU$' "$table" || fail "another GPU's algorithms are not kept"
+  sed -i '2s/ : / :  /' "$table"
+  must 78 1 train "$scratch/c.ini" --run.dir="$scratch/short" --run.backend=cuda --train.steps=5
+  says "algorithms.txt is damaged"
+fi
+
+train resumed "$last" --run.backend=cuda --checkpoint.resume="$(ls -d "$scratch/$last"/ckpt/step-000000002.*)"
 says "resuming after step 2"
-losses "$scratch/$mesh" | tail -n 2 > "$scratch/whole.txt"
+losses "$scratch/$last" | tail -n 2 > "$scratch/whole.txt"
 losses "$scratch/resumed" | cmp - "$scratch/whole.txt" || fail "the resumed run went on with other losses"
 
 [ "$precision" = fp32 ] || exit 0

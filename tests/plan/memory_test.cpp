@@ -45,6 +45,19 @@ TEST(MemoryPlan, TellsTheMemoryOfAGpuFromThatOfItsHost) {
   EXPECT_NE(gpu.str().find("of the GPU"), std::string::npos);
 }
 
+TEST(MemoryPlan, NcclsBuffersAreNoArraysOfTheProgram) {
+  config::Config c = gpt2_124m();
+  c.run.backend = "cuda";
+  EXPECT_EQ(bytes_of(memory_plan(make_layout(c, 1, 0), c, {}), "NCCL"), 0);
+  c.parallel.tensor = 2;
+  const MemoryPlan plan = memory_plan(make_layout(c, 4, 0), c, {});  // a tensor and a data group
+  EXPECT_EQ(bytes_of(plan, "NCCL"), std::int64_t{256} << 20);
+  EXPECT_EQ(plan.arrays(MemoryKind::kDevice),
+            plan.total(MemoryKind::kDevice) - bytes_of(plan, "NCCL") - bytes_of(plan, "kernels"));
+  c.comm.device = "staged";
+  EXPECT_EQ(bytes_of(memory_plan(make_layout(c, 4, 0), c, {}), "NCCL"), 0);
+}
+
 TEST(MemoryPlan, Bf16HalvesActivationsAndKeepsRoundedMatrices) {
   config::Config c = gpt2_124m();
   const MemoryPlan wide = memory_plan(make_layout(c, 1, 0), c, {});
