@@ -19,8 +19,10 @@ report() {
   mkdir -p "$dir/$1"
   cat > "$dir/$1/steps.json" << END
 {"cases": [{"case": "tiny", "programs": [
-  {"program": "cpu", "median_ms": 10, "spread_ms": 1, "times_banyan": 1, "times_banyan_rounds": [1, 1]},
-  {"program": "torch", "median_ms": 20, "spread_ms": 1, "times_banyan": $2, "times_banyan_rounds": [$2, $2]}]}]}
+  {"program": "cpu", "median_ms": 10, "spread_ms": 1, "times_banyan": 1, "times_banyan_rounds": [1, 1],
+   "memory_bytes": 1048576},
+  {"program": "torch", "median_ms": 20, "spread_ms": 1, "times_banyan": $2, "times_banyan_rounds": [$2, $2],
+   "memory_bytes": 50331648}]}]}
 END
   cat > "$dir/$1/ops.json" << END
 {"backend": "cpu", "peak_flops": 1e11, "peak_bandwidth": 1e10,
@@ -32,7 +34,7 @@ report before 2.0 0.5
 report same 1.95 0.48
 report slow_step 1.8 0.5
 report slow_op 2.0 0.4
-grep -q '| tiny | torch | 20 | 1 | 2.00 |' "$dir/before/perf.md" || fail "$(cat "$dir/before/perf.md")"
+grep -q '| tiny | torch | 20 | 1 | 2.00 | 48 |' "$dir/before/perf.md" || fail "$(cat "$dir/before/perf.md")"
 "$perf/compare" "$dir/before/perf.json" "$dir/same/perf.json" > "$dir/out" || fail "noise is no regression: $(cat "$dir/out")"
 for slow in slow_step slow_op; do
   rc=0
