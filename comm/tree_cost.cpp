@@ -16,6 +16,15 @@ double inside(double unit, RegularGroup group) {
   return std::clamp(std::floor(unit / group.stride), 1.0, static_cast<double>(group.size));
 }
 
+/// Of one half of an all-reduce, on the way between the ranks.
+double way_seconds(const TreeLevel& link, int size, double bytes) {
+  return steps(size) * link.latency + bytes * (size - 1) / size / link.rate;
+}
+double adding_seconds(const HostCopies& host, int size, double bytes) { return bytes * (size - 1) / size * host.add; }
+double copies_seconds(const HostCopies& host, double to_host, double to_device) {
+  return 2 * host.start + (to_host + to_device) * host.copy;
+}
+
 }  // namespace
 
 TreeLevel group_link(const TreeLinks& links, RegularGroup group) {
@@ -30,6 +39,7 @@ TreeLevel group_link(const TreeLinks& links, RegularGroup group) {
       const double rate = level.rate * below;
       link.rate = link.rate > 0 ? std::min(link.rate, rate) : rate;
       link.latency = std::max(link.latency, level.latency);
+      link.host = level.host;
     }
     below = std::max(below, here);
   }
@@ -39,15 +49,21 @@ TreeLevel group_link(const TreeLinks& links, RegularGroup group) {
 double tree_reduce_scatter_seconds(const TreeLinks& links, RegularGroup group, double bytes) {
   if (group.size < 2) return 0;
   const TreeLevel link = group_link(links, group);
-  return steps(group.size) * link.latency + bytes * (group.size - 1) / group.size / link.rate;
+  return way_seconds(link, group.size, bytes) + adding_seconds(link.host, group.size, bytes) +
+         copies_seconds(link.host, bytes, bytes / group.size);
 }
 
 double tree_all_gather_seconds(const TreeLinks& links, RegularGroup group, double bytes) {
-  return tree_reduce_scatter_seconds(links, group, bytes);
+  if (group.size < 2) return 0;
+  const TreeLevel link = group_link(links, group);
+  return way_seconds(link, group.size, bytes) + copies_seconds(link.host, bytes / group.size, bytes);
 }
 
 double tree_all_reduce_seconds(const TreeLinks& links, RegularGroup group, double bytes) {
-  return 2 * tree_reduce_scatter_seconds(links, group, bytes);
+  if (group.size < 2) return 0;
+  const TreeLevel link = group_link(links, group);
+  return 2 * way_seconds(link, group.size, bytes) + adding_seconds(link.host, group.size, bytes) +
+         copies_seconds(link.host, bytes, bytes);
 }
 
 double tree_message_seconds(const TreeLinks& links, RegularGroup group, double bytes) {
@@ -59,7 +75,8 @@ double tree_message_seconds(const TreeLinks& links, RegularGroup group, double b
     if (here > below || (level.ranks <= 0 && group.size > below)) {
       const double crossing = std::min(1.0, group.stride / below_ranks);
       const double rate = std::min(level.rate / crossing, links.front().rate);
-      seconds = std::max(seconds, level.latency + bytes / rate);
+      const double copies = level.host.messages ? copies_seconds(level.host, bytes, bytes) : 0;
+      seconds = std::max(seconds, level.latency + bytes / rate + copies);
     }
     below = std::max(below, here);
     below_ranks = std::max(below_ranks, level.ranks);

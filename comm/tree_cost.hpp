@@ -10,11 +10,21 @@
 
 namespace banyan::comm {
 
+/// What becomes of a device's memory where messages are of host memory (staged_group): a collective copies what it is
+/// given to the host, and what comes out to the device, each whole; the host adds sums.
+struct HostCopies {
+  double start = 0;      ///< seconds of a copy of nothing
+  double copy = 0;       ///< seconds a byte, one way; 0 with `start`: messages are of the device's own memory
+  double add = 0;        ///< seconds a byte of a sum
+  bool messages = true;  ///< false: of collectives only
+};
+
 /// Links between ranks that share a unit of this level but none of the level below.
 struct TreeLevel {
   double ranks = 0;    ///< ranks of a unit; 0: all there are
   double latency = 0;  ///< seconds of an empty message
   double rate = 0;     ///< bytes/s, one way, of one rank while all ranks of the unit below send out of it
+  HostCopies host = {};
 };
 /// From the node upwards; at least one level, the last one holds everybody.
 using TreeLinks = std::vector<TreeLevel>;
@@ -24,7 +34,7 @@ struct RegularGroup {
   int size = 1, stride = 1;
 };
 
-/// Bytes/s at which a ring through the group moves, and the latency of its longest hop.
+/// Bytes/s at which a ring through the group moves, and the latency and copies of its longest hop.
 TreeLevel group_link(const TreeLinks& links, RegularGroup group);
 
 double tree_reduce_scatter_seconds(const TreeLinks& links, RegularGroup group, double bytes);  ///< bytes of the input

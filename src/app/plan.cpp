@@ -17,6 +17,7 @@
 #include "src/job/rates.hpp"
 #include "src/parallel/placement.hpp"
 #include "src/plan/collectives.hpp"
+#include "src/plan/device_messages.hpp"
 #include "src/plan/fabric_links.hpp"
 #include "src/plan/fallback.hpp"
 #include "src/plan/memory.hpp"
@@ -158,6 +159,7 @@ ExitCode run(Args& args) {
         gflops > 0 ? gflops * 1e9 : measured_flops(config, dtype, plan::make_model_shape(config, vocab));
     if (link) machine.links.front().rate = static_cast<double>(*link);
   }
+  if (ranks > 1) plan::carry(machine, plan::device_carrier(config));
   const plan::Precision priced = precision == "fp32" ? plan::Precision::kFp32 : plan::Precision::kBf16;
   if (machine.peak(priced) <= 0)
     throw ConfigError("the machine {} says nothing about {}; add compute.{} to its file", machine.name, precision,

@@ -7,11 +7,15 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/gpu.hpp"
 #include "src/base/bf16.hpp"
+#include "src/base/error.hpp"
+#include "src/base/log.hpp"
 #include "src/base/section.hpp"
 #include "src/job/setup.hpp"
 #include "src/model/stage.hpp"
 #include "src/plan/cost.hpp"
+#include "src/plan/device_messages.hpp"
 #include "src/plan/step_price.hpp"
 
 namespace banyan::job {
@@ -19,6 +23,7 @@ namespace {
 
 constexpr std::int64_t kMeasuredWidth = 2048, kMeasuredRows = 2048;
 constexpr Seconds kPatience{0.2};
+constexpr std::size_t kCopied = std::size_t{16} << 20;
 /// Fused attention on a processor, as a share of what its products would take alone (perf/README.md).
 constexpr double kAttentionShare = 0.55;
 
@@ -92,6 +97,18 @@ model::ModelShape measured_shape(const model::ModelShape& shape) {
   return s;
 }
 
+/// What carries the messages of this job's device.
+plan::DeviceCarrier carrier_of(const Job& job) {
+  if (job.world.size() < 2) return plan::DeviceCarrier::kNone;
+  const plan::DeviceCarrier carrier = plan::device_carrier(job.config);
+  // What comm.device = auto came to: where nothing beside the device's own libraries adds, it is not NCCL.
+  const bool staged = carrier == plan::DeviceCarrier::kNccl && job.arithmetic() == job.backend->describe();
+  return staged ? plan::DeviceCarrier::kStaged : carrier;
+}
+bool copies(plan::DeviceCarrier carrier) {
+  return carrier == plan::DeviceCarrier::kStaged || carrier == plan::DeviceCarrier::kUcx;
+}
+
 }  // namespace
 
 double product_rate(kernels::Backend& backend, DType dtype, std::int64_t rows, std::int64_t out, std::int64_t in) {
@@ -110,6 +127,33 @@ double product_rate(kernels::Backend& backend, DType dtype, std::int64_t rows, s
     backend.synchronize({});
   });
   return 2.0 * static_cast<double>(rows * out * in) / seconds;
+}
+
+double host_link_rate(kernels::DeviceBackend& device) {
+  const std::shared_ptr<void> there(device.allocate(kCopied), [&](void* p) { device.release(p, kCopied); });
+  const std::shared_ptr<void> here(device.allocate_host(kCopied), [&](void* p) { device.release_host(p, kCopied); });
+  const auto view = [](void* p, MemoryKind kind) {
+    return View(static_cast<std::byte*>(p), DType::kF32, {static_cast<std::int64_t>(kCopied / sizeof(float))}, kind);
+  };
+  const View on_device = view(there.get(), MemoryKind::kDevice), on_host = view(here.get(), MemoryKind::kHost);
+  fill(device, on_device, 0);
+  const auto rate = [&](Queue q, View to, ConstView from) {
+    return static_cast<double>(kCopied) / best_seconds([&] {
+             device.copy(q, to, from);
+             device.synchronize(q);
+           });
+  };
+  const double to_host = rate(device.to_host(), on_host, on_device);
+  return std::min(to_host, rate(device.to_device(), on_device, on_host));
+}
+
+void carry_messages(plan::Machine& m, const Job& job) {
+  try {
+    plan::carry(m, carrier_of(job), job.plans.links.reduce_rate);
+  } catch (const ConfigError& e) {
+    plan::carry(m, plan::DeviceCarrier::kNone);
+    log::warning("predicted step times leave out copies between GPUs and hosts: {}", e.what());
+  }
 }
 
 void use_links(plan::Machine& m, const comm::Links& links) {
@@ -165,7 +209,9 @@ const plan::Machine& machine_of(Job& job, const plan::Layout& layout) {
   places.cores = static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
   places.threads = job.threads;
   const auto beside_the_plan = job.device() ? job.device()->beside() : nullptr;
-  return job.machine.emplace(measure_machine(*job.backend, layout, places));
+  plan::Machine& m = job.machine.emplace(measure_machine(*job.backend, layout, places));
+  if (job.device() && copies(carrier_of(job))) m.host_link = host_link_rate(*job.device());
+  return m;
 }
 
 }  // namespace banyan::job

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "comm/cost.hpp"
-#include "kernels/backend.hpp"
+#include "kernels/gpu.hpp"
 #include "src/plan/layout.hpp"
 #include "src/plan/machine.hpp"
 
@@ -29,6 +29,12 @@ plan::Machine measure_machine(kernels::Backend& backend, const plan::Layout& lay
 /// What a rank of this job is worth: run.machine, or else measured, the first time that somebody asks; best before the
 /// memory of training is touched.  On rank 0.  ConfigError for a file that is none.
 const plan::Machine& machine_of(Job& job, const plan::Layout& layout);
+/// Bytes/s of copies between a device and its host, of the slower direction, measured as product_rate is.  Takes 16 MiB
+/// of both memories meanwhile.
+double host_link_rate(kernels::DeviceBackend& device);
+/// Makes a machine's links those that carry this job's device memory (plan::carry), for good: comm.device = auto is
+/// what it came to.  Warns where the price of copies is unknown, and leaves them out.  After use_links.
+void carry_messages(plan::Machine& machine, const Job& job);
 /// Gives a measured machine the links between its ranks.
 void use_links(plan::Machine& machine, const comm::Links& links);
 

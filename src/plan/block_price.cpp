@@ -122,7 +122,7 @@ BlockPrice block_price(const model::ModelShape& s, const Division& d, const Mach
   const double moved = z.rows * z.bytes * (alike + (z.wide + z.ffn) / z.tensor + rotary);
   p.streams = {clock.stream(moved) + 4 * machine.kernel_seconds, clock.stream(2 * moved) + 6 * machine.kernel_seconds};
 
-  // Two all-reduces of the residual stream in each direction; reduce-scatter and all-gather move the same bytes.
+  // Two all-reduces of the residual stream in each direction, or as many reduce-scatters and all-gathers.
   const RegularGroup tensor{d.mesh.tensor, 1}, context{d.mesh.context, d.mesh.tensor};
   const double stream = z.rows * z.width * z.bytes;
   // Of a call in blocks beside a product, what the product's other blocks cannot hide.
@@ -131,7 +131,10 @@ BlockPrice block_price(const model::ModelShape& s, const Division& d, const Mach
     return std::max(n * one - clock.product(z.rows, out, in) * (n - 1) / n, one);
   };
   const double shown = 1 - machine.hide_tensor;
-  const double reductions = 2 * comm::tree_all_reduce_seconds(machine.links, tensor, stream) * shown;
+  const double reductions = 2 * shown *
+                            (d.sequence ? comm::tree_reduce_scatter_seconds(machine.links, tensor, stream) +
+                                              comm::tree_all_gather_seconds(machine.links, tensor, stream)
+                                        : comm::tree_all_reduce_seconds(machine.links, tensor, stream));
   p.tensor = {reductions, reductions};
   if (d.tensor_blocks > 1 && z.tensor > 1) {
     const double qkv = (z.query + 2 * z.key_value) / z.tensor, o = z.query / z.tensor, ffn = z.ffn / z.tensor;

@@ -74,6 +74,7 @@ std::vector<Pass> computing_of(const Layout& layout, const Machine& machine) {
   for (comm::TreeLevel& level : silent.links) {
     level.latency = 0;
     level.rate = std::numeric_limits<double>::infinity();
+    level.host = {};
   }
   const StepCost cost = step_cost(layout, silent);
   std::vector<Pass> passes;

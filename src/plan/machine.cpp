@@ -94,6 +94,7 @@ std::vector<Key> keys_of(Machine& m, std::map<std::string, LevelText>& levels) {
       {"memory.reserved", kSize, false, bytes(m.reserved_bytes)},
       {"memory.rate", kPerSecond, true, bytes(m.memory_rate)},
       {"node.cores", "a number of cores", false, whole(m.cores, 1, 1e6)},
+      {"node.host_link", kPerSecond, false, bytes(m.host_link)},
       {"software.attention", "fused or unfused", false, yes_no(m.fused_attention, "fused", "unfused")},
       {"software.hide_gradients", kShare, false, real(m.hide_gradients, 0, 1)},
       {"software.hide_parameters", kShare, false, real(m.hide_parameters, 0, 1)},

@@ -33,6 +33,9 @@ struct Machine {
 
   int ranks_per_node = 0;  ///< 0: all ranks on one node
   int cores = 0;           ///< of a node, shared by its ranks; 0: every rank has a device of its own
+  double host_link = 0;    ///< bytes/s of copies between a device and its host, one way, while all of a node copy; 0:
+                           ///< unknown
+  std::string messages = {};  ///< what carries the devices' memory (device_messages.hpp), for people; empty: no devices
   comm::TreeLinks links{{.ranks = 0, .latency = 2e-6, .rate = 5e9}};
 
   double wire_efficiency = 1;  ///< share of a cable's rate that messages reach, for networks known by their cables

@@ -105,9 +105,10 @@ std::vector<Term> terms(const SearchResult& r, const Division& d, const StepPric
 
 std::string ranking_table(const SearchResult& r, std::size_t count) {
   std::string s = fmt::format(
-      "{} layouts of {} ranks priced for {} ({})\n"
+      "{} layouts of {} ranks priced for {} ({})\n{}"
       "  step        tokens/s   MFU   HFU  bubble    memory   tensor  context  pipeline  data     to finish  options\n",
-      r.priced, r.ranks, r.machine.name, r.machine.source.empty() ? "given" : r.machine.source);
+      r.priced, r.ranks, r.machine.name, r.machine.source.empty() ? "given" : r.machine.source,
+      r.machine.messages.empty() ? "" : fmt::format("  messages of GPUs: {}\n", r.machine.messages));
   std::size_t shown = 0;
   bool runnable = false, above = false;
   for (const Candidate& c : r.candidates) {
@@ -218,6 +219,7 @@ std::string ranking_json(const SearchResult& r) {
                    {"data", x.mesh.data},
                    {"reason", x.reason}});
   return dump_line(Json{{"machine", r.machine.name},
+                        {"device_messages", r.machine.messages},
                         {"ranks", r.ranks},
                         {"batch", r.batch},
                         {"parameters", model::parameter_count(r.model)},

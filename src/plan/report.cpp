@@ -79,6 +79,7 @@ std::string cost_lines(const StepCost& c, const Machine& machine, Precision prec
   std::string s = fmt::format("\nprediction for {}FLOP/s a rank, {}/s through memory and {}/s between ranks ({})\n",
                               count(machine.peak(precision)), format_bytes(machine.memory_rate),
                               format_bytes(machine.links.front().rate), machine.name);
+  if (!machine.messages.empty()) s += fmt::format("  messages of GPUs: {}\n", machine.messages);
   const double between = c.pipeline > 0 ? std::min(c.bubble_share, c.waiting / c.pipeline) : 0;
   s += fmt::format("  step             {}  ({} tokens/s)\n", format_seconds(c.step), count(c.tokens_per_second));
   s += fmt::format(

@@ -171,14 +171,23 @@ StepPrice step_price(const model::ModelShape& shape, const Division& d, std::int
       return comm::tree_reduce_scatter_seconds(machine.links, near, bytes) +
              comm::tree_reduce_scatter_seconds(machine.links, far, bytes / d.mesh.context);
     };
-    p.reduction =
-        (spread ? 1 : 2) * scattered(p.parameters * (d.gradient_bytes > 0 ? d.gradient_bytes : machine.gradient_bytes));
+    const auto gathered = [&](double bytes) {
+      return comm::tree_all_gather_seconds(machine.links, far, bytes / d.mesh.context) +
+             comm::tree_all_gather_seconds(machine.links, near, bytes);
+    };
+    const auto reduced = [&](double bytes) {
+      return comm::tree_reduce_scatter_seconds(machine.links, near, bytes) +
+             comm::tree_all_reduce_seconds(machine.links, far, bytes / d.mesh.context) +
+             comm::tree_all_gather_seconds(machine.links, near, bytes);
+    };
+    const double sent = p.parameters * (d.gradient_bytes > 0 ? d.gradient_bytes : machine.gradient_bytes);
+    p.reduction = spread ? scattered(sent) : reduced(sent);
     const double backward = p.blocks * block.backward();
     p.gradients = std::max(p.reduction - machine.hide_gradients * backward,
                            p.reduction / std::max(1.0, p.blocks));  // of the last block nothing can be hidden
     if (spread) {
       const double bytes = p.parameters * (d.precision == Precision::kFp32 ? 4 : 2);
-      const double once = scattered(bytes);  // the same way back
+      const double once = gathered(bytes);
       const double times = d.zero == 3 ? 2 * per_rank : 1;
       p.gather = once * times;
       const double window = d.zero == 3 ? p.steady : p.blocks * block.forward();

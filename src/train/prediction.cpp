@@ -16,6 +16,7 @@ Prediction::Prediction(job::Job& job, const job::Team& team) : machine_(job::mac
 
 void Prediction::settle(const job::Job& job, const job::Team& team) {
   if (job.config.run.machine.empty()) job::use_links(machine_, job.plans.links);
+  job::carry_messages(machine_, job);
   cost_ = plan::step_cost(team.layout, machine_);
 }
 

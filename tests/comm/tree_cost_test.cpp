@@ -38,6 +38,21 @@ TEST(TreeCost, AMessageTakesItsLongestHop) {
   EXPECT_NEAR(tree_message_seconds(kTree, {8, 16}, 100), 40 + 8e-6, 1e-9);
 }
 
+TEST(TreeCost, DeviceMemoryIsCopiedWholeToTheHostAndBack) {
+  const TreeLinks direct{{0, 1e-6, 100}};
+  TreeLinks staged = direct;
+  staged[0].host = {.start = 1e-3, .copy = 0.1, .add = 0.01};
+  const RegularGroup four{4, 1};
+  const auto beyond = [&](auto&& call) { return call(staged, four, 400) - call(direct, four, 400); };
+  EXPECT_NEAR(beyond(tree_all_reduce_seconds), 2e-3 + 80 + 3, 1e-9);
+  EXPECT_NEAR(beyond(tree_reduce_scatter_seconds), 2e-3 + 40 + 10 + 3, 1e-9);
+  EXPECT_NEAR(beyond(tree_all_gather_seconds), 2e-3 + 10 + 40, 1e-9);
+  EXPECT_NEAR(beyond(tree_message_seconds), 2e-3 + 80, 1e-9);
+  staged[0].host.messages = false;
+  EXPECT_EQ(beyond(tree_message_seconds), 0);
+  EXPECT_EQ(tree_all_gather_seconds(staged, {1, 1}, 400), 0);
+}
+
 TEST(TreeCost, NothingCostsNothing) {
   EXPECT_EQ(tree_all_reduce_seconds(kTree, {1, 7}, 1e9), 0);
   EXPECT_EQ(tree_message_seconds(kTree, {1, 1}, 1e9), 0);

@@ -47,6 +47,14 @@ says '"runnable":true,"not_runnable":""'
 says '"runnable":false,"not_runnable":"ZeRO-2"'
 grep -q '"not_runnable":"[^"]*bf16' "$scratch/out.log" && fail "training in bf16 is said not to run"
 [ $(($(date +%s) - began)) -le 10 ] || fail "16,384 ranks took longer than 10 s"
+# What carries the memory of GPUs has its price, and a machine that cannot tell it says which key is missing.
+h100="$repo/configs/gpt2-1.5b-h100.ini --nodes 2 --model.vocab=50257 --run.backend=cuda"
+plan 0 $h100 --machine "$repo/configs/machines/h100-ndr.ini"
+says "messages of GPUs: NCCL's"
+plan 0 $h100 --machine "$repo/configs/machines/h100-ndr.ini" --comm.device=staged
+says "messages of GPUs: all through host memory"
+plan 78 $h100 --machine "$repo/configs/machines/h100-roce.ini" --comm.device=staged
+says "add node.host_link to a machine file"
 # A known network in place of the machine's.
 {
   echo "switch leaf0 hosts=n[0-3] rate=400GB"

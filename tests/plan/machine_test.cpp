@@ -59,6 +59,8 @@ TEST(Machine, ReadsLevels) {
   EXPECT_DOUBLE_EQ(m.links[2].rate, 2.5e9);
   EXPECT_EQ(m.links[2].latency, 5e-6);  // of the level below
   EXPECT_EQ(m.links[2].ranks, 0);
+  EXPECT_EQ(m.host_link, 0);  // said of machines with devices
+  EXPECT_EQ(parse_machine(with("ranks = 4", "ranks = 4\nhost_link = 20GB"), "m.ini").host_link, 20e9);
 }
 
 TEST(Machine, EveryFileOfTheRepositoryIsRead) {
@@ -78,6 +80,7 @@ TEST(Machine, SaysWhereAndWhat) {
             "mean compute.gemm_efficiency"},
            {with("0.5", "1.5"), "m.ini:6: compute.gemm_efficiency = 1.5 is refused; write a share above 0"},
            {with("0.5", "nan"), "is refused"},
+           {with("ranks = 4", "ranks = 4\nhost_link = 0"), "node.host_link = 0 is refused; write bytes/s such as 25GB"},
            {with("16GiB", "-1"), "memory.bytes = -1 is refused; write a size such as 80GB"},
            {with("ranks = 4", "ranks = 4\nranks = 5"), "m.ini:12: node.ranks was set on line 11 already"},
            {with("fp32 = 1e12\n", ""), "compute.fp32 is missing; write FLOP/s"},

@@ -23,6 +23,14 @@ TEST(Ranking, TableSaysWhatToWriteAndWhatIsOut) {
     EXPECT_NE((table + ranking_table(r, 100)).find(words), std::string::npos) << words << " is not in\n" << table;
 }
 
+TEST(Ranking, SaysWhatCarriesTheMessagesOfGpus) {
+  SearchResult r = found();
+  EXPECT_EQ(ranking_table(r, 2).find("messages of GPUs"), std::string::npos);
+  r.machine.messages = "doves";
+  EXPECT_NE(ranking_table(r, 2).find("messages of GPUs: doves"), std::string::npos);
+  EXPECT_EQ(Json::parse(ranking_json(r)).at("device_messages"), "doves");
+}
+
 // A long context, half of which the mask leaves out, at a peak that products reach.
 TEST(Ranking, SaysHowTheUseOfThePeakCanBeMoreThanAll) {
   const char* words = "MFU above 100 %";
