@@ -101,9 +101,8 @@ model::ModelShape measured_shape(const model::ModelShape& shape) {
 plan::DeviceCarrier carrier_of(const Job& job) {
   if (job.world.size() < 2) return plan::DeviceCarrier::kNone;
   const plan::DeviceCarrier carrier = plan::device_carrier(job.config);
-  // What comm.device = auto came to: where nothing beside the device's own libraries adds, it is not NCCL.
-  const bool staged = carrier == plan::DeviceCarrier::kNccl && job.arithmetic() == job.backend->describe();
-  return staged ? plan::DeviceCarrier::kStaged : carrier;
+  // What comm.device = auto came to.
+  return carrier == plan::DeviceCarrier::kNccl && !job.adds_on_device() ? plan::DeviceCarrier::kStaged : carrier;
 }
 bool copies(plan::DeviceCarrier carrier) {
   return carrier == plan::DeviceCarrier::kStaged || carrier == plan::DeviceCarrier::kUcx;

@@ -132,10 +132,11 @@ Job::Job(comm::World& world_, std::string command_, config::Config config_, std:
 // Its buffers are the backend's.
 Job::~Job() { everyone.reset(); }
 
+bool Job::adds_on_device() const { return way_ && !way_->adds().empty(); }
+
 std::string Job::arithmetic() const {
   if (!on_device()) return isa;
-  const std::string adds = way_->adds();
-  return backend->describe() + (adds.empty() ? "" : ", " + adds);
+  return backend->describe() + (adds_on_device() ? ", " + way_->adds() : "");
 }
 
 std::unique_ptr<comm::Communicator> Job::group(std::vector<int> ranks, int id, std::string name) {

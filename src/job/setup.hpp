@@ -96,6 +96,8 @@ class Job {
   bool root() const { return world.rank() == 0; }
   /// `backend`, when it is a device's.
   kernels::DeviceBackend* device() const { return device_; }
+  /// Whether the device's own library (NCCL) adds and carries what lies on it.
+  bool adds_on_device() const;
   /// What decides every bit that is computed, besides the threads: the instruction set, or the device and its
   /// libraries.
   std::string arithmetic() const;

@@ -27,8 +27,7 @@ void carry(Machine& m, DeviceCarrier carrier, double reduce_rate) {
     if (m.host_link <= 0)
       throw ConfigError(
           "{} of GPUs go through host memory (comm.device), but what the link between a GPU and its host carries is "
-          "not "
-          "known of {}; add node.host_link to a machine file",
+          "not known of {}; add node.host_link to a machine file",
           all ? "messages" : "collectives", m.name);
     host = {.start = m.kernel_seconds, .copy = 1 / m.host_link, .add = 1 / reduce_rate, .messages = all};
     m.messages = fmt::format("{} through host memory, copied with {}/s each way, added up with {}/s{}",

@@ -7,11 +7,8 @@ namespace {
 
 /// Bytes of a bucket's place in a staging buffer: its gradients, and the updated rows that come back through it.
 std::size_t place_bytes(const Bucket& b, bool zero, DType travels) {
-  auto gradients = static_cast<std::size_t>(zero ? b.elements() : b.end - b.begin) * size_of(travels);
-  std::size_t updates = 0;
-  if (zero)
-    for (const std::int64_t n : b.update_bytes) updates += static_cast<std::size_t>(n);
-  return std::max(gradients, updates);
+  const auto gradients = static_cast<std::size_t>(zero ? b.elements() : b.end - b.begin) * size_of(travels);
+  return zero ? std::max(gradients, static_cast<std::size_t>(b.all_update_bytes())) : gradients;
 }
 
 View rows_of(View v, model::Range rows) {
@@ -186,9 +183,7 @@ void GradSync::gather_params() {
   if (!zero_) return;
   Event flight[2];
   const auto message = [&](const Bucket& b, int which) {
-    std::int64_t bytes = 0;
-    for (const std::int64_t n : b.update_bytes) bytes += n;
-    return View(buffer(which), DType::kU8, {bytes}, team_.backend->memory_kind());
+    return View(buffer(which), DType::kU8, {b.all_update_bytes()}, team_.backend->memory_kind());
   };
   const auto part = [&](const Bucket& b, View all, int rank) {
     std::int64_t at = 0;

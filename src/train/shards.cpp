@@ -1,6 +1,7 @@
 #include "src/train/shards.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 namespace banyan::train {
 namespace {
@@ -34,10 +35,10 @@ void for_update(const std::vector<model::LocalParam>& params, const Bucket& buck
 
 }  // namespace
 
-std::int64_t Bucket::elements() const {
-  std::int64_t n = 0;
-  for (std::int64_t c : counts) n += c;
-  return n;
+std::int64_t Bucket::elements() const { return std::accumulate(counts.begin(), counts.end(), std::int64_t{0}); }
+
+std::int64_t Bucket::all_update_bytes() const {
+  return std::accumulate(update_bytes.begin(), update_bytes.end(), std::int64_t{0});
 }
 
 std::vector<Bucket> make_buckets(const std::vector<model::LocalParam>& params, int parts, int data_ranks) {

@@ -25,6 +25,7 @@ struct Bucket {
   std::int64_t elements() const;     ///< sum of counts: without the gaps of the arena
   /// Bytes that each data rank has for the others after an update: a multiple of four, at most four for an element.
   std::vector<std::int64_t> update_bytes;
+  std::int64_t all_update_bytes() const;  ///< their sum
 };
 
 /// One bucket per part, in order of the parts.
