@@ -90,6 +90,10 @@ struct AdamW {
 
 enum class ReduceOp : std::uint8_t { kSum, kMax, kMin };
 
+/// A number that the device computes: right once the queue that it was asked of has been synchronized, so that one wait
+/// is enough for many.  On CPU it is at once.
+using Number = std::shared_ptr<const double>;
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -134,6 +138,23 @@ class Backend {
                                 ConstView rstd_R) = 0;
 
   virtual void gemm(Queue q, const Gemm& g) = 0;
+  // A product and what comes right before or behind it.  As written here where a device has nothing better; where it has
+  // (cuBLASLt's epilogues), what follows the product may meet its sums before they are rounded to bf16.
+  /// gemm(g) without `accumulate`, then gelu_forward(active, g.c).
+  virtual void gemm_gelu(Queue q, const Gemm& g, View active) {
+    gemm(q, g);
+    gelu_forward(q, active, g.c);
+  }
+  /// gemm(g) without `accumulate` and bias, then gelu_backward(g.c, g.c, x).
+  virtual void gemm_gelu_backward(Queue q, const Gemm& g, ConstView x) {
+    gemm(q, g);
+    gelu_backward(q, g.c, g.c, x);
+  }
+  /// gemm(g) that makes the gradient of weights: g.a is d_out, transposed; and bias_backward(d_bias, g.a).
+  virtual void gemm_bias_backward(Queue q, const Gemm& g, View d_bias) {
+    bias_backward(q, d_bias, g.a);
+    gemm(q, g);
+  }
   /// out [N,K] = in [N,K] rounded: to bf16, to nearest and ties to even, or to i8 with scales of largest / 127.  Contiguous
   /// but for what i8 keeps behind its rows.
   virtual void narrow(Queue q, View out_NK, ConstView in_NK) = 0;
@@ -186,10 +207,10 @@ class Backend {
   // ---- optimizer, reductions
   /// One pass over flat arrays of equal length; all fp32.
   virtual void adamw(Queue q, View param, ConstView grad, View m, View v, const AdamW& h) = 0;
-  /// Sum of squares in double, in an order that depends only on the length.  Waits for q.
-  virtual double sum_squares(Queue q, ConstView x) = 0;
-  /// Sum in double, in an order that depends only on the length.  Waits for q.
-  virtual double sum(Queue q, ConstView x) = 0;
+  /// Sum of squares in double, in an order that depends only on the length.
+  virtual Number sum_squares(Queue q, ConstView x) = 0;
+  /// Sum in double, in an order that depends only on the length.
+  virtual Number sum(Queue q, ConstView x) = 0;
   /// True when every element is finite.  Waits for q.
   virtual bool all_finite(Queue q, ConstView x) = 0;
   virtual void scale(Queue q, View x, float factor) = 0;

@@ -136,10 +136,10 @@ class TimedBackend final : public kernels::Backend {
   void adamw(Queue q, View param, ConstView grad, View m, View v, const AdamW& h) override {
     return timed("adamw", [&] { return device_->adamw(q, param, grad, m, v, h); });
   }
-  double sum_squares(Queue q, ConstView x) override {
+  kernels::Number sum_squares(Queue q, ConstView x) override {
     return timed("sum_squares", [&] { return device_->sum_squares(q, x); });
   }
-  double sum(Queue q, ConstView x) override {
+  kernels::Number sum(Queue q, ConstView x) override {
     return timed("sum", [&] { return device_->sum(q, x); });
   }
   bool all_finite(Queue q, ConstView x) override {

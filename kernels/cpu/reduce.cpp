@@ -83,15 +83,17 @@ void reduce_past_caches_as(int threads, T* out, const T* a, const T* b, std::int
 
 }  // namespace
 
-double CpuBackend::sum_squares(Queue, ConstView x_n) {
+Number CpuBackend::sum_squares(Queue, ConstView x_n) {
   const float* x = Check("sum_squares").flat("x", x_n, x_n.count());
-  return ordered_sum(threads_, x_n.count(),
-                     [x](std::int64_t i) { return static_cast<double>(x[i]) * static_cast<double>(x[i]); });
+  return std::make_shared<const double>(ordered_sum(threads_, x_n.count(), [x](std::int64_t i) {
+    return static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  }));
 }
 
-double CpuBackend::sum(Queue, ConstView x_n) {
+Number CpuBackend::sum(Queue, ConstView x_n) {
   const float* x = Check("sum").flat("x", x_n, x_n.count());
-  return ordered_sum(threads_, x_n.count(), [x](std::int64_t i) { return static_cast<double>(x[i]); });
+  return std::make_shared<const double>(
+      ordered_sum(threads_, x_n.count(), [x](std::int64_t i) { return static_cast<double>(x[i]); }));
 }
 
 bool CpuBackend::all_finite(Queue, ConstView x_n) {

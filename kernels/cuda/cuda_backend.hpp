@@ -25,6 +25,7 @@ struct CudaOptions {
   std::size_t products = kCudaProducts;
   std::size_t workspace = kCudaWorkspace;  ///< partial sums of columns, chains of equal tokens
   std::size_t staging = kCudaStaging;      ///< on either side; a quarter holds what one call sends
+  std::size_t numbers = 4096;              ///< that can be asked for between two waits
 };
 
 class CudaBackend : public DeviceBackend {
@@ -67,6 +68,9 @@ class CudaBackend : public DeviceBackend {
   void rmsnorm_backward(Queue q, View d_x, View d_weight, ConstView d_out, ConstView x, ConstView weight,
                         ConstView rstd) override;
   void gemm(Queue q, const Gemm& g) override;
+  void gemm_gelu(Queue q, const Gemm& g, View active) override;
+  void gemm_gelu_backward(Queue q, const Gemm& g, ConstView x) override;
+  void gemm_bias_backward(Queue q, const Gemm& g, View d_bias) override;
   void from_bf16(Queue q, View out, ConstView in) override;
   void narrow(Queue q, View out, ConstView in) override;
   void bias_backward(Queue q, View d_bias, ConstView d_out) override;
@@ -96,8 +100,8 @@ class CudaBackend : public DeviceBackend {
                               std::int64_t valid, float scale) override;
 
   void adamw(Queue q, View param, ConstView grad, View m, View v, const kernels::AdamW& h) override;
-  double sum_squares(Queue q, ConstView x) override;
-  double sum(Queue q, ConstView x) override;
+  Number sum_squares(Queue q, ConstView x) override;
+  Number sum(Queue q, ConstView x) override;
   bool all_finite(Queue q, ConstView x) override;
   void scale(Queue q, View x, float factor) override;
   void reduce(Queue q, View out, ConstView a, ConstView b, ReduceOp op) override;
@@ -113,8 +117,13 @@ class CudaBackend : public DeviceBackend {
 
  private:
   void gemm_narrow(Queue q, const Gemm& g);
+  /// gemm() by cuBLASLt and what Products::Epilogue says, into `beside` or out of it.  False, with nothing done, where
+  /// that needs an operation of its own.
+  bool multiply(Queue q, const Gemm& g, Products::Epilogue epilogue, View beside);
   void look_up_narrow(Queue q, View out, ConstView tokens, ConstView table, std::int64_t vocab_begin);
-  double total(Queue q, const char* operation, ConstView x, cuda::Sum what);
+  Number total(Queue q, const char* operation, ConstView x, cuda::Sum what);
+  /// Gives the numbers that were asked for their values, once the compute stream has been waited for.
+  void deliver_numbers();
 
   bool pinned(const void* p) const;
   /// Before the device is asked to release memory, which waits for all that it does.
@@ -124,14 +133,16 @@ class CudaBackend : public DeviceBackend {
   const int sharers_;
   DeviceCompany company_;
   std::map<std::uintptr_t, std::size_t> pinned_;  ///< what allocate_host gave, by address
-  std::vector<DeviceArena*> arenas_;  ///< in the order of reserve()
-  int beside_ = 0;                    ///< how often beside() lives
+  std::vector<DeviceArena*> arenas_;              ///< in the order of reserve()
+  int beside_ = 0;                                ///< how often beside() lives
   std::shared_ptr<EventPool> events_ = std::make_shared<EventPool>();
   Stream compute_, to_host_, to_device_;
   Memory workspace_;
   Staging staging_;
   Products products_;
-  Memory sums_device_, sums_host_;  ///< one double each: what total() reads back
+  // What total() was asked for since the last wait: number i is double i of both arrays.
+  Memory numbers_device_, numbers_host_;
+  std::vector<std::shared_ptr<double>> numbers_;
   // Of rotary(): what the turns were made for.
   Memory turns_;
   int turns_head_size_ = 0;

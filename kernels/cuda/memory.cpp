@@ -42,8 +42,8 @@ CudaBackend::CudaBackend(const CudaOptions& options)
       workspace_(options.workspace, false),
       staging_(events_, options.staging),
       products_(options.products),
-      sums_device_(sizeof(double), false),
-      sums_host_(sizeof(double), true),
+      numbers_device_(options.numbers * sizeof(double), false),
+      numbers_host_(options.numbers * sizeof(double), true),
       turns_(kMostHead / 2 * sizeof(Turns), false) {}
 
 std::string CudaBackend::describe() const {
@@ -56,7 +56,7 @@ std::string CudaBackend::describe() const {
 }
 
 std::size_t CudaBackend::scratch_bytes() const {
-  return workspace_.bytes() + staging_.bytes() + products_.workspace_bytes() + sums_device_.bytes() + turns_.bytes();
+  return workspace_.bytes() + staging_.bytes() + products_.workspace_bytes() + numbers_device_.bytes() + turns_.bytes();
 }
 
 void* CudaBackend::allocate(std::size_t bytes) {
@@ -188,7 +188,10 @@ void CudaBackend::wait(Queue q, Event e) {
   e.wait();
 }
 
-void CudaBackend::synchronize(Queue q) { events_->record(stream(q)).wait(); }
+void CudaBackend::synchronize(Queue q) {
+  events_->record(stream(q)).wait();
+  if (stream(q) == compute_.get()) deliver_numbers();
+}
 
 cudaStream_t CudaBackend::stream(Queue q) const {
   device_.use();

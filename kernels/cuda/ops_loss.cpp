@@ -78,21 +78,34 @@ void CudaBackend::adamw(Queue q, View param_n, ConstView grad_n, View m_n, View 
   if (count > 0) check.must(cuda::adamw(stream(q), param, rounded, grad, m, v, count, f));
 }
 
-double CudaBackend::total(Queue q, const char* operation, ConstView x_n, cuda::Sum what) {
+Number CudaBackend::total(Queue q, const char* operation, ConstView x_n, cuda::Sum what) {
   const DeviceCheck check(operation);
   const int64_t count = x_n.count();
-  if (count == 0) return 0;
-  auto* out = static_cast<double*>(sums_device_.get());
+  if (count == 0) return std::make_shared<const double>(0);
   const float* x = check.flat("x", x_n, count);
-  check.must(cuda::sum(stream(q), workspace(q, operation, sum_workspace()), out, x, count, what));
-  check.must(cudaMemcpyAsync(sums_host_.get(), out, sizeof(double), cudaMemcpyDeviceToHost, stream(q)));
-  synchronize(q);
-  return *static_cast<const double*>(sums_host_.get());
+  const Workspace w = workspace(q, operation, sum_workspace());
+  if (numbers_.size() * sizeof(double) == numbers_host_.bytes()) synchronize(q);
+  const std::size_t at = numbers_.size();
+  double *out = static_cast<double*>(numbers_device_.get()) + at,
+         *copy = static_cast<double*>(numbers_host_.get()) + at;
+  check.must(cuda::sum(stream(q), w, out, x, count, what));
+  check.must(cudaMemcpyAsync(copy, out, sizeof(double), cudaMemcpyDeviceToHost, stream(q)));
+  return numbers_.emplace_back(std::make_shared<double>());
 }
 
-double CudaBackend::sum_squares(Queue q, ConstView x_n) { return total(q, "sum_squares", x_n, Sum::kSquares); }
-double CudaBackend::sum(Queue q, ConstView x_n) { return total(q, "sum", x_n, Sum::kSum); }
-bool CudaBackend::all_finite(Queue q, ConstView x_n) { return total(q, "all_finite", x_n, Sum::kNotFinite) == 0; }
+void CudaBackend::deliver_numbers() {
+  const auto* values = static_cast<const double*>(numbers_host_.get());
+  for (const std::shared_ptr<double>& number : numbers_) *number = *values++;
+  numbers_.clear();
+}
+
+Number CudaBackend::sum_squares(Queue q, ConstView x_n) { return total(q, "sum_squares", x_n, Sum::kSquares); }
+Number CudaBackend::sum(Queue q, ConstView x_n) { return total(q, "sum", x_n, Sum::kSum); }
+bool CudaBackend::all_finite(Queue q, ConstView x_n) {
+  const Number found = total(q, "all_finite", x_n, Sum::kNotFinite);
+  synchronize(q);
+  return *found == 0;
+}
 
 void CudaBackend::scale(Queue q, View x_n, float factor) {
   constexpr DeviceCheck check("scale");

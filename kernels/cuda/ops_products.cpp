@@ -3,6 +3,9 @@
 #include "kernels/cuda/device_check.hpp"
 
 namespace banyan::kernels::cuda {
+
+using Epilogue = Products::Epilogue;
+
 namespace {
 
 static_assert(kScaledTogether == kScaleGroup);
@@ -27,6 +30,40 @@ auto narrow_matrix(const DeviceCheck& check, const char* name, const View& v, in
 
 void CudaBackend::gemm(Queue q, const Gemm& g) {
   if (g.a.dtype == DType::kF32 && g.b.dtype != DType::kF32) return gemm_narrow(q, g);
+  multiply(q, g, Epilogue::kNone, {});
+}
+
+// In fp32 GELU is a kernel of ours: how exact cuBLASLt's is, it does not say.
+void CudaBackend::gemm_gelu(Queue q, const Gemm& g, View active) {
+  Gemm fused = g;
+  fused.c = active;
+  if (g.c.dtype != DType::kBF16 || !multiply(q, fused, Epilogue::kGelu, g.c)) Backend::gemm_gelu(q, g, active);
+}
+
+void CudaBackend::gemm_gelu_backward(Queue q, const Gemm& g, ConstView x) {
+  // What is beside this product is only read.
+  View beside(const_cast<std::byte*>(x.data), x.dtype, x.shape, x.kind);
+  beside.row_stride = x.row_stride;
+  if (g.c.dtype != DType::kBF16 || !multiply(q, g, Epilogue::kGeluBackward, beside))
+    Backend::gemm_gelu_backward(q, g, x);
+}
+
+// cuBLASLt overwrites the gradient of a bias, and gives it the type of c: of fp32 here, as it is accumulated in.  It
+// could make this one beside GELU's backward pass, too, but there in bf16.
+void CudaBackend::gemm_bias_backward(Queue q, const Gemm& g, View d_bias) {
+  constexpr DeviceCheck check("gemm_bias_backward");
+  check.that(g.transpose_a, "a", "is not transposed: bias gradients are made of an output's gradient");
+  const int64_t count = g.a.shape[1];
+  float* sum = check.flat("d_bias", d_bias, count);
+  const Workspace w = workspace(q, "gemm_bias_backward", static_cast<std::size_t>(count) * sizeof(float));
+  auto* terms = static_cast<float*>(w.data);
+  const View beside(reinterpret_cast<std::byte*>(terms), DType::kF32, {count}, MemoryKind::kDevice);
+  if (g.alpha != 1 || !multiply(q, g, Epilogue::kBiasGradient, beside))
+    return Backend::gemm_bias_backward(q, g, d_bias);
+  check.must(cuda::reduce(stream(q), sum, sum, terms, count, Pairwise::kSum));
+}
+
+bool CudaBackend::multiply(Queue q, const Gemm& g, Epilogue epilogue, View beside_c) {
   constexpr DeviceCheck check("gemm");
   check.that(stream(q) == compute_.get(), "queue", "is not the default one, whose workspace products use");
   check.that(!(g.bias && g.accumulate), "bias", "cannot be added to what is accumulated into");
@@ -36,10 +73,21 @@ void CudaBackend::gemm(Queue q, const Gemm& g) {
     const auto a = g.transpose_a ? check.strided<In>("a", g.a, K, M) : check.strided<In>("a", g.a, M, K);
     const auto b = g.transpose_b ? check.strided<In>("b", g.b, N, K) : check.strided<In>("b", g.b, K, N);
     const float* bias = g.bias ? check.flat("bias", g.bias, N) : nullptr;
-    if (M == 0 || N == 0) return;
+    void* beside = nullptr;
+    int64_t beside_stride = 0;
+    if (epilogue == Epilogue::kBiasGradient) {
+      beside = check.flat<Out>("beside", beside_c, M);
+    } else if (epilogue != Epilogue::kNone) {
+      check.that(!g.accumulate, "c", "is accumulated into, which GELU's products are not");
+      const auto matrix = check.strided<Out>("beside", beside_c, M, N);
+      beside = matrix.data;
+      beside_stride = matrix.stride;
+    }
+    if (epilogue != Epilogue::kNone && (M == 0 || N == 0 || K == 0)) return false;
+    if (M == 0 || N == 0) return true;
     if (K == 0) {
       if (!g.accumulate) check.must(fill_rows(stream(q), c.data, bias, M, N, c.stride));
-      return;
+      return true;
     }
     // cuBLASLt takes a bias of the result's type only.
     const void* bias_like_c = bias;
@@ -48,32 +96,38 @@ void CudaBackend::gemm(Queue q, const Gemm& g) {
       check.must(round_to_bf16(stream(q), static_cast<__nv_bfloat16*>(w.data), bias, N));
       bias_like_c = w.data;
     }
-    products_.run(stream(q), {.m = M,
-                              .n = N,
-                              .k = K,
-                              .transpose_a = g.transpose_a,
-                              .transpose_b = g.transpose_b,
-                              .in = dtype_of<In>,
-                              .out = dtype_of<Out>,
-                              .a = a.data,
-                              .b = b.data,
-                              .c = c.data,
-                              .a_stride = a.stride,
-                              .b_stride = b.stride,
-                              .c_stride = c.stride,
-                              .bias = bias_like_c,
-                              .alpha = g.alpha,
-                              .accumulate = g.accumulate});
+    return products_.run(stream(q), {.m = M,
+                                     .n = N,
+                                     .k = K,
+                                     .transpose_a = g.transpose_a,
+                                     .transpose_b = g.transpose_b,
+                                     .in = dtype_of<In>,
+                                     .out = dtype_of<Out>,
+                                     .a = a.data,
+                                     .b = b.data,
+                                     .c = c.data,
+                                     .a_stride = a.stride,
+                                     .b_stride = b.stride,
+                                     .c_stride = c.stride,
+                                     .bias = bias_like_c,
+                                     .alpha = g.alpha,
+                                     .accumulate = g.accumulate,
+                                     .epilogue = epilogue,
+                                     .beside = beside,
+                                     .beside_stride = beside_stride});
   };
+  bool done = true;
   check.for_type(g.a.dtype, [&]<class In>(In in) {
     if (g.c.dtype == DType::kF32) {
       check.that(g.a.dtype == DType::kF32 || !g.bias, "bias", "of bf16 matrices needs a bf16 c");
-      return compute(in, float{});
+      done = compute(in, float{});
+      return;
     }
     check.that(g.a.dtype == DType::kBF16, "c", "is of another type than a");
     check.that(!g.accumulate, "c", "is bf16, which nothing accumulates into");
-    compute(in, __nv_bfloat16{});
+    done = compute(in, __nv_bfloat16{});
   });
+  return done;
 }
 
 void CudaBackend::gemm_narrow(Queue q, const Gemm& g) {

@@ -45,6 +45,14 @@ void set(Preference& p, cublasLtMatmulPreferenceAttributes_t attribute, const T&
 
 cudaDataType type_of(DType t) { return t == DType::kF32 ? CUDA_R_32F : CUDA_R_16BF; }
 
+cublasLtEpilogue_t epilogue_of(const Products::Product& p) {
+  using Epilogue = Products::Epilogue;
+  if (p.epilogue == Epilogue::kGelu) return p.bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+  if (p.epilogue == Epilogue::kGeluBackward) return CUBLASLT_EPILOGUE_DGELU;
+  if (p.epilogue == Epilogue::kBiasGradient) return CUBLASLT_EPILOGUE_BGRADB;
+  return p.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+}
+
 /// Bytes that an address is a multiple of, as far as cuBLASLt asks.
 std::uint32_t alignment_of(const void* p) {
   const auto at = reinterpret_cast<std::uintptr_t>(p);
@@ -69,16 +77,21 @@ Products::~Products() { cublasLtDestroy(handle_); }
 
 // cuBLASLt's matrices are column-major: a row-major matrix is its transpose.  c^T [n, m] = op(b)^T op(a)^T, so that b
 // is cuBLASLt's first operand, a its second, and a bias of n elements belongs to the rows of the result.
-void Products::run(cudaStream_t stream, const Product& p) {
+bool Products::run(cudaStream_t stream, const Product& p) {
   Description description;
   must_lt("description", cublasLtMatmulDescCreate(&description.handle, CUBLAS_COMPUTE_32F, CUDA_R_32F));
   const auto op = [](bool transpose) -> std::int32_t { return transpose ? CUBLAS_OP_T : CUBLAS_OP_N; };
   set(description, CUBLASLT_MATMUL_DESC_TRANSA, op(p.transpose_b));
   set(description, CUBLASLT_MATMUL_DESC_TRANSB, op(p.transpose_a));
-  if (p.bias) {
-    set(description, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-    set(description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+  const bool matrix_beside = p.epilogue == Epilogue::kGelu || p.epilogue == Epilogue::kGeluBackward;
+  if (matrix_beside && p.beside_stride % 8 != 0) return false;  // which cuBLASLt asks for
+  set(description, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(p));
+  if (matrix_beside) {
+    set(description, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, p.beside);
+    set(description, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, p.beside_stride);
   }
+  const void* const vector = p.epilogue == Epilogue::kBiasGradient ? p.beside : p.bias;
+  if (vector) set(description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector);
   Layout first, second, result;
   const auto layout = [](Layout& to, DType type, bool transpose, std::int64_t rows, std::int64_t columns,
                          std::int64_t stride) {
@@ -91,7 +104,8 @@ void Products::run(cudaStream_t stream, const Product& p) {
   layout(result, p.out, false, p.n, p.m, p.c_stride);
 
   const std::uint32_t a_alignment = alignment_of(p.b), b_alignment = alignment_of(p.a), c_alignment = alignment_of(p.c);
-  const int options = (p.transpose_a ? 1 : 0) | (p.transpose_b ? 2 : 0) | (p.bias ? 4 : 0) | (p.accumulate ? 8 : 0);
+  const int options = (p.transpose_a ? 1 : 0) | (p.transpose_b ? 2 : 0) | (p.bias ? 4 : 0) | (p.accumulate ? 8 : 0) |
+                      static_cast<int>(p.epilogue) << 4;
   const Key key{p.m,
                 p.n,
                 p.k,
@@ -104,7 +118,10 @@ void Products::run(cudaStream_t stream, const Product& p) {
                 a_alignment,
                 b_alignment,
                 c_alignment,
-                alignment_of(p.bias)};
+                alignment_of(vector),
+                matrix_beside ? p.beside_stride : 0,
+                alignment_of(matrix_beside ? p.beside : nullptr)};
+  if (without_.contains(key)) return false;
   auto found = choices_.find(key);
   if (found != choices_.end() && !found->second.checked) {
     cublasLtMatmulHeuristicResult_t can{};
@@ -133,15 +150,18 @@ void Products::run(cudaStream_t stream, const Product& p) {
         cublasLtMatmulAlgoGetHeuristic(handle_, description.handle, first.handle, second.handle, result.handle,
                                        result.handle, preference.handle, 1, &best, &count);
     if (status != CUBLAS_STATUS_NOT_SUPPORTED) must_lt("choice of an algorithm", status);
-    if (status == CUBLAS_STATUS_NOT_SUPPORTED || count == 0)
+    if (status == CUBLAS_STATUS_NOT_SUPPORTED || count == 0) {
+      if (p.epilogue != Epilogue::kNone) return without_.insert(key), false;
       throw BugError("gemm: cuBLASLt has no algorithm for [{}, {}, {}] of {} into {}", p.m, p.n, p.k, name_of(p.in),
                      name_of(p.out));
+    }
     found = choices_.emplace(key, Choice{best.algo, true}).first;
   }
   const float beta = p.accumulate ? 1.0f : 0.0f;
   must_lt("product", cublasLtMatmul(handle_, description.handle, &p.alpha, p.b, first.handle, p.a, second.handle, &beta,
                                     p.c, result.handle, p.c, result.handle, &found->second.algorithm, workspace_.get(),
                                     workspace_.bytes(), stream));
+  return true;
 }
 
 std::string Products::header() const {

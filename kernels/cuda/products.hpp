@@ -1,4 +1,5 @@
-// Matrix products by cuBLASLt: which algorithm computes each shape is chosen once, when the shape is first met, and kept.
+// Matrix products by cuBLASLt: which algorithm computes each shape is chosen once, when the shape is first met, and
+// kept.
 #pragma once
 
 #include <cublasLt.h>
@@ -6,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -22,6 +24,13 @@ class Products {
   Products(const Products&) = delete;
   Products& operator=(const Products&) = delete;
 
+  /// What cuBLASLt does beside a product, in one go with it:
+  enum class Epilogue : std::uint8_t {
+    kNone,          ///< nothing but the bias, if there is one
+    kGelu,          ///< c = gelu_tanh(beside), where beside is the product and the bias
+    kGeluBackward,  ///< c = the product * gelu_tanh'(beside)
+    kBiasGradient,  ///< beside [m] = the sums of op(a)'s rows
+  };
   /// A product in the terms of Gemm: row-major matrices with strides; no extent is zero.
   struct Product {
     std::int64_t m, n, k;
@@ -33,8 +42,12 @@ class Products {
     const void* bias;  ///< null, or n elements of type out
     float alpha;
     bool accumulate;
+    Epilogue epilogue = Epilogue::kNone;
+    void* beside = nullptr;  ///< [m,n] of type out; of kBiasGradient [m], of type out, too
+    std::int64_t beside_stride = 0;
   };
-  void run(cudaStream_t stream, const Product& p);
+  /// False, with nothing done, when cuBLASLt has no algorithm with this epilogue.
+  bool run(cudaStream_t stream, const Product& p);
 
   std::size_t workspace_bytes() const { return workspace_.bytes(); }
 
@@ -48,7 +61,7 @@ class Products {
 
  private:
   /// All that the choice of an algorithm depends on.
-  using Key = std::array<std::int64_t, 13>;
+  using Key = std::array<std::int64_t, 15>;
   struct Choice {
     cublasLtMatmulAlgo_t algorithm;
     bool checked;  ///< false: recalled, and not used yet
@@ -58,6 +71,7 @@ class Products {
   cublasLtHandle_t handle_ = nullptr;
   Memory workspace_;
   std::map<Key, Choice> choices_;
+  std::set<Key> without_;  ///< shapes that have no algorithm with their epilogue
 };
 
 }  // namespace banyan::kernels::cuda

@@ -71,8 +71,8 @@ class DryBackend final : public Backend {
                               std::int64_t valid, float scale) override;
 
   void adamw(Queue q, View param, ConstView grad, View m, View v, const AdamW& h) override;
-  double sum_squares(Queue q, ConstView x) override;
-  double sum(Queue q, ConstView x) override;
+  Number sum_squares(Queue q, ConstView x) override;
+  Number sum(Queue q, ConstView x) override;
   bool all_finite(Queue q, ConstView x) override;
   void scale(Queue q, View x, float factor) override;
   void reduce(Queue q, View out, ConstView a, ConstView b, ReduceOp op) override;

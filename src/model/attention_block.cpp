@@ -111,13 +111,11 @@ ConstView AttentionBlock::normed_again(const Compute& c, const AttentionActivati
 
 void AttentionBlock::add_o_gradients(const Compute& c, const AttentionActivations& a, ConstView d_branch,
                                      ConstView d_out) const {
-  if (o_bias_) c.backend.bias_backward(c.queue, o_bias_.grad(), d_branch);
-  c.linear_backward_weight(o_weight_.grad(), d_out, a.attended);
+  c.linear_backward_weight(o_weight_.grad(), o_bias_.grad(), d_out, d_branch, a.attended);
 }
 
 void AttentionBlock::add_qkv_gradients(const Compute& c, ConstView d_qkv, ConstView normed) const {
-  c.linear_backward_weight(qkv_weight_.grad(), d_qkv, normed);
-  if (qkv_bias_) c.backend.bias_backward(c.queue, qkv_bias_.grad(), d_qkv);
+  c.linear_backward_weight(qkv_weight_.grad(), qkv_bias_.grad(), d_qkv, d_qkv, normed);
 }
 
 AttentionBlock::Heads AttentionBlock::split(View qkv) const {

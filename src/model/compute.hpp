@@ -27,10 +27,18 @@ struct Compute {
 
   /// out =
   void linear_forward(View out, ConstView x, ConstView weight, ConstView bias) const;
+  /// out =, and active = gelu(out)
+  void linear_gelu_forward(View out, View active, ConstView x, ConstView weight, ConstView bias) const;
   /// d_x =
   void linear_backward_input(View d_x, ConstView d_out, ConstView weight) const;
-  /// d_weight +=
-  void linear_backward_weight(View d_weight, ConstView d_out, ConstView x) const;
+  /// The same through x = gelu(wide): d_wide =
+  void linear_gelu_backward_input(View d_wide, ConstView d_out, ConstView weight, ConstView wide) const;
+  /// d_weight +=; d_bias += the sums over the rows of `own`, which is d_out, or the rows of it that this rank answers for;
+  /// without a bias it is empty.
+  void linear_backward_weight(View d_weight, View d_bias, ConstView d_out, ConstView own, ConstView x) const;
+  void linear_backward_weight(View d_weight, ConstView d_out, ConstView x) const {
+    linear_backward_weight(d_weight, {}, d_out, d_out, x);
+  }
   void advance() const;
 };
 

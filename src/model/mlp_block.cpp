@@ -34,10 +34,14 @@ void MlpBlock::forward_inside(const Compute& c, const MlpActivations& a, ConstVi
     const ParamUse weight = wide_weight_.acquire(), bias = wide_bias_.acquire();
     c.tensor.gather(a.norm.normed, c.scratch.gathered, "normed rows of the feed-forward part",
                     [&](Range r, ConstView normed) {
-                      c.linear_forward(a.wide.rows(r.begin, r.end), normed, weight.view(), bias.view());
+                      const View wide = a.wide.rows(r.begin, r.end);
+                      if (gated_)
+                        c.linear_forward(wide, normed, weight.view(), bias.view());
+                      else
+                        c.linear_gelu_forward(wide, a.active.rows(r.begin, r.end), normed, weight.view(), bias.view());
                     });
   }
-  activate(c, a);
+  if (gated_) activate(c, a);
 }
 
 void MlpBlock::activate(const Compute& c, const MlpActivations& a) const {
@@ -74,20 +78,21 @@ void MlpBlock::backward(const Compute& c, const Rows& rows, const MlpActivations
   }
 
   const View d_wide = later ? kept.wide : matrix_in(c.scratch.d_wide, rows.count, a.wide.shape[1]);
-  // GELU's gradient is made in place of that of its output.
-  const View d_active = gated_ ? matrix_in(c.scratch.d_inner, rows.count, ffn_) : d_wide;
+  const View d_active = gated_ ? matrix_in(c.scratch.d_inner, rows.count, ffn_) : View();
   {
     const ParamUse weight = down_weight_.acquire();
     const ConstView d_out = c.tensor.gather(
-        d_branch, c.scratch.gathered, "gradient of the feed-forward part's output",
-        [&](Range r, ConstView d) { c.linear_backward_input(d_active.rows(r.begin, r.end), d, weight.view()); });
+        d_branch, c.scratch.gathered, "gradient of the feed-forward part's output", [&](Range r, ConstView d) {
+          if (gated_)
+            c.linear_backward_input(d_active.rows(r.begin, r.end), d, weight.view());
+          else
+            c.linear_gelu_backward_input(d_wide.rows(r.begin, r.end), d, weight.view(), a.wide.rows(r.begin, r.end));
+        });
     if (!later) add_down_gradients(c, a, d_branch, d_out);
   }
   if (gated_)
     c.backend.swiglu_backward(c.queue, d_wide.columns(0, ffn_), d_wide.columns(ffn_, 2 * ffn_), d_active,
                               a.wide.columns(0, ffn_), a.wide.columns(ffn_, 2 * ffn_));
-  else
-    c.backend.gelu_backward(c.queue, d_wide, d_active, a.wide);
 
   const View d_normed = matrix_in(c.scratch.partial, rows.count, width);
   {
@@ -118,13 +123,11 @@ ConstView MlpBlock::normed_again(const Compute& c, const MlpActivations& a, Cons
 void MlpBlock::add_down_gradients(const Compute& c, const MlpActivations& a, ConstView d_branch,
                                   ConstView d_out) const {
   if (cheap_again_) activate(c, a);
-  if (down_bias_) c.backend.bias_backward(c.queue, down_bias_.grad(), d_branch);
-  c.linear_backward_weight(down_weight_.grad(), d_out, a.active);
+  c.linear_backward_weight(down_weight_.grad(), down_bias_.grad(), d_out, d_branch, a.active);
 }
 
 void MlpBlock::add_wide_gradients(const Compute& c, ConstView d_wide, ConstView normed) const {
-  c.linear_backward_weight(wide_weight_.grad(), d_wide, normed);
-  if (wide_bias_) c.backend.bias_backward(c.queue, wide_bias_.grad(), d_wide);
+  c.linear_backward_weight(wide_weight_.grad(), wide_bias_.grad(), d_wide, d_wide, normed);
 }
 
 }  // namespace banyan::model

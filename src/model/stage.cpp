@@ -110,7 +110,7 @@ class LocalStage final : public Stage {
 
   void set_progress(std::function<void()> progress) override { progress_ = std::move(progress); }
 
-  double loss_sum(int slot) override { return backend_.sum({}, losses(slot)); }
+  kernels::Number loss_sum(int slot) override { return backend_.sum({}, losses(slot)); }
   std::vector<float> row_losses(int slot) override {
     std::vector<float> out(static_cast<std::size_t>(spec_.rows()));
     backend_.copy({}, View(out.data(), {spec_.rows()}), losses(slot));

@@ -91,7 +91,7 @@ class Stage {
   /// Called between operations of forward and backward so that messages in flight advance.
   virtual void set_progress(std::function<void()> progress) = 0;
   /// Sum over rows of the loss of the microbatch in `slot` (last stage, after forward; same on all tensor ranks).
-  virtual double loss_sum(int slot) = 0;
+  virtual kernels::Number loss_sum(int slot) = 0;
   /// Per-row loss of the microbatch in `slot`, host memory (last stage, after forward).
   virtual std::vector<float> row_losses(int slot) = 0;
 

@@ -44,7 +44,8 @@ std::optional<Evaluation> evaluate(job::Job& job, job::Team& team, Samples& samp
   StageLink link(team, job.queue);
   FirstSamples once(samples);
   BatchReader reader(team, once, false);
-  std::array<double, 2> sums{};  // loss, tokens
+  std::array<double, 2> sums{};         // loss, tokens
+  std::vector<kernels::Number> losses;  // of the microbatches of a batch
   batches = std::min(batches, (samples.count() + team.layout.batch() - 1) / team.layout.batch());
   // What all have voted when they began a batch is known when they begin the next one, so that stages which are ahead
   // wait for nobody.
@@ -70,7 +71,7 @@ std::optional<Evaluation> evaluate(job::Job& job, job::Team& team, Samples& samp
           link.await_activation(a.slot);
           team.stage->forward(a.slot);
           job.world.beat(fmt::format("batch {} of the evaluation, microbatch {}", batch + 1, a.microbatch + 1));
-          if (speaks && a.chunk + 1 == team.layout.chunks) sums[0] += team.stage->loss_sum(a.slot);
+          if (speaks && a.chunk + 1 == team.layout.chunks) losses.push_back(team.stage->loss_sum(a.slot));
           break;
         case ActionKind::kSendActivation:
           link.send_activation(a);
@@ -79,7 +80,11 @@ std::optional<Evaluation> evaluate(job::Job& job, job::Team& team, Samples& samp
           throw BugError("a forward schedule holds a backward action");
       }
     }
-    if (speaks) sums[1] += static_cast<double>(reader.tokens());
+    if (!speaks) continue;
+    team.backend->synchronize(job.queue);
+    for (const kernels::Number& loss : losses) sums[0] += *loss;
+    losses.clear();
+    sums[1] += static_cast<double>(reader.tokens());
   }
   link.finish();
   voted.wait();

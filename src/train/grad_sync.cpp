@@ -157,14 +157,14 @@ void GradSync::sum_tied() {
   }
 }
 
-double GradSync::owned_square_sum() const {
-  double sum = 0;
+std::vector<kernels::Number> GradSync::owned_square_sums() const {
+  std::vector<kernels::Number> sums;
   for (const model::LocalParam& p : team_.stage->params()) {
     if (p.tied_copy || (p.replicated && team_.at.tensor != 0)) continue;
     const View grad = rows_of(p.grad, owned_rows(p.count[0], data_rank_, data_ranks_));
-    if (grad.count() > 0) sum += team_.backend->sum_squares(queue_, grad);
+    if (grad.count() > 0) sums.push_back(team_.backend->sum_squares(queue_, grad));
   }
-  return sum;
+  return sums;
 }
 
 std::string GradSync::first_not_finite() const {

@@ -34,8 +34,8 @@ class GradSync {
   /// Waits for everything started and adds the tied copies.
   void finish();
   /// This rank's share of the squared global gradient norm: rows it owns, replicated and tied parameters counted by one
-  /// rank only.  Adding the shares of all working ranks gives the whole.
-  double owned_square_sum() const;
+  /// rank only.  Adding the shares of all working ranks gives the whole.  In parts, to be added in this order.
+  std::vector<kernels::Number> owned_square_sums() const;
   /// First tensor whose owned gradient is not finite, "" when there is none; for the message.
   std::string first_not_finite() const;
   /// ZeRO-1: brings the updated rows of every owner to all data ranks; otherwise there is nothing to do.

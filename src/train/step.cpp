@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include "src/plan/layout.hpp"
@@ -16,6 +15,12 @@ namespace {
 
 using parallel::Action;
 using parallel::ActionKind;
+
+double total(const std::vector<kernels::Number>& numbers) {
+  double sum = 0;
+  for (const kernels::Number& n : numbers) sum += *n;
+  return sum;
+}
 
 /// Adds the time of its own life to a counter.
 class Stopwatch {
@@ -50,29 +55,28 @@ StepReport train_step(Trainer& t, std::int64_t step, StepVote vote, BadSteps& ba
 }
 
 StepShare Trainer::compute_gradients(std::int64_t step, StepReport& report, Trace* trace) {
-  StepShare share = run(schedule, batch, step, report, trace, [&](int part) { grad_sync.start(part); });
+  const std::vector<kernels::Number> losses =
+      run(schedule, batch, step, report, trace, [&](int part) { grad_sync.start(part); });
   {
     Stopwatch waiting(report.reduce_wait);
     grad_sync.finish();
   }
-  share.square_sum = grad_sync.owned_square_sum();
-  share.link_wait = report.link_wait;
+  const std::vector<kernels::Number> squares = grad_sync.owned_square_sums();
+  team.backend->synchronize(job.queue);  // once in a step, for all numbers that the host needs
+  StepShare share{.loss_sum = total(losses), .square_sum = total(squares), .link_wait = report.link_wait};
   if (speaks_for_loss()) share.tokens = batch.tokens();
   return share;
 }
 
-StepShare Trainer::run(const std::vector<Action>& actions, BatchReader& share_of_batch, std::int64_t step,
-                       StepReport& report, Trace* trace, const std::function<void(int part)>& part_done) {
-  StepShare share;
+std::vector<kernels::Number> Trainer::run(const std::vector<Action>& actions, BatchReader& share_of_batch,
+                                          std::int64_t step, StepReport& report, Trace* trace,
+                                          const std::function<void(int part)>& part_done) {
+  std::vector<kernels::Number> losses;
   const auto beat = [&](const Action& a) {
     job.world.beat(fmt::format("step {}, microbatch {}", step + 1, a.microbatch + 1));
   };
-  const auto note = [&](Trace::What what, int index, const auto& value) {
-    if (!trace) return;
-    if constexpr (std::is_convertible_v<decltype(value), ConstView>)
-      trace->note(what, index, host_copy.of(value));
-    else
-      trace->note(what, index, value);
+  const auto note = [&](Trace::What what, int index, ConstView values) {
+    if (trace) trace->note(what, index, host_copy.of(values));
   };
   const int last_place = static_cast<int>(team.layout.places.size()) - 1;
   share_of_batch.begin(step + data_shift);
@@ -100,9 +104,12 @@ StepShare Trainer::run(const std::vector<Action>& actions, BatchReader& share_of
         beat(a);
         if (a.place < last_place) note(Trace::What::kActivation, a.microbatch, stage.output(a.slot, a.chunk));
         if (a.place == last_place && (trace || speaks_for_loss())) {
-          const double loss = stage.loss_sum(a.slot);  // waits for the device
-          note(Trace::What::kLoss, a.microbatch, loss);
-          if (speaks_for_loss()) share.loss_sum += loss;
+          const kernels::Number loss = stage.loss_sum(a.slot);
+          if (trace) {
+            team.backend->synchronize(job.queue);
+            trace->note(Trace::What::kLoss, a.microbatch, *loss);
+          }
+          if (speaks_for_loss()) losses.push_back(loss);
         }
         break;
       }
@@ -154,7 +161,7 @@ StepShare Trainer::run(const std::vector<Action>& actions, BatchReader& share_of
     Stopwatch waiting(report.link_wait);
     link.finish();
   }
-  return share;
+  return losses;
 }
 
 void Trainer::apply_update(std::int64_t step, const StepTotals& totals, StepReport& report) {

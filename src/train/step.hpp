@@ -73,8 +73,9 @@ struct Trainer {
   /// rank has made before that.
   StepShare compute_gradients(std::int64_t step, StepReport& report, Trace* trace = nullptr);
   /// The forward and backward passes alone, of whichever data rank's share; gradients of parts that are complete are
-  /// handed to `part_done`.
-  StepShare run(const std::vector<parallel::Action>& actions, BatchReader& share_of_batch, std::int64_t step,
+  /// handed to `part_done`.  What is returned are the losses that this rank speaks for, of each microbatch, once the
+  /// device has been waited for.
+  std::vector<kernels::Number> run(const std::vector<parallel::Action>& actions, BatchReader& share_of_batch, std::int64_t step,
                 StepReport& report, Trace* trace, const std::function<void(int part)>& part_done);
   /// Clips, updates the parameters this rank updates, and brings the others' here.
   void apply_update(std::int64_t step, const StepTotals& totals, StepReport& report);

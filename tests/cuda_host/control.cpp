@@ -14,6 +14,7 @@ struct Control {
   std::mt19937_64 random{static_cast<std::uint64_t>(seed)};
   std::string reports;
   cudaError_t sticky = cudaSuccess, last = cudaSuccess;
+  bool epilogues = true;
   std::uint64_t host_waits = 0, event_waits = 0, memory_calls = 0, threads = 0;
 };
 Control& control() {
@@ -69,6 +70,9 @@ cudaError_t take_last_error() {
   control().last = cudaSuccess;
   return e;
 }
+
+bool has_epilogues() { return control().epilogues; }
+void set_epilogues(bool there) { control().epilogues = there; }
 
 std::uint64_t host_waits() { return control().host_waits; }
 void count_host_wait() { ++control().host_waits; }

@@ -6,6 +6,7 @@
 #include <dnnl.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -23,15 +24,25 @@ struct Layout {
 struct Description {
   std::int32_t transpose_a, transpose_b;
   cublasLtEpilogue_t epilogue;
-  const void* bias;
+  void* vector;  // a bias, or where the gradient of one goes
+  void* beside;  // GELU's input
+  std::int64_t beside_stride;
+
+  bool adds_bias() const { return (epilogue & CUBLASLT_EPILOGUE_BIAS) != 0; }
+  bool bias_gradient() const { return epilogue == CUBLASLT_EPILOGUE_BGRADB; }
+  bool gelu() const {
+    return epilogue == CUBLASLT_EPILOGUE_GELU_AUX || epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
+  }
+  bool gelu_backward() const { return epilogue == CUBLASLT_EPILOGUE_DGELU; }
 };
 struct Preference {
   std::size_t workspace;
   std::uint32_t alignment[4];
 };
-/// The shape is part of it: an algorithm chosen for another one may not fit here.
+/// The shape is part of it: an algorithm chosen for another one may not fit here.  The last two alignments are those of
+/// the vector and the matrix beside, which cuBLASLt takes from their addresses.
 struct Algorithm {
-  std::uint32_t marker, alignment[4];
+  std::uint32_t marker, alignment[6];
   std::uint32_t shape;
   std::size_t workspace;
 };
@@ -76,6 +87,10 @@ std::vector<float> widened(const void* p, const Layout& l) {
 bool inside(const void* p, const Layout& l) {
   return device_range(p, static_cast<std::size_t>((l.columns - 1) * l.stride + l.rows) * width(l.type));
 }
+std::uint32_t alignment_of(const void* p) {
+  const auto at = reinterpret_cast<std::uintptr_t>(p);
+  return at == 0 ? 256u : static_cast<std::uint32_t>(std::min<std::uintptr_t>(256, at & ~(at - 1)));
+}
 bool aligned(const void* p, std::uint32_t bytes) { return reinterpret_cast<std::uintptr_t>(p) % bytes == 0; }
 
 struct Call {
@@ -87,6 +102,14 @@ struct Call {
   std::int64_t m, n, k;
 };
 
+// The approximation by tanh: PyTorch's approximate="tanh" uses this epilogue for it.
+float gelu_tanh(float x) { return std::tanh(0.79788456080286536f * (x + 0.044715f * x * x * x)); }
+float gelu(float x) { return 0.5f * x * (1.0f + gelu_tanh(x)); }
+float gelu_slope(float x) {
+  const float t = gelu_tanh(x);
+  return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * 0.79788456080286536f * (1.0f + 3 * 0.044715f * x * x);
+}
+
 void compute(const Call& x) {
   const std::vector<float> a = widened(x.a, x.a_layout), b = widened(x.b, x.b_layout);
   std::vector<float> c(static_cast<std::size_t>(x.m * x.n));
@@ -94,12 +117,25 @@ void compute(const Call& x) {
   // oneDNN's matrices are row-major: the transposes, in the other order.
   dnnl_sgemm(x.d.transpose_b ? 'T' : 'N', x.d.transpose_a ? 'T' : 'N', x.n, x.m, x.k, x.alpha, b.data(),
              x.b_layout.rows, a.data(), x.a_layout.rows, x.beta, c.data(), x.m);
+  const cudaDataType type = x.c_layout.type;
   for (std::int64_t column = 0; column < x.n; ++column)
     for (std::int64_t row = 0; row < x.m; ++row) {
       float v = c[static_cast<std::size_t>(column * x.m + row)];
-      if (x.d.epilogue == CUBLASLT_EPILOGUE_BIAS) v += load(x.d.bias, x.c_layout.type, row);
-      store(x.out, x.c_layout.type, column * x.c_layout.stride + row, v);
+      const std::int64_t beside = column * x.d.beside_stride + row;
+      if (x.d.adds_bias()) v += load(x.d.vector, type, row);
+      if (x.d.gelu()) {
+        store(x.d.beside, type, beside, v);
+        v = gelu(v);
+      }
+      if (x.d.gelu_backward()) v *= gelu_slope(load(x.d.beside, type, beside));
+      store(x.out, type, column * x.c_layout.stride + row, v);
     }
+  for (std::int64_t column = 0; x.d.bias_gradient() && column < x.n; ++column) {
+    float sum = 0;
+    for (std::int64_t i = 0; i < x.k; ++i)
+      sum += b[static_cast<std::size_t>(x.d.transpose_b ? i * x.b_layout.rows + column : column * x.b_layout.rows + i)];
+    store(x.d.vector, type, column, sum);
+  }
 }
 
 std::uint32_t shape_of(const Description& d, const Layout& a, const Layout& b, const Layout& c) {
@@ -137,7 +173,7 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
 
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* d, cublasComputeType_t compute, cudaDataType_t scale) {
   if (compute != CUBLAS_COMPUTE_32F || scale != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
-  *d = make<Description, cublasLtMatmulDescOpaque_t>({0, 0, CUBLASLT_EPILOGUE_DEFAULT, nullptr});
+  *d = make<Description, cublasLtMatmulDescOpaque_t>({0, 0, CUBLASLT_EPILOGUE_DEFAULT, nullptr, nullptr, 0});
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t d) {
@@ -160,7 +196,11 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t handle, cubla
     case CUBLASLT_MATMUL_DESC_EPILOGUE:
       return set(d.epilogue);
     case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
-      return set(d.bias);
+      return set(d.vector);
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER:
+      return set(d.beside);
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD:
+      return set(d.beside_stride);
     default:
       return CUBLAS_STATUS_NOT_SUPPORTED;
   }
@@ -221,12 +261,17 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatrixLayout_t out, cublasLtMatmulPreference_t preference,
                                               int wanted, cublasLtMatmulHeuristicResult_t* results, int* count) {
   const auto& p = held<Preference>(preference);
-  *count = wanted > 0 && p.workspace >= kWorkspace ? 1 : 0;
+  const auto& description = held<Description>(d);
+  const bool plain = description.epilogue == CUBLASLT_EPILOGUE_DEFAULT || description.epilogue == CUBLASLT_EPILOGUE_BIAS;
+  const bool known = description.gelu() || description.gelu_backward() || description.bias_gradient();
+  *count = wanted > 0 && p.workspace >= kWorkspace && (plain || (known && has_epilogues())) ? 1 : 0;
   if (*count == 0) return CUBLAS_STATUS_NOT_SUPPORTED;
   results[0] = {};
   Algorithm algorithm{
-      kMarker, {}, shape_of(held<Description>(d), held<Layout>(a), held<Layout>(b), held<Layout>(out)), kWorkspace};
+      kMarker, {}, shape_of(description, held<Layout>(a), held<Layout>(b), held<Layout>(out)), kWorkspace};
   std::copy(std::begin(p.alignment), std::end(p.alignment), algorithm.alignment);
+  algorithm.alignment[4] = alignment_of(description.vector);
+  algorithm.alignment[5] = alignment_of(description.beside);
   std::memcpy(&results[0].algo, &algorithm, sizeof algorithm);
   results[0].workspaceSize = kWorkspace;
   return CUBLAS_STATUS_SUCCESS;
@@ -273,13 +318,22 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
   if (chosen.marker != kMarker || chosen.shape != shape_of(x.d, x.a_layout, x.b_layout, x.c_layout))
     return refuse("an algorithm that nobody has chosen for this shape");
   if (!aligned(a, chosen.alignment[0]) || !aligned(b, chosen.alignment[1]) || !aligned(c, chosen.alignment[2]) ||
-      !aligned(out, chosen.alignment[3]))
+      !aligned(out, chosen.alignment[3]) || !aligned(x.d.vector, chosen.alignment[4]) ||
+      !aligned(x.d.beside, chosen.alignment[5]))
     return refuse("a matrix that is less aligned than was said when the algorithm was chosen");
   if (workspace_bytes < chosen.workspace || !device_range(workspace, workspace_bytes))
     return refuse("too little workspace, or more than there is");
-  if (x.d.epilogue == CUBLASLT_EPILOGUE_BIAS &&
-      !device_range(x.d.bias, static_cast<std::size_t>(x.m) * width(x.c_layout.type)))
+  const std::size_t element = width(x.c_layout.type);
+  if (x.d.adds_bias() && !device_range(x.d.vector, static_cast<std::size_t>(x.m) * element))
     return refuse("a bias that leaves its device allocation");
+  if (x.d.bias_gradient() && !device_range(x.d.vector, static_cast<std::size_t>(x.n) * element))
+    return refuse("a bias gradient that leaves its device allocation");
+  if (x.d.gelu() || x.d.gelu_backward()) {
+    if (x.d.beside_stride % 8 != 0 || x.d.beside_stride < x.m) return refuse("an input of GELU with a wrong stride");
+    if (!inside(x.d.beside, {x.c_layout.type, x.m, x.n, x.d.beside_stride}))
+      return refuse("an input of GELU that leaves its device allocation");
+    if (x.beta != 0) return refuse("GELU of what is accumulated into");
+  }
   enqueue(stream, [x, workspace] {
     fill_poison(workspace, kWorkspace);
     compute(x);

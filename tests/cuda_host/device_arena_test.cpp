@@ -32,7 +32,9 @@ TEST(CudaOnHostDeviceArena, GivesPartsOfWhatWasTakenAtOnce) {
   EXPECT_EQ(static_cast<std::byte*>(b) - static_cast<std::byte*>(a), static_cast<std::ptrdiff_t>(3 * kDeviceLine));
   const View v(static_cast<std::byte*>(a), DType::kF32, {64}, MemoryKind::kDevice);
   backend.fill_zero({}, v);
-  EXPECT_EQ(backend.sum({}, v), 0);
+  const Number sum = backend.sum({}, v);
+  backend.synchronize({});
+  EXPECT_EQ(*sum, 0);
   backend.release(a, 3 * kDeviceLine);
   EXPECT_EQ(backend.allocate(2 * kDeviceLine), a) << "the first gap that is large enough";
   backend.release(a, 2 * kDeviceLine);

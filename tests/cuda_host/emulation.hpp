@@ -25,6 +25,9 @@ void set_seed(long seed);
 const std::string& reports();
 /// Forgets complaints and errors.
 void reset();
+/// Whether cuBLASLt has algorithms with epilogues other than a bias; it has unless a test says so.
+void set_epilogues(bool there);
+bool has_epilogues();
 /// Calls since the start that made the host wait for the device.
 std::uint64_t host_waits();
 /// Events that the host asked for before they had happened, and calls that took or gave back memory of the device or

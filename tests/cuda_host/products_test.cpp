@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <map>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -10,6 +12,7 @@
 #include "src/base/rng.hpp"
 #include "tests/cuda_host/emulation.hpp"
 #include "tests/cuda_host/small_backend.hpp"
+#include "tests/kernels/op_cases.hpp"
 
 namespace banyan::kernels::test {
 namespace {
@@ -205,10 +208,83 @@ TEST(CudaOnHostProducts, RecallsNothingThatCuBlasLtDoesNotAccept) {
   EXPECT_EQ(emu::reports(), "");
 }
 
+/// How many shapes of the table have each epilogue.
+std::map<int, int> epilogues(SmallCudaBackend& backend) {
+  std::map<int, int> count;
+  std::istringstream lines(backend.products().table());
+  std::string line;
+  std::getline(lines, line);
+  while (std::getline(lines, line)) {
+    std::istringstream words(line);
+    int m, n, k, options;
+    words >> m >> n >> k >> options;
+    ++count[options >> 4];
+  }
+  return count;
+}
+
+TEST(CudaOnHostProducts, EpiloguesAreUsedWhereCuBlasLtHasThem) {
+  using Counts = std::map<int, int>;
+  emu::reset();
+  for (const bool there : {true, false}) {
+    emu::set_epilogues(there);
+    SmallCudaBackend narrow, wide;
+    for (const OpCase& c : {gemm_gelu(37, 40, 64, true), gemm_gelu(37, 40, 64, false), gemm_gelu_backward(37, 40, 64),
+                            gemm_bias_backward(64, 37, 40)}) {
+      EXPECT_EQ(problems_on_device(narrow, in_bf16(c)), "") << c.name();
+      EXPECT_EQ(problems_on_device(wide, c), "") << c.name();
+    }
+    // GELU of fp32 is never cuBLASLt's.  Each case runs aligned and not.
+    EXPECT_EQ(epilogues(narrow), there ? (Counts{{1, 4}, {2, 2}, {3, 2}}) : (Counts{{0, 8}}));
+    EXPECT_EQ(epilogues(wide), there ? (Counts{{0, 6}, {3, 2}}) : (Counts{{0, 8}}));
+    // Rows of an odd length cannot lie beside a product.
+    EXPECT_EQ(problems_on_device(narrow, in_bf16(gemm_gelu(5, 33, 16, true))), "");
+    EXPECT_EQ(epilogues(narrow)[1], there ? 4 : 0);
+  }
+  emu::set_epilogues(true);
+  EXPECT_EQ(emu::reports(), "");
+}
+
+TEST(CudaOnHostProducts, WhatLiesBesideIsPartOfTheShape) {
+  emu::reset();
+  SmallCudaBackend backend;
+  const Twin a(DType::kBF16, {8, 16}, 16), b(DType::kBF16, {24, 16}, 16), active(DType::kBF16, {8, 24}, 24);
+  const Twin aligned(DType::kBF16, {8, 24}, 24), shifted(DType::kBF16, {8, 24}, 24, nullptr, 2);
+  const Twin wide(DType::kBF16, {8, 24}, 32);
+  for (const Twin* c : {&aligned, &shifted, &wide})
+    backend.gemm_gelu({}, {.c = c->on_gpu, .a = a.on_gpu, .b = b.on_gpu, .transpose_b = true, .bias = {}},
+                      active.on_gpu);
+  backend.synchronize({});
+  EXPECT_EQ(epilogues(backend), (std::map<int, int>{{1, 3}}));
+  EXPECT_EQ(emu::reports(), "");
+}
+
+TEST(CudaOnHostProducts, ManyNumbersAreWorthOneWait) {
+  emu::reset();
+  const std::vector<float> ones(4, 1.0f);
+  const Twin x(DType::kF32, {1, 4}, 4, ones.data());
+  const auto ask = [&](std::size_t count) {
+    std::vector<Number> numbers;
+    for (std::size_t i = 0; i < count; ++i)
+      numbers.push_back(gpu().sum({}, x.on_gpu.reshaped({4}).rows(0, static_cast<int64_t>(i % 5))));
+    return numbers;
+  };
+  const std::uint64_t before = emu::event_waits();
+  const std::vector<Number> few = ask(12);
+  EXPECT_EQ(emu::event_waits(), before);
+  gpu().synchronize({});
+  EXPECT_LE(emu::event_waits(), before + 1);
+  const std::vector<Number> many = ask(40);  // more than there is room for
+  gpu().synchronize({});
+  for (const std::vector<Number>* numbers : {&few, &many})
+    for (std::size_t i = 0; i < numbers->size(); ++i) ASSERT_EQ(*(*numbers)[i], static_cast<double>(i % 5)) << i;
+  EXPECT_EQ(emu::reports(), "");
+}
+
 TEST(CudaOnHostProducts, RefusesWhatIsNoTable) {
   SmallCudaBackend backend;
   const std::string header = backend.products().table();
-  for (const char* line : {"40 16", "1 2 3 4 5 6 7 8 9 10 11 12 13 ; 1 1 1 1 1 1 1 1", "x", ""}) {
+  for (const char* line : {"40 16", "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 ; 1 1 1 1 1 1 1 1", "x", ""}) {
     try {
       backend.products().recall(header + line + "\n");
       FAIL() << line;

@@ -8,8 +8,10 @@ namespace banyan::kernels::test {
 class SmallCudaBackend final : public cuda::CudaBackend {
  public:
   SmallCudaBackend()
-      : CudaBackend(
-            {.products = std::size_t{4} << 10, .workspace = std::size_t{1} << 20, .staging = std::size_t{64} << 10}) {}
+      : CudaBackend({.products = std::size_t{4} << 10,
+                     .workspace = std::size_t{1} << 20,
+                     .staging = std::size_t{64} << 10,
+                     .numbers = 16}) {}
 };
 
 }  // namespace banyan::kernels::test

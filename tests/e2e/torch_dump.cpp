@@ -125,11 +125,11 @@ std::vector<double> train(model::Stage& stage, kernels::Backend& backend, const 
                    .loss_scale = loss_scale,
                    .train = true});
     stage.forward(0);
-    losses.push_back(stage.loss_sum(0) * loss_scale);
+    losses.push_back(*stage.loss_sum(0) * loss_scale);
     stage.backward(0, 0);
     if (step == 1)
       for (const model::LocalParam& p : stage.params()) w.tensor("grad." + p.logical.name, p.grad);
-    const double norm = std::sqrt(backend.sum_squares({}, stage.grad_arena()));
+    const double norm = std::sqrt(*backend.sum_squares({}, stage.grad_arena()));
     const float scale = norm > kClip ? static_cast<float>(kClip / norm) : 1.0f;
     for (const model::LocalParam& p : stage.params()) {
       const std::int64_t n = p.count.count();

@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
+#include "comm/communicator.hpp"
+#include "src/config/load.hpp"
+#include "src/job/setup.hpp"
 #include "src/plan/block_price.hpp"
 #include "src/plan/cost.hpp"
 #include "tests/plan/test_config.hpp"
@@ -46,6 +51,34 @@ TEST(Rates, LinksAreThoseOfTheRanks) {
   EXPECT_EQ(m.links[0].rate, 4e9);
   EXPECT_EQ(m.links[1].rate, 2e9);  // four ranks share a node's adapter
   EXPECT_EQ(m.links[1].latency, 5e-6);
+}
+
+/// What carries the device memory of a job of so many ranks, in words; without NCCL, which no rank has here.
+std::string carried(int ranks, const std::string& device, double host_link) {
+  std::string messages;
+  comm::run_loopback(ranks, [&](comm::World& world) {
+    config::Config c = config::defaults();
+    c.run.threads = 1;
+    c.run.backend = "cuda";
+    c.comm.device = device;
+    const Job job(world, "train", c, "");
+    plan::Machine m;
+    m.host_link = host_link;
+    use_links(m, {});
+    m.messages = "what was there before";
+    carry_messages(m, job);
+    for (const comm::TreeLevel& level : m.links) EXPECT_EQ(level.host.copy > 0, !m.messages.empty());
+    if (job.root()) messages = m.messages;
+  });
+  return messages;
+}
+
+TEST(Rates, WhatCarriesTheMemoryOfDevicesIsWhatTheJobCameTo) {
+  EXPECT_EQ(carried(1, "staged", 1e9), "") << "nobody to send to";
+  EXPECT_EQ(carried(2, "auto", 1e9).substr(0, 23), "all through host memory") << "not all ranks have NCCL";
+  EXPECT_EQ(carried(2, "staged", 1e9).substr(0, 23), "all through host memory");
+  EXPECT_EQ(carried(2, "ucx", 1e9).substr(0, 31), "collectives through host memory");
+  EXPECT_EQ(carried(2, "staged", 0), "") << "nobody knows what copies take";
 }
 
 }  // namespace

@@ -1,3 +1,5 @@
+#include <tuple>
+
 #include "tests/kernels/op_cases.hpp"
 
 namespace banyan::kernels::test {
@@ -17,6 +19,13 @@ std::vector<OpCase> small_cases() {
   c.push_back(gemm('N', 'T', 40, 600, 33, {.accumulate = true}));
   for (const std::int64_t rows : {1, 2, 3, 4, 6, 11, 16, 17})
     c.push_back(gemm('N', 'T', rows, 25, 83, {.bias = true, .strided = rows % 2 == 1, .alpha = 0.5f}));
+  for (const bool strided : {false, true})
+    for (const auto& [m, n, k] : {std::tuple{1, 1, 1}, {5, 24, 33}, {37, 40, 64}, {70, 45, 129}, {9, 16, 0}}) {
+      c.push_back(gemm_gelu(m, n, k, strided, strided));
+      c.push_back(gemm_gelu(m, n, k, !strided, strided));
+      c.push_back(gemm_gelu_backward(m, n, k, strided));
+      c.push_back(gemm_bias_backward(k, m, n, strided));
+    }
   for (const auto& [r, k] : {std::pair{1, 1}, {1, 200}, {7, 33}, {200, 129}, {130, 300}}) {
     for (const bool strided : {false, true}) {
       c.push_back(bias_backward(r, k, strided));
@@ -115,6 +124,9 @@ std::vector<OpCase> bench_cases() {
     c.push_back(gemm('N', 'N', 1024, k, n));
     c.push_back(gemm('T', 'N', n, k, 1024, {.accumulate = true}));
   }
+  c.push_back(gemm_gelu(1024, 3072, 768, true));
+  c.push_back(gemm_gelu_backward(1024, 3072, 768));
+  c.push_back(gemm_bias_backward(1024, 3072, 768));
   c.push_back(gemm('N', 'T', 512, 50257, 768));
   c.push_back(gemm('N', 'N', 512, 768, 50257));
   c.push_back(gemm('T', 'N', 50257, 768, 512, {.accumulate = true}));

@@ -36,51 +36,6 @@ std::vector<std::int32_t> some_integers(int64_t count, int64_t low, int64_t high
 
 }  // namespace
 
-OpCase gemm(char ta, char tb, int64_t m, int64_t n, int64_t k, const GemmOptions& o) {
-  OpCase c = start("gemm",
-                   fmt::format("{}{} {}x{}x{}{}{}{}{}", ta, tb, m, n, k, o.accumulate ? " +=" : "",
-                               o.bias ? " bias" : "", o.strided ? " strided" : "", o.alpha == 1 ? "" : " alpha"),
-                   2 * d(m) * d(n) * d(k), d(m) * d(n) + d(m) * d(k) + d(k) * d(n));
-  const bool a_turned = ta == 'T', b_turned = tb == 'T';
-  const Shape a = a_turned ? Shape{k, m} : Shape{m, k}, b = b_turned ? Shape{n, k} : Shape{k, n};
-  const auto stride = [&](int64_t columns) { return o.strided ? columns + 5 : 0; };
-  c.tensors = {in("a", a, 1, stride(a[1])), in("b", b, 1, stride(b[1])), inout("c", {m, n}, 1, stride(n))};
-  if (o.bias) c.tensors.push_back(in("bias", {n}));
-  c.run = [=](Backend& backend, Bound& t) {
-    Gemm g;
-    g.c = t["c"];
-    g.a = t["a"];
-    g.b = t["b"];
-    g.transpose_a = a_turned;
-    g.transpose_b = b_turned;
-    g.accumulate = o.accumulate;
-    g.alpha = o.alpha;
-    if (o.bias) g.bias = t["bias"];
-    backend.gemm({}, g);
-  };
-  c.reference = [=](Values& v) {
-    for (int64_t i = 0; i < m; ++i)
-      for (int64_t j = 0; j < n; ++j) {
-        double sum = 0;
-        for (int64_t l = 0; l < k; ++l)
-          sum += v["a"][at(a_turned ? l * m + i : i * k + l)] * v["b"][at(b_turned ? j * k + l : l * n + j)];
-        double& x = v["c"][at(i * n + j)];
-        x = (o.accumulate ? x : 0) + static_cast<double>(o.alpha) * sum + (o.bias ? v["bias"][at(j)] : 0);
-      }
-  };
-  return c;
-}
-
-OpCase bias_backward(int64_t R, int64_t C, bool strided) {
-  OpCase c = start("bias_backward", by(R, C, strided), d(R * C), d(R * C));
-  c.tensors = {in("d_out", {R, C}, 1, strided ? C + 7 : 0), inout("d_bias", {C})};
-  c.run = [](Backend& b, Bound& t) { b.bias_backward({}, t["d_bias"], t["d_out"]); };
-  c.reference = [=](Values& v) {
-    for (int64_t i = 0; i < R * C; ++i) v["d_bias"][at(i % C)] += v["d_out"][at(i)];
-  };
-  return c;
-}
-
 OpCase copy(int64_t R, int64_t C, bool strided) {
   OpCase c = start("copy", by(R, C, strided), 0, d(2 * R * C));
   c.tensors = {in("in", {R, C}), out("out", {R, C}, strided ? C + 3 : 0)};

@@ -14,6 +14,9 @@ struct GemmOptions {
 };
 OpCase gemm(char a, char b, std::int64_t m, std::int64_t n, std::int64_t k, const GemmOptions& options = {});
 OpCase bias_backward(std::int64_t rows, std::int64_t columns, bool strided = false);
+OpCase gemm_gelu(std::int64_t m, std::int64_t n, std::int64_t k, bool bias, bool strided = false);
+OpCase gemm_gelu_backward(std::int64_t m, std::int64_t n, std::int64_t k, bool strided = false);
+OpCase gemm_bias_backward(std::int64_t rows, std::int64_t outputs, std::int64_t inputs, bool strided = false);
 OpCase copy(std::int64_t rows, std::int64_t columns, bool strided = false);
 OpCase fill_zero(std::int64_t rows, std::int64_t columns, bool strided = false);
 OpCase embedding_forward(std::int64_t rows, std::int64_t vocab, std::int64_t columns, std::int64_t vocab_begin = 0);

@@ -52,6 +52,11 @@ std::vector<double> lse_of(const std::vector<double>& logits, int64_t R, int64_t
   return lse;
 }
 
+double waited(Backend& b, const Number& n) {
+  b.synchronize({});
+  return *n;
+}
+
 /// A case whose result is one number, kept in a tensor "result".
 OpCase to_number(std::string op, int64_t count, std::function<double(Backend&, ConstView)> call,
                  std::function<double(const std::vector<double>&)> expected) {
@@ -176,13 +181,13 @@ OpCase adamw(int64_t count, int64_t step) {
 
 OpCase sum_squares(int64_t count) {
   return to_number(
-      "sum_squares", count, [](Backend& b, ConstView x) { return b.sum_squares({}, x); },
+      "sum_squares", count, [](Backend& b, ConstView x) { return waited(b, b.sum_squares({}, x)); },
       [](const std::vector<double>& x) { return std::inner_product(x.begin(), x.end(), x.begin(), 0.0); });
 }
 
 OpCase sum(int64_t count) {
   return to_number(
-      "sum", count, [](Backend& b, ConstView x) { return b.sum({}, x); },
+      "sum", count, [](Backend& b, ConstView x) { return waited(b, b.sum({}, x)); },
       [](const std::vector<double>& x) { return std::accumulate(x.begin(), x.end(), 0.0); });
 }
 

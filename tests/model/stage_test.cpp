@@ -116,10 +116,10 @@ TEST(Stage, EvaluationHasNoDropoutAndLeavesGradientsAlone) {
     ReferenceBatch plain = batch;
     plain.sample.clear();
     const double want = testing::reference_forward(shape, params, plain).loss;
-    EXPECT_NEAR(stage->loss_sum(0), want, 1e-5 * want);
+    EXPECT_NEAR(*stage->loss_sum(0), want, 1e-5 * want);
     EXPECT_THROW(stage->backward(0, 0), BugError);
     if (gradients) {
-      EXPECT_EQ(testing::backend().sum_squares({}, stage->grad_arena()), 0);
+      EXPECT_EQ(*testing::backend().sum_squares({}, stage->grad_arena()), 0);
     }
   }
 }
@@ -247,7 +247,7 @@ TEST(Stage, SeveralChunksGiveTheBitsOfOne) {
         two->load(high, data);
         testing::backend().copy({}, two->input(high, 1), two->output(low, 0));
         two->forward(high);
-        EXPECT_EQ(two->loss_sum(high), one->loss_sum(0));
+        EXPECT_EQ(*two->loss_sum(high), *one->loss_sum(0));
         EXPECT_THROW(two->loss_sum(low), BugError);
         EXPECT_THROW(two->backward(low, 0), BugError);  // that part is of the other chunk
         two->backward(high, 0);

@@ -249,7 +249,7 @@ MeshResult run_mesh(const ModelShape& shape, const Tensors& params, const std::v
         wire.wait("gradient" + number + mine, stage->d_output(0));
       } else if (tensor == 0) {
         const std::lock_guard lock(mutex);
-        result.loss += stage->loss_sum(0) / static_cast<double>(counted);
+        result.loss += *stage->loss_sum(0) / static_cast<double>(counted);
         for (const float loss : stage->row_losses(0)) result.row_losses.push_back(loss);
       }
       if (args.split) stage->backward_input(0);

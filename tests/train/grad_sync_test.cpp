@@ -82,7 +82,8 @@ TEST_P(GradSyncCases, AddsEveryContributionOnce) {
           ASSERT_EQ(g, expected(p, c.mesh, name, r, col)) << name << " " << r << " " << col;
         });
     }
-    const double own = sync.owned_square_sum();
+    double own = 0;
+    for (const kernels::Number& sum : sync.owned_square_sums()) own += *sum;
     const std::lock_guard<std::mutex> lock(mutex);
     square_sum += own;
     for (model::LocalParam& p : t.params())
