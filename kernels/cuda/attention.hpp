@@ -30,6 +30,23 @@ struct KeyTile {
   bool operator==(const KeyTile&) const = default;
 };
 
+/// Keys of one sequence whose only query sees all of them, of every head.
+struct KeyPart {
+  int row = 0;               ///< of the query
+  int first = 0, count = 0;  ///< keys [first, first + count) of the sequence
+  int key = 0;               ///< as in QueryTile
+  bool operator==(const KeyPart&) const = default;
+};
+/// The parts [first, first + count) are those of a query.
+struct RowParts {
+  int row = 0, first = 0, count = 0;
+  bool operator==(const RowParts&) const = default;
+};
+/// Most keys of a part.
+inline constexpr int kPartKeys = 128;
+/// Floats that a head of a part leaves for the end: the largest score, the sum of weights, the weighted sum of values.
+constexpr int64_t part_floats(int head_size) { return int64_t{head_size} + 2; }
+
 /// Largest head that there are kernels for.
 inline constexpr int kMostHeadSize = 256;
 /// Rows of a tile: most `count` of QueryTile and KeyTile.
@@ -55,6 +72,13 @@ template <class T>
 cudaError_t attention_forward(cudaStream_t s, T* out, float* lse, const T* query, const T* key, const T* value,
                               const QueryTile* tiles, int64_t tile_count, const int* table, const int64_t* sample,
                               const int* position, AttentionSizes sizes);
+
+/// The same without dropout where no sequence has more than one query, as in generation.  room: part_floats for every
+/// head of every part.
+template <class T>
+cudaError_t attention_single(cudaStream_t s, T* out, float* lse, float* room, const T* query, const T* key,
+                             const T* value, const KeyPart* parts, int64_t part_count, const RowParts* rows,
+                             int64_t row_count, const int* table, AttentionSizes sizes);
 
 /// delta[h, r] = sum over d of d_out[r, h, d] * out[r, h, d], which the two passes below need.
 template <class T>

@@ -31,6 +31,21 @@ std::vector<QueryTile> query_tiles(const Attention& a, int rows) {
   return tiles;
 }
 
+std::optional<SingleQueries> single_queries(const Attention& a) {
+  SingleQueries plan;
+  bool single = true;
+  for_sequences(a, [&](int s, const Sequence& q) {
+    if (q.q_count == 0) return;
+    single &= q.q_count == 1;
+    const int key = a.blocks.table.empty() ? q.k_row : s * a.blocks.blocks_per_sequence;
+    const int keys = std::min(q.k_count, q.position + 1), before = static_cast<int>(plan.parts.size());
+    for (int j = 0; j < keys; j += kPartKeys) plan.parts.push_back({q.q_row, j, std::min(kPartKeys, keys - j), key});
+    plan.rows.push_back({q.q_row, before, static_cast<int>(plan.parts.size()) - before});
+  });
+  if (!single) return std::nullopt;
+  return plan;
+}
+
 std::vector<KeyTile> key_tiles(const Attention& a, int rows) {
   std::vector<KeyTile> tiles;
   for_sequences(a, [&](int, const Sequence& q) {

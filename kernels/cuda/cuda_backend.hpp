@@ -17,7 +17,15 @@
 #include "kernels/cuda/runtime.hpp"
 #include "kernels/gpu.hpp"
 
+namespace banyan::kernels::cpu::attention {
+template <class T>
+struct Problem;
+}
+
 namespace banyan::kernels::cuda {
+
+struct AttentionSizes;
+struct SingleQueries;
 
 struct CudaOptions {
   int device = 0;   ///< number of the GPU
@@ -120,6 +128,11 @@ class CudaBackend : public DeviceBackend {
   /// gemm() by cuBLASLt and what Products::Epilogue says, into `beside` or out of it.  False, with nothing done, where
   /// that needs an operation of its own.
   bool multiply(Queue q, const Gemm& g, Products::Epilogue epilogue, View beside);
+  /// attention_forward() without dropout where no sequence has more than one query.  False, with nothing done, where
+  /// the workspace is too small for that.
+  template <class T>
+  bool attend_single(Queue q, T* out, float* lse, const cpu::attention::Problem<T>& p, const SingleQueries& single,
+                     const AttentionSizes& z);
   void look_up_narrow(Queue q, View out, ConstView tokens, ConstView table, std::int64_t vocab_begin);
   Number total(Queue q, const char* operation, ConstView x, cuda::Sum what);
   /// Gives the numbers that were asked for their values, once the compute stream has been waited for.

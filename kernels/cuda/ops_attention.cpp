@@ -1,6 +1,7 @@
 // Attention: what it is given, checked, and its kernels started.
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -59,6 +60,28 @@ AttentionSizes sizes_of(const DeviceCheck& check, const cpu::attention::Problem<
 
 }  // namespace
 
+template <class T>
+bool CudaBackend::attend_single(Queue q, T* out, float* lse, const cpu::attention::Problem<T>& p,
+                                const SingleQueries& single, const AttentionSizes& z) {
+  constexpr DeviceCheck check("attention_forward");
+  const std::size_t room =
+      single.parts.size() * static_cast<std::size_t>(z.heads * part_floats(z.head_size)) * sizeof(float);
+  if (room > workspace_.bytes()) return false;
+  if (single.rows.empty()) return true;
+  Parcel parcel;
+  const std::size_t parts_at = parcel.add(std::span(single.parts)), rows_at = parcel.add(std::span(single.rows));
+  const std::size_t table_at = parcel.add(p.a.blocks.table);
+  const auto* base =
+      static_cast<const std::byte*>(staging_.upload(stream(q), parcel.bytes().data(), parcel.bytes().size()));
+  const Workspace w = workspace(q, "attention_forward", room);
+  check.must(cuda::attention_single(stream(q), out, lse, static_cast<float*>(w.data), p.query.data, p.key.data,
+                                    p.value.data, reinterpret_cast<const KeyPart*>(base + parts_at),
+                                    std::ssize(single.parts), reinterpret_cast<const RowParts*>(base + rows_at),
+                                    std::ssize(single.rows),
+                                    p.blocked() ? reinterpret_cast<const int*>(base + table_at) : nullptr, z));
+  return true;
+}
+
 void CudaBackend::attention_forward(Queue q, View out_RHD, View lse_HR, ConstView query, ConstView key, ConstView value,
                                     const Attention& a) {
   constexpr DeviceCheck check("attention_forward");
@@ -68,6 +91,9 @@ void CudaBackend::attention_forward(Queue q, View out_RHD, View lse_HR, ConstVie
     float* lse = check.flat("lse", lse_HR, a.heads * rows);
     const auto p = cpu::attention::checked<T>(check, query, key, value, a, rows);
     const AttentionSizes z = sizes_of(check, p, rows);
+    if (a.dropout.p == 0)
+      if (const std::optional<SingleQueries> single = single_queries(a))
+        if (attend_single(q, out.data, lse, p, *single, z)) return;
     const std::vector<QueryTile> tiles = query_tiles(a, attention_tile_rows(a.head_size));
     if (tiles.empty()) return;
     Parcel parcel;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "kernels/cuda/attention_plan.hpp"
@@ -39,6 +40,30 @@ TEST(CudaAttention, TakesWideHeads) {
       expect_both_types(attention_forward(s));
       expect_both_types(attention_backward(s));
     }
+}
+
+/// Queries as in generation: of sequences of all lengths, in groups of one head, a few and more than a block takes.
+AttentionShape generating(int size, int group, std::int32_t block) {
+  return {2 * group, 2, size, {1, 0, 1, 1, 1}, {300, 5, 1, 129, 128}, {299, 0, 0, 100, 127}, block == 0, block};
+}
+
+TEST(CudaAttention, TakesSingleQueries) {
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  const std::vector<int> sizes{20, 256}, groups{1, 5};
+#else
+  const std::vector<int> sizes{20, 64, 72, 128, 136, 256}, groups{1, 3, 5};
+#endif
+  for (const int size : sizes)
+    for (const int group : groups)
+      for (const std::int32_t block : {0, 7, 64}) expect_both_types(attention_forward(generating(size, group, block)));
+}
+
+/// Where the workspace is too small for the parts, queries are tiles of one; keys of a part are seen by who may.
+TEST(CudaAttention, SingleQueriesDoWithoutRoom) {
+  const OpCase c = attention_forward(generating(20, 3, 16));
+  cuda::CudaBackend little({.products = std::size_t{4} << 10, .workspace = 1024, .staging = std::size_t{64} << 10});
+  expect_right(little, c);
+  expect_right(little, in_bf16(c));
 }
 
 TEST(CudaAttention, RefusesWiderHeads) {
@@ -99,6 +124,22 @@ TEST(CudaAttention, RefusesWhatDoesNotFit) {
   refused();
 }
 
+TEST(CudaAttention, ASingleQueryWithoutKeysGetsZeros) {
+  Sparse sparse;
+  sparse.q_offsets = {2, 3, 4};
+  OpCase values;
+  values.tensors = sparse.tensors;
+  Bound here(sparse.tensors, values.initial(), 0, &backend()), there(sparse.tensors, values.initial());
+  const auto run = [&](Backend& b, Bound& t) {
+    b.attention_forward({}, t["out"], t["lse"], t["q"], t["k"], t["v"], sparse.a);
+  };
+  run(backend(), here);
+  run(*make_cpu_backend({.threads = 1, .max_isa = ""}), there);
+  for (const char* name : {"out", "lse"}) EXPECT_LE(error_of(here.read(name), there.read(name)), 1e-5) << name;
+  EXPECT_EQ(here.read("out")[3 * Sparse::width], 0);
+  EXPECT_EQ(emu::reports(), "");
+}
+
 // ---- the tiles
 
 /// Random sequences.
@@ -155,6 +196,39 @@ TEST(CudaAttention, TilesHaveEveryQueryAndEveryKeyOnce) {
       for (std::size_t i = 0; i < queries.size(); ++i) ASSERT_EQ(queries[i], i >= 3 ? 1 : 0) << "seed " << seed;
       for (std::size_t i = 0; i < keys.size(); ++i) ASSERT_EQ(keys[i], i >= 1 ? 1 : 0) << "seed " << seed;
     }
+  }
+}
+
+TEST(CudaAttention, PartsHaveEveryKeyThatASingleQuerySees) {
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    Drawn d(seed);
+    const bool more = std::any_of(d.q_position.begin(), d.q_position.end(), [&](const std::int32_t& p) {
+      const auto s = static_cast<std::size_t>(&p - d.q_position.data());
+      return d.q_offsets[s + 1] - d.q_offsets[s] > 1;
+    });
+    EXPECT_EQ(!cuda::single_queries(d.a).has_value(), more) << "seed " << seed;
+    for (std::size_t s = 0; s < d.q_position.size(); ++s) d.q_offsets[s + 1] = d.q_offsets[s] + (s % 3 == 1 ? 0 : 1);
+    const std::optional<cuda::SingleQueries> plan = cuda::single_queries(d.a);
+    ASSERT_TRUE(plan);
+    std::size_t rows = 0, parts = 0;
+    for (std::size_t s = 0; s < d.q_position.size(); ++s) {
+      if (d.q_offsets[s + 1] == d.q_offsets[s]) continue;
+      const cuda::RowParts& r = plan->rows.at(rows++);
+      EXPECT_EQ(r.row, d.q_offsets[s]);
+      EXPECT_EQ(static_cast<std::size_t>(r.first), parts);
+      int keys = 0;
+      for (int i = 0; i < r.count; ++i) {
+        const cuda::KeyPart& p = plan->parts.at(parts++);
+        EXPECT_EQ(p.row, r.row);
+        EXPECT_EQ(p.key, d.kv_offsets[s]);
+        EXPECT_EQ(p.first, keys);
+        EXPECT_TRUE(p.count > 0 && p.count <= cuda::kPartKeys);
+        keys += p.count;
+      }
+      EXPECT_EQ(keys, std::min(d.kv_offsets[s + 1] - d.kv_offsets[s], d.q_position[s] + 1));
+    }
+    EXPECT_EQ(rows, plan->rows.size());
+    EXPECT_EQ(parts, plan->parts.size());
   }
 }
 
