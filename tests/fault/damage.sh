@@ -1,11 +1,13 @@
 #!/bin/bash
-# damage.sh BANYAN LIBRARY POINTS: damages every file of the newest checkpoint of a run in every way of the table in
-# README.md (T1 to T5), at POINTS places of each.  Promised: `banyan inspect --verify` ends with 65; the next start never
-# crashes and ends with the losses and values of the undisturbed job, from the checkpoint before, told and marked BAD
-# with everything left in its place, or, where the bytes are none that a restore reads, from this one.  What only hints
-# at a checkpoint (LATEST, the released lease) may be damaged in the same ways without any of that.
+# damage.sh BANYAN LIBRARY POINTS [FILES [KINDS]]: damages every file of the newest checkpoint of a run, or only FILES, in
+# every way of the table in README.md (T1 to T5), at POINTS places of each, or there only in KINDS (cut, hole, flip).
+# Promised: `banyan inspect --verify` ends with 65; the next start never crashes and ends with the losses and values of the
+# undisturbed job, from the checkpoint before, told and marked BAD with everything left in its place, or, where the bytes
+# are none that a restore reads, from this one.  What only hints at a checkpoint (LATEST, the released lease) may be
+# damaged in the same ways without any of that.
 . "$(dirname "$0")/lib.sh"
-points=$3
+points=$3 files=${4:-MANIFEST.json shard-00000.h5 ../../LATEST ../../lease/e1/BASE ../../lease/e1/OWNER}
+kinds=${5:-cut hole flip}
 prepare 1
 newest=step-000000004.e1 older=step-000000002.e1
 from=$scratch/template/run/ckpt
@@ -63,11 +65,11 @@ one() {
 }
 
 : > "$scratch/list"
-for file in MANIFEST.json shard-00000.h5 ../../LATEST ../../lease/e1/BASE ../../lease/e1/OWNER; do
+for file in $files; do
   size=$(stat -c %s "$from/$newest/$file")
   case $file in ../*) ;; *) echo "older $file 0" >> "$scratch/list" ;; esac
   for kind in longer missing link dangling folder pipe; do echo "$kind $file 0" >> "$scratch/list"; done
-  for kind in cut hole flip; do
+  for kind in $kinds; do
     # A file shorter than that has every place once.
     for i in $(seq 0 $((points - 1))); do echo "$kind $file $((i * (size - 1) / (points - 1)))"; done | uniq >> "$scratch/list"
   done
