@@ -48,8 +48,7 @@ test=(
   ibsim-utils                    # an InfiniBand fabric of 1,024 hosts that exists in memory only
   opensm                         # routes it
   infiniband-diags               # ibnetdiscover, ibqueryerrors and dump_fts read it
-  simgrid                        # smpirun plays hundreds of ranks on a fat tree: scripts/simulate.sh
-  libsimgrid-dev                 # smpicxx, against which banyan-sim is built
+  libsimgrid-dev                 # smpirun plays hundreds of ranks on a fat tree (scripts/simulate.sh); smpicxx for banyan-sim
   libboost-context-dev           # threads of GPU kernels as fibers, where the tests execute them on the CPU
 )
 

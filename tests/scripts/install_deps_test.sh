@@ -47,5 +47,15 @@ UNKNOWN=yes
 expect "update when it does not" "$(cut -d' ' -f4 "$APT" | tr '\n' ' ')" "update install "
 expect "a wrong group" "$("$script" nonsense >/dev/null 2>&1; echo $?)" 64
 expect "the list is one package a line" "$("$script" --list text)" jargon-text
+
+# A name that only other packages provide is never installed itself: it would be asked for again at every call.
+export PATH=${PATH#"$dir/bin:"}
+if command -v dpkg-query >/dev/null; then
+  provided=$(dpkg-query -W -f='${db:Status-Status},${Provides}\n' | sed -n 's/^installed,//p' | tr ', ' '\n\n')
+  virtual=$(for name in $("$script" --list build text test sanitize); do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || grep -xF "$name" <<<"$provided"
+  done | sort -u)
+  expect "no name on the list is a virtual package" "$virtual" ""
+fi
 [ $failures = 0 ] && echo "all passed"
 exit $((failures > 0))
