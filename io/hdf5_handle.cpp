@@ -38,16 +38,25 @@ void hdf5_quiet() {
   H5PLset_loading_state(0);
 }
 
-hid_t hdf5_link_properties() {
-  const hid_t links = H5Pcreate(H5P_LINK_CREATE);
-  hdf5_require(links >= 0 && H5Pset_create_intermediate_group(links, 1) >= 0, "link properties");
-  return links;
+void hdf5_make_groups(hid_t file, const std::string& path) {
+  Hdf5Handle properties(H5Pcreate(H5P_GROUP_CREATE), H5Pclose, "group properties");
+  hdf5_require(H5Pset_obj_track_times(properties, false) >= 0, "group properties");
+  for (auto end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+    const std::string group = path.substr(0, end);
+    if (H5Lexists(file, group.c_str(), H5P_DEFAULT) > 0) continue;
+    Hdf5Handle made(H5Gcreate2(file, group.c_str(), H5P_DEFAULT, properties, H5P_DEFAULT), H5Gclose, group.c_str());
+  }
+}
+
+hid_t hdf5_dataset_properties() {
+  const hid_t layout = H5Pcreate(H5P_DATASET_CREATE);
+  hdf5_require(layout >= 0 && H5Pset_obj_track_times(layout, false) >= 0, "dataset properties");
+  return layout;
 }
 
 hid_t hdf5_contiguous() {
-  const hid_t layout = H5Pcreate(H5P_DATASET_CREATE);
-  hdf5_require(layout >= 0 && H5Pset_layout(layout, H5D_CONTIGUOUS) >= 0 &&
-                   H5Pset_alloc_time(layout, H5D_ALLOC_TIME_EARLY) >= 0 &&
+  const hid_t layout = hdf5_dataset_properties();
+  hdf5_require(H5Pset_layout(layout, H5D_CONTIGUOUS) >= 0 && H5Pset_alloc_time(layout, H5D_ALLOC_TIME_EARLY) >= 0 &&
                    H5Pset_fill_time(layout, H5D_FILL_TIME_NEVER) >= 0,
                "dataset properties");
   return layout;

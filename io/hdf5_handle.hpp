@@ -34,8 +34,10 @@ class Hdf5Handle {
 void hdf5_require(bool ok, const std::string& what);
 /// Stops HDF5 from printing on stderr (in this thread) and from loading plug-ins; call before using it.
 void hdf5_quiet();
-/// Properties that create missing groups on the way to a link.
-hid_t hdf5_link_properties();
+/// Creates the groups on the way to a link that are missing.  They do not tell when, as those that HDF5 would create do.
+void hdf5_make_groups(hid_t file, const std::string& path);
+/// Properties of datasets that do not tell when they were made: the bytes of a file are a function of what is in it.
+hid_t hdf5_dataset_properties();
 /// Properties of contiguous datasets that get their place at once and are not filled.
 hid_t hdf5_contiguous();
 /// Dataspace of a shape; scalar for rank 0.

@@ -129,7 +129,8 @@ hid_t create(const std::string& name, const Hdf5Image::Memory* memory, std::size
                    H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0,
                "access properties");
   Hdf5Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "creation properties");
-  hdf5_require(H5Pset_userblock(creation, user_block) >= 0, "creation properties");
+  hdf5_require(H5Pset_userblock(creation, user_block) >= 0 && H5Pset_obj_track_times(creation, false) >= 0,
+               "creation properties");
   return H5Fcreate(name.c_str(), H5F_ACC_TRUNC, creation, access);
 }
 

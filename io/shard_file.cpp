@@ -23,13 +23,13 @@ std::vector<std::int64_t> lay_out(hid_t file, const Manifest& m, std::span<const
   hdf5_put_text(file, "run", m.run_uuid);
   hdf5_put_integers(file, "step", Shape{m.step});
   hdf5_put_integers(file, "epoch", Shape{m.epoch});
-  Hdf5Handle links(hdf5_link_properties(), H5Pclose, "link properties");
   Hdf5Handle layout(hdf5_contiguous(), H5Pclose, "dataset properties");
   std::vector<std::int64_t> places;
   for (const ShardData& s : shards) {
     const std::string name = dataset_path(std::string(name_of(s.kind)) + "/" + s.name, s.slab());
     Hdf5Handle space(hdf5_space(s.data.shape), H5Sclose, name);
-    Hdf5Handle dataset(H5Dcreate2(file, name.c_str(), hdf5_type(s.data.dtype), space, links, layout, H5P_DEFAULT),
+    hdf5_make_groups(file, name);
+    Hdf5Handle dataset(H5Dcreate2(file, name.c_str(), hdf5_type(s.data.dtype), space, H5P_DEFAULT, layout, H5P_DEFAULT),
                        H5Dclose, name);
     hdf5_put_text(dataset, "dtype", std::string(name_of(s.data.dtype)));
     hdf5_put_integers(dataset, "global_shape", s.global_shape);

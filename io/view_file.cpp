@@ -53,19 +53,19 @@ void write_view(const std::filesystem::path& directory, const Manifest& manifest
   const std::filesystem::path path = directory / kViewName;
   Hdf5Image image(path.string());
   const hid_t file = image.file();
-  Hdf5Handle links(hdf5_link_properties(), H5Pclose, "link properties");
   put_about(file, manifest);
   for (const Tensor& t : manifest.tensors) {
     const std::string name = view_path(t);
+    hdf5_make_groups(file, name);
     if (t.shape.rank() == 0) {  // a single value cannot be virtual; a link does
       const Shard& only = t.shards.front();
-      hdf5_require(
-          H5Lcreate_external(manifest.files[static_cast<std::size_t>(only.file)].name.c_str(),
-                             dataset_path(t.key(), only.slab).c_str(), file, name.c_str(), links, H5P_DEFAULT) >= 0,
-          name);
+      hdf5_require(H5Lcreate_external(manifest.files[static_cast<std::size_t>(only.file)].name.c_str(),
+                                      dataset_path(t.key(), only.slab).c_str(), file, name.c_str(), H5P_DEFAULT,
+                                      H5P_DEFAULT) >= 0,
+                   name);
       continue;
     }
-    Hdf5Handle layout(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "dataset properties");
+    Hdf5Handle layout(hdf5_dataset_properties(), H5Pclose, "dataset properties");
     Hdf5Handle space(hdf5_space(t.shape), H5Sclose, name);
     for (const Shard& s : t.shards) {
       const std::vector<hsize_t> offset = extents_of(s.slab.offset), count = extents_of(s.slab.count);
@@ -76,8 +76,8 @@ void write_view(const std::filesystem::path& directory, const Manifest& manifest
                    name);
     }
     hdf5_require(H5Sselect_all(space) >= 0, name);
-    Hdf5Handle dataset(H5Dcreate2(file, name.c_str(), hdf5_type(t.dtype), space, links, layout, H5P_DEFAULT), H5Dclose,
-                       name);
+    Hdf5Handle dataset(H5Dcreate2(file, name.c_str(), hdf5_type(t.dtype), space, H5P_DEFAULT, layout, H5P_DEFAULT),
+                       H5Dclose, name);
     hdf5_put_text(dataset, "dtype", std::string(name_of(t.dtype)));
   }
   image.finish();
@@ -92,13 +92,14 @@ void write_merged(CheckpointReader& reader, const std::filesystem::path& out,
   std::vector<std::int64_t> places;
   std::int64_t done = 0, total = 0;
   {
-    Hdf5Handle links(hdf5_link_properties(), H5Pclose, "link properties");
     Hdf5Handle layout(hdf5_contiguous(), H5Pclose, "dataset properties");
     for (const Tensor& t : m.tensors) {
       const std::string name = view_path(t);
+      hdf5_make_groups(image.file(), name);
       Hdf5Handle space(hdf5_space(t.shape), H5Sclose, name);
-      Hdf5Handle dataset(H5Dcreate2(image.file(), name.c_str(), hdf5_type(t.dtype), space, links, layout, H5P_DEFAULT),
-                         H5Dclose, name);
+      Hdf5Handle dataset(
+          H5Dcreate2(image.file(), name.c_str(), hdf5_type(t.dtype), space, H5P_DEFAULT, layout, H5P_DEFAULT), H5Dclose,
+          name);
       hdf5_put_text(dataset, "dtype", std::string(name_of(t.dtype)));
       places.push_back(static_cast<std::int64_t>(H5Dget_offset(dataset)));
       total += t.shape.count() * static_cast<std::int64_t>(size_of(t.dtype));

@@ -93,7 +93,7 @@ TEST(Fuzz, ADamagedTokenFileIsNeverAccepted) {
 
 TEST(Fuzz, ADamagedTokenizerIsRefusedOrLosesNothing) {
   const std::string good = small_tokenizer().json();
-  const std::string text("any\0bytes \xFF\xC3 come back", 25);
+  const std::string text = std::string("any\0bytes ", 10) + "\xFF\xC3 come back";
   std::mt19937 random(12);
   for (int round = 0; round < kRounds; ++round) {
     try {

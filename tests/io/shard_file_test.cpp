@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <hdf5.h>
 
+#include <chrono>
+#include <thread>
+
 #include "io/checkpoint_reader.hpp"
 #include "src/base/error.hpp"
 #include "tests/io/checkpoint_fixture.hpp"
@@ -93,6 +96,16 @@ TEST(ShardFile, TheDigestIsThatOfTheFileWithAndWithoutReadingBack) {
   EXPECT_EQ(trusted.file.digest, digest_file(dir / "b.h5"));
   EXPECT_EQ(checked.file.digest, trusted.file.digest);
   EXPECT_EQ(checked.shards, trusted.shards);
+}
+
+TEST(ShardFile, TheBytesDoNotTellTheTime) {
+  TempDir dir;
+  const auto t = test::make_tensor("blocks.0.w", TensorKind::kParam, {4, 5});
+  const std::vector shards{test::shard_of(t, {{0, 0}, {4, 5}})};
+  const Manifest m = test::blank_manifest();
+  const WrittenFile now = write_shard_file(dir.path(), "a.h5", m, shards);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // HDF5 counts seconds
+  EXPECT_EQ(write_shard_file(dir.path(), "b.h5", m, shards).file.digest, now.file.digest);
 }
 
 TEST(ShardFile, MemoryThatChangedSinceItWasSummedUpIsNotWritten) {
