@@ -10,6 +10,7 @@
 #include "src/base/rng.hpp"
 #include "tests/cuda_host/case_check.hpp"
 #include "tests/cuda_host/small_backend.hpp"
+#include "tests/sanitized.hpp"
 
 namespace banyan::kernels::test {
 namespace {
@@ -27,7 +28,7 @@ void expect_both_types(const OpCase& c) {
 
 /// Every width that there are kernels for, and what lies behind it.
 TEST(CudaAttention, TakesWideHeads) {
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if BANYAN_SANITIZED
   const std::vector<int> sizes{128};
 #else
   const std::vector<int> sizes{72, 128, 136, 256};
@@ -48,7 +49,7 @@ AttentionShape generating(int size, int group, std::int32_t block) {
 }
 
 TEST(CudaAttention, TakesSingleQueries) {
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if BANYAN_SANITIZED
   const std::vector<int> sizes{20, 256}, groups{1, 5};
 #else
   const std::vector<int> sizes{20, 64, 72, 128, 136, 256}, groups{1, 3, 5};

@@ -14,12 +14,13 @@
 #include "tests/cuda_host/case_check.hpp"
 #include "tests/cuda_host/emulation.hpp"
 #include "tests/cuda_host/small_backend.hpp"
+#include "tests/sanitized.hpp"
 
 namespace banyan::kernels::test {
 namespace {
 
 /// Sanitizers make threads costly; small shapes have all the branches.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if BANYAN_SANITIZED
 constexpr std::int64_t kMostElements = 3000;
 #else
 constexpr std::int64_t kMostElements = 60000;
