@@ -67,6 +67,7 @@ rm -r "$run"
 begin() {
   command=$1
   shift
+  : > "$scratch/run.log"  # what the job before has said is not said again
   "$repo/tests/mpirun.sh" 2 "$banyan" "$command" "$scratch/c.ini" --data.validation_fraction=0.5 "$@" > "$scratch/run.log" 2>&1 &
   job=$!
 }
