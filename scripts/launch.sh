@@ -92,7 +92,7 @@ trap request TERM INT USR1 HUP
 # A host that fell off the network takes no orders and reports no end: the launcher would wait for it for ever. Ranks
 # leave together, so when the last one to say why it left did so a while ago, nobody else is going to.
 hurry() {
-  local grace=${BANYAN_LAUNCH_GRACE:-60} patience attempt newest
+  local grace=${BANYAN_LAUNCH_GRACE:-60} patience attempt records known='' since=$SECONDS
   patience=${BANYAN_LAUNCH_PATIENCE:-$((180 + ${ranks:-${SLURM_NTASKS:-1}} / 10))}
   while sleep 1 >/dev/null 2>&1; do  # may outlive this script by a moment: holds no output open
     attempt=$(this_attempt)
@@ -100,8 +100,10 @@ hurry() {
       if [ $SECONDS -lt "$patience" ]; then continue; fi
       say "no rank has opened $run_dir within $patience s; ending $launcher"
     else
-      newest=$(stat -c %Y "$causes/$attempt".*.json 2>/dev/null | sort -n | tail -n 1)
-      if [ -z "$newest" ] || [ $(($(date +%s) - newest)) -lt "$grace" ]; then continue; fi
+      # Counted from when the newest record was first seen: its own time is the file server's, whose clock may be another.
+      records=$(ls "$causes" 2>/dev/null | grep "^$attempt\.[0-9]*\.json$")
+      if [ "$records" != "$known" ]; then known=$records since=$SECONDS; fi
+      if [ -z "$records" ] || [ $((SECONDS - since)) -lt "$grace" ]; then continue; fi
       say "$launcher does not end although the ranks left $grace s ago; ending it"
     fi
     kill -TERM "$1" 2>/dev/null

@@ -15,8 +15,8 @@ case "$*" in
   *--print-value=run.dir*) echo "$RUN" ;;
 esac
 END
-# Writes the records of RECORDS ("rank:code[:reason|:peer] ..."; ranks of the job in RANKS), leaves with STATUS; counts USR1
-# when WAIT.
+# Writes the records of RECORDS ("rank:code[:reason|:peer] ..."; ranks of the job in RANKS), as of the time DATED, leaves with
+# STATUS; counts USR1 when WAIT, until there were so many or for LAST twentieths of a second.
 cat >"$dir/bin/mpirun" <<'END'
 #!/bin/bash
 echo "$*" >"$RUN.args"
@@ -29,12 +29,13 @@ for r in ${RECORDS:-}; do
   case $word in '') ;; [0-9]*wrong) word=${word%wrong} word=",\"reason\":\"wrong\",\"peer\":$word,\"peer_host\":\"n$word\"" ;; [0-9]*) word=",\"peer\":$word,\"peer_host\":\"n$word\"" ;; *) word=",\"reason\":\"$word\"" ;; esac
   echo "{\"attempt\":7,\"rank\":$rank,\"host\":\"n\",\"code\":$code,\"name\":\"x\",\"message\":\"\\\"code\\\": 70, \"$word}" >"$RUN/causes/7.$rank.json"
 done
+if [ -n "${DATED:-}" ]; then touch -d "$DATED" "$RUN"/causes/*; fi
 if [ -n "${WAIT:-}" ]; then
   got=0
   trap 'got=$((got + 1))' USR1
   trap 'echo "$got term" >"$RUN.got"; exit 143' TERM
   echo ready >"$RUN.ready"
-  for i in $(seq 400); do sleep 0.05; if [ "$got" -ge "$WAIT" ]; then break; fi; done
+  for i in $(seq ${LAST:-400}); do sleep 0.05; if [ "$got" -ge "$WAIT" ]; then break; fi; done
   echo "$got" >"$RUN.got"
 fi
 exit "${STATUS:-0}"
@@ -57,6 +58,13 @@ job() { env "${@:1}" "$root/scripts/launch.sh" -n 4 --mpirun -- banyan train x.i
 
 check 69 "the ranks are gone, the launcher stays" job RANKS=2 RECORDS="0:69 1:69" WAIT=1000 BANYAN_LAUNCH_GRACE=1
 grep -q "0 term" "$RUN.got" || { echo "FAILED: the launcher was not ended"; failures=$((failures + 1)); }
+# The clock of the file server is not this machine's.
+for dated in "1 hour ago" "1 hour"; do
+  check 69 "records of $dated, a launcher that takes a while" job DATED="$dated" RANKS=2 RECORDS="0:69 1:69" WAIT=1000 LAST=80
+  [ "$(cat "$RUN.got")" = 0 ] || { echo "FAILED: records of $dated: the launcher was ended early"; failures=$((failures + 1)); }
+  check 69 "records of $dated, the launcher stays" job DATED="$dated" RANKS=2 RECORDS="0:69 1:69" WAIT=1000 BANYAN_LAUNCH_GRACE=1
+  grep -q "0 term" "$RUN.got" || { echo "FAILED: records of $dated: the launcher was not ended"; failures=$((failures + 1)); }
+done
 check 69 "no rank ever starts" job WAIT=1000 BANYAN_LAUNCH_PATIENCE=1
 grep -q "no rank has opened" "$dir/out" || { echo "FAILED: no word of ranks that do not start"; failures=$((failures + 1)); }
 # late SECONDS RANKS [VARIABLE=VALUE]: no rank ever starts; the script looks as if it had run for 2 s less.
