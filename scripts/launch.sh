@@ -21,6 +21,7 @@
 #   lost=n3,n7          hosts of ranks that others missed and that left without a word, or that an audit found to compute
 #                       wrongly
 set -uo pipefail
+umask g-w,o=  # what ranks and this script write is not for others; a stricter caller stays so
 
 usage() { sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" >&2; exit 64; }
 say() { echo "launch: $*" >&2; }

@@ -4,6 +4,7 @@
 #   lib.sh grace RUN             seconds to ask Slurm for before a job ends: sbatch --signal=B:USR1@$(lib.sh grace RUN) ...
 #   lib.sh node-check ...        what the preflight (preflight.sh) runs once on every node
 set -uo pipefail
+umask g-w,o=  # run directories are 0750 and their files 0640, whoever makes them; a stricter caller stays so
 
 home=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 banyan=${BANYAN:-$home/build/release/banyan}

@@ -113,6 +113,16 @@ outcome 74 "attempt=7 reason= lost=" RANKS=2 RECORDS="0:74 1:74:0"
 outcome 70 "attempt= reason= lost=" STATUS=139
 outcome 69 "attempt= reason= lost=" STATUS=137
 
+# What is written is not for others, and no more for the group than the caller wants.
+for mask in 022=640 000=640 077=600; do
+  rm -f "$dir/outcome"
+  umask "${mask%=*}"
+  outcome 0 "attempt=7 reason= lost=" RANKS=1 RECORDS="0:0"
+  got=$(stat -c %a "$dir/outcome" "$RUN/causes/7.json" | sort -u)
+  [ "$got" = "${mask#*=}" ] || { echo "FAILED: under umask ${mask%=*} files are $got"; failures=$((failures + 1)); }
+done
+umask 022
+
 # Records of another launch are not ours.
 stale() {
   mkdir -p "$RUN/causes"

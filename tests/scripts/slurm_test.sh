@@ -189,6 +189,8 @@ END
 printf '#!/bin/bash\necho "$1" >>"$TMPDIR/slept"\nexec /bin/sleep 0.02\n' >"$dir/bin/sleep"
 chmod +x "$dir"/bin/*
 export NODES="n1 n2"
+umask 022
+private() { same "for others in the run directory" "$(find "$RUN" -perm /g=w,o=rwx)" ''; }
 
 well='0:0 1:0 2:0 3:0' lost='0:69:3 1:69:3 2:69:3'
 stopped() { echo "0:75:$1 1:75:$1 2:75:$1 3:75:$1"; }
@@ -205,6 +207,7 @@ loop() { check "$1" "$2" "$root/scripts/mpirun-loop.sh" --hosts n1:2,n2:2 x.ini;
 
 fresh "10 $(stopped max-time)" "20 $lost" "30 $well"
 loop 0 "goes on until the last step"
+private
 same "starts" "$(starts)" 3
 same "waits" "$(grep -v '^1$' "$dir/slept" | paste -sd ' ')" "0 10"
 same "ends" "$(sed 's/.* attempt=//; s/ .*action=/ /' "$RUN/ends.txt" | paste -sd ,)" "0 again,1 wait,2 done"
@@ -277,6 +280,7 @@ asked() { paste -sd ';' "$dir/asked"; }
 
 fresh "10 $well"
 batch 0 "finished" "${train[@]}"
+private
 same "nothing is asked" "$(asked)" ''
 grep -q -e 'srun .*--mpi=pmix.* train --run.time_left=3600s x.ini' "$dir/starts" || bad "no time limit or PMIx: $(cat "$dir/starts")"
 fresh "10 $(stopped time-limit)"
