@@ -8,7 +8,7 @@ stride=$3
 prepare 1
 plain=$job
 rm -rf "$scratch/template/run/shared-probe"
-injected=0 broken=0
+injected=0 broken=0 missed=
 
 # with LOCAL: jobs have a node-local checkpoint after every step but those that the run directory gets.
 with() { job="${plain/every_steps=2/every_steps=4} --checkpoint.local=$1 --checkpoint.local_every=1"; }
@@ -26,7 +26,6 @@ fresh() {
   run=$scratch/lane/run
   cp -r "$scratch/template/run" "$run"
   with "$scratch/lane/local"
-  injected=$((injected + 1))
 }
 
 # ends WHAT: the job has come to its end as if nothing had been.
@@ -45,9 +44,10 @@ one() {
   job "$run" 1 $last "$run.log" LD_PRELOAD="$library" FAULT_UNDER="$scratch/lane/local" FAULT="$1:$3:$2" FAULT_RANK=0 \
     FAULT_PIDS="$scratch/lane/pids" FAULT_REACHED="$run.reached" || code=$?
   if [ ! -e "$run.reached" ]; then
-    injected=$((injected - 1))
+    [ $code = 0 ] || bad "$1:$3:$2, not reached: it ended with $code"
     return 1
   fi
+  injected=$((injected + 1))
   if [ "$2" != kill ]; then
     ends "$1:$3:$2"
     return 0
@@ -64,6 +64,8 @@ sweep() {  # sweep CALL ACTION STRIDE
   local n=1 before=$injected
   while one "$1" "$2" $n; do n=$((n + $3)); done
   echo "$1 $2, every $3: $((injected - before)) faults"
+  # A sweep that meets no call at all has seen nothing: the call is not made any more, or the library is not loaded.
+  [ $injected -gt $before ] || missed="$missed $1:$2"
 }
 
 fresh
@@ -74,6 +76,7 @@ grep -q 'saved step-000000005.e2 on the nodes' "$run.log" || bad "no node-local 
 
 fresh
 with "$scratch/lane/nothing"
+injected=$((injected + 1))
 code=0
 job "$run" 1 $last "$run.log" || code=$?
 ends "a missing directory"
@@ -82,6 +85,7 @@ grep -q 'no node-local checkpoints, those of run.dir alone' "$run.log" || bad "a
 
 if unshare -rm true 2>/dev/null; then
   fresh
+  injected=$((injected + 1))
   code=0
   launch_in_small() { unshare -rm sh -c 'mount -t tmpfs -o size=64k tmpfs "$1" && shift && exec "$@"' sh "$scratch/lane/local" "$@"; }
   # shellcheck disable=SC2086
@@ -99,4 +103,5 @@ sweep pwrite ENOSPC "$((stride / 2 + 1))"
 sweep fsync EIO "$((stride / 3 + 1))"
 sweep rename EIO "$((stride / 3 + 1))"
 echo "$injected faults injected, $broken promises broken"
+[ -z "$missed" ] || fail "never reached:$missed"
 [ $broken = 0 ]

@@ -6,12 +6,14 @@
 #   errors   it went on to its end with the right losses, or ended with 74; for what forbids writing also with 78
 #   always   the next start goes on from the last acknowledged save or later, and ends with the losses and the values of
 #            the undisturbed job, leaving nothing behind
+# A CALL that is never made fails the test.
 . "$(dirname "$0")/lib.sh"
 ranks=$3
 shift 3
 lanes=4
 [ "$ranks" = 1 ] || lanes=2
 prepare "$ranks"
+missed=
 
 # verdict ACTION CODE RUN: what is wrong with the job that met the fault, if anything.
 verdict() {
@@ -65,12 +67,16 @@ for what in "$@"; do
   wait
   cat "$scratch"/results.? > "$scratch/results"
   cat "$scratch/results" >> "$scratch/all"
+  # A sweep that meets no call at all has seen nothing: the call is not made any more, or the library is not loaded.
+  faults=$(grep -vc 'not reached' "$scratch/results" || true)
+  [ "$faults" -gt 0 ] || missed="$missed $what"
   printf '%s ranks, %s %s, every %s, rank %s: %s faults, %s ended with 0, %s promises broken\n' "$ranks" "$call" \
-    "$action" "$stride" "${rank:-0}" "$(wc -l < "$scratch/results")" "$(grep -c '^ok .* 0$' "$scratch/results")" \
+    "$action" "$stride" "${rank:-0}" "$faults" "$(grep -c '^ok .* 0$' "$scratch/results")" \
     "$(grep -c ^BROKEN "$scratch/results")"
 done
 broken=$(grep -c ^BROKEN "$scratch/all" || true)
 grep ^BROKEN "$scratch/all" || true
 [ "$broken" = 0 ] || { head -n 40 "$scratch"/broken/* | cut -c 1-300; cat "$scratch"/err.?; }
-echo "$(wc -l < "$scratch/all") faults injected, $broken promises broken"
+echo "$(grep -vc 'not reached' "$scratch/all") faults injected, $broken promises broken"
+[ -z "$missed" ] || fail "never reached:$missed"
 [ "$broken" = 0 ]
