@@ -12,3 +12,4 @@ export BANYAN_LAUNCH_ARGS="--host n1,n2,n3,n4 --map-by node"
 lose_one_of "$2" data box_on n1
 box_link n3 down
 lost 2 n3 reduce
+kept

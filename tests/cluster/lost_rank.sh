@@ -18,3 +18,4 @@ lose_one_of "$transport" "$shape" box_on n1
 touch "$FAULT_WHEN"
 lost 2 n3 "$wait"
 [ -e "$FAULT_REACHED" ] || fail "the fault was not reached"
+kept

@@ -5,6 +5,7 @@
 #   weight     in a parameter of one of three ranks: an audit names that one; without, the first save notices
 #   pipeline   in a gradient of the second stage, with ZeRO-1 and tensor ranks
 . "$(dirname "$0")/../e2e/lib.sh"
+. "$(dirname "$0")/counted.sh"
 libflip=$2 case=$3 host=$(hostname -s)
 run=$scratch/run
 dataset "$scratch/tokens.h5"
@@ -20,6 +21,7 @@ show() { cat "$scratch/out.log" "$run"/causes/*.json >&2; }
 train() {
   expected=$1 flip=$2
   shift 2
+  [ -z "$flip" ] || injected
   code=0
   # shellcheck disable=SC2086
   FLIP=$flip FLIP_RANK=$victim FLIP_CALL=$call \
@@ -56,3 +58,4 @@ grep -qx "lost=$host" "$scratch/outcome" || { cat "$scratch/outcome" >&2; fail "
 train 0 '' --train.audit_every=$audits
 same_losses "$run" "$scratch/whole"
 grep -q '"audit_ms"' "$run/metrics.jsonl" || { show; fail "metrics.jsonl has no audit_ms"; }
+kept

@@ -2,6 +2,7 @@
 # bad_checkpoint.sh BANYAN: damaged, foreign and contested checkpoints and files that may not grow, as the whole program
 # meets them: clear message, right exit code, nothing lost, never a silent fresh start.
 . "$(dirname "$0")/../e2e/lib.sh"
+. "$(dirname "$0")/counted.sh"
 dataset "$scratch/tokens.h5"
 config "$scratch/c.ini" gpt2 "$scratch/run"
 # run CODE ARG...: two ranks, a save every second step.
@@ -23,6 +24,7 @@ run 0 --train.steps=6
 cp -r "$scratch/run" "$scratch/good"
 
 # The newest is damaged: told, marked, and the one before it used; the losses that follow are those of a whole run.
+injected
 flip "$(newest)"
 "$banyan" inspect "$scratch/run" --verify > "$scratch/out.log" 2>&1 && fail "inspect --verify saw nothing"
 says damaged
@@ -35,6 +37,7 @@ same_losses "$scratch/run" "$scratch/whole"
 
 # Nothing but damage: 78, again and again, and what is there stays.
 rm -rf "$scratch/run" && cp -r "$scratch/good" "$scratch/run"
+injected
 for c in "$scratch"/run/ckpt/step-*; do : > "$c/MANIFEST.json"; done
 run 78 --train.steps=8
 says "fresh start would throw"
@@ -43,18 +46,23 @@ run 78 --train.steps=8
 
 # A foreign file, a directory without a checkpoint, a checkpoint of another model, changed keys.
 rm -rf "$scratch/run"
+injected
 must 78 1 train "$scratch/c.ini" --checkpoint.resume="$scratch/nowhere"
+injected
 must 78 1 train "$scratch/c.ini" --checkpoint.resume="$scratch/tokens.h5"
 [ -z "$(ls -A "$scratch/run/ckpt" 2> /dev/null)" ] || fail "something was written"
+injected
 must 78 1 train "$scratch/c.ini" --checkpoint.resume="$scratch/good" --model.width=128
 says model.width
 rm -rf "$scratch/run" && cp -r "$scratch/good" "$scratch/run"
+injected
 must 78 1 train "$scratch/c.ini" --run.seed=8
 says run.seed
 must 78 1 train "$scratch/c.ini" --checkpoint.resume=never
 says never
 
 # Held by a live job.
+injected
 must 0 1 train "$scratch/c.ini" --train.steps=6
 "$repo/tests/mpirun.sh" 1 "$banyan" train "$scratch/c.ini" --train.steps=100000 > "$scratch/holder.log" 2>&1 &
 holder=$!
@@ -71,6 +79,7 @@ wait $holder || code=$?
 
 # Files may not grow: saves fail, the job tries again, gives up with 74, and the old commit is intact.
 rm -rf "$scratch/run" && cp -r "$scratch/good" "$scratch/run"
+injected
 # Only the rank is limited: mpirun needs files of its own.
 cat > "$scratch/limited" <<END
 #!/bin/sh
@@ -90,3 +99,4 @@ run 0 --train.steps=8
 says "resuming after step 6"
 
 echo "bad checkpoints, limits and holders: all as promised"
+kept

@@ -10,6 +10,7 @@
 #   disk       a write takes longer than any limit on silence, then comes back: no alarm, and the same losses
 #   reading    eval and generate on one rank, which hangs in a matrix product
 . "$(dirname "$0")/../e2e/lib.sh"
+. "$(dirname "$0")/counted.sh"
 libhang=$2 transport=$3 case=$4 libfaultio=${5:-}
 run=$scratch/run host=$(hostname) victim=2
 dataset "$scratch/tokens.h5"
@@ -59,6 +60,7 @@ if [ "$case" = reading ]; then
   touch "$scratch/now"
   head -c 120 "$scratch/text.txt" >"$scratch/prompt"  # more rows than the product for few takes
   for command in eval "generate --prompt-file=$scratch/prompt --generate.tokens=4"; do
+    injected
     code=0
     # shellcheck disable=SC2086
     HANG=$function HANG_RANK=0 HANG_WHEN=$scratch/now LD_PRELOAD=$libhang timeout 60 "$banyan" ${command%% *} \
@@ -68,6 +70,7 @@ if [ "$case" = reading ]; then
     grep -q "#[0-9]* 0x[0-9a-f]* $function+0x" "$scratch/out.log" || { show; fail "$command does not show where it hangs"; }
   done
   [ "$(ls "$run/causes")" = "$(printf '1.0.json\n1.json')" ] && [ ! -e "$run/stacks" ] || { ls "$run"/* >&2; fail "something was written into the run"; }
+  kept
   exit 0
 fi
 
@@ -86,17 +89,20 @@ if [ "$case" = save ] || [ "$case" = load ] || [ "$case" = disk ]; then
     --comm.host_transport="$transport" $limits >"$scratch/out.log" 2>&1 || code=$?
   echo "ended with $code after $(($(date +%s) - began)) s"
   [ -e "$scratch/reached" ] || { show; fail "no call was hit"; }
+  injected
   if [ "$case" = disk ]; then
     [ $code = 0 ] && [ ! -e "$run/stacks" ] || { show; fail "a disk that was slow once ended the job with $code"; }
     must 0 4 train "$scratch/config.ini" --parallel.data=4 --train.steps=8 --run.dir="$scratch/whole" \
       --comm.host_transport="$transport"
     same_losses "$run" "$scratch/whole"
+    kept
     exit 0
   fi
   [ $code = 69 ] || { show; fail "launch.sh ended with $code instead of 69"; }
   [ "$(grep -c 'error:' "$scratch/out.log")" = 1 ] || { show; fail "not one message"; }
   grep 'error:' "$scratch/out.log" | grep -q "rank $victim on $host" || { show; fail "the message names somebody else"; }
   grep -q "\"waiting_for\":\"[^\"]*(in $case" "$run"/causes/*.0.json || { show; fail "the record of rank 0 does not say where it waited"; }
+  kept
   exit 0
 fi
 
@@ -109,6 +115,7 @@ if [ "$case" = pause ]; then
   done
   [ -n "$pid" ] || fail "there is no rank $victim"
   before=$(losses "$run" | wc -l)
+  injected
   kill -STOP "$pid"
   sleep 3.5  # longer than run.watchdog, shorter than comm.peer_timeout
   kill -CONT "$pid"
@@ -118,10 +125,12 @@ if [ "$case" = pause ]; then
   must 0 4 train "$scratch/config.ini" --parallel.pipeline=2 --parallel.data=2 --train.steps=120 --run.dir="$scratch/whole" \
     --comm.host_transport="$transport"
   same_losses "$run" "$scratch/whole"
+  kept
   exit 0
 fi
 
 if [ "$case" = slow ]; then
+  injected
   touch "$scratch/now"
   train --train.steps=40
   ends_with 0
@@ -129,11 +138,13 @@ if [ "$case" = slow ]; then
   [ "$(grep -c "\"straggler\": $victim, \"straggler_host\": \"$host\", \"straggler_factor\": [1-9]" "$run/metrics.jsonl")" = 1 ] ||
     { show; fail "it is not in metrics.jsonl, once"; }
   [ ! -e "$run/stacks" ] || { show; fail "there was an alarm"; }
+  kept
   exit 0
 fi
 
 train --train.steps=1000000
 at_step 5
+injected
 touch "$scratch/now"
 began=$(date +%s)
 ends_with 69
@@ -163,3 +174,4 @@ grep 'error:' "$scratch/out.log" | grep -q "rank $victim on $host" || { show; fa
 if [ "$case" = evaluate ]; then
   grep 'error:' "$scratch/out.log" | grep -q 'it hangs: no sign of life for [0-9.]* s in evaluate (limit' || { show; fail "the message does not say in what"; }
 fi
+kept

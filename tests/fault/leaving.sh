@@ -7,6 +7,7 @@
 #   mpi_abort            so that the launcher kills the rest: 69
 #   node                 two ranks are killed at once: 69
 . "$(dirname "$0")/../e2e/lib.sh"
+. "$(dirname "$0")/counted.sh"
 libhang=$2
 shift 2
 host=$(hostname) victim=2 last=24
@@ -40,6 +41,7 @@ for way in "$@"; do
     kill -0 $job 2>/dev/null || { show; fail "$way: training ended by itself"; }
     sleep 0.1
   done
+  injected
   began=$(date +%s)
   if [ "$way" = node ]; then
     for p in $(pgrep -f "train $scratch/config.ini"); do
@@ -66,3 +68,4 @@ for way in "$@"; do
   losses "$scratch/whole" >"$scratch/b.txt"
   diff "$scratch/a.txt" "$scratch/b.txt" >&2 || fail "$way: other losses (the last step is $done_)"
 done
+kept

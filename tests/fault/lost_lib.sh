@@ -1,6 +1,7 @@
 # Shared by the tests in which one of four ranks is lost in the middle of training (lost_rank.sh; lost_rank.sh and
 # link_down.sh of tests/cluster): every other rank ends within the timeout and writes down whom it missed, on which host and
 # in what wait; one message says so; scripts/launch.sh ends with 69.  After tests/e2e/lib.sh:
+. "$repo/tests/fault/counted.sh"
 
 # lose_one_of TRANSPORT data|pipeline [COMMAND...]: starts the training in the background, $job; through COMMAND where that is
 # given; returns when five steps are done.
@@ -44,6 +45,7 @@ show_lost() { cat "$scratch/out.log" "$scratch"/run/causes/1.*.json >&2; }
 # lost RANK HOST WAIT: it is lost from now on; the others wait for something with WAIT (a pattern) in its name.
 lost() {
   local began code=0 took limit rank record words i
+  injected
   began=$(date +%s)
   for i in $(seq 900); do
     kill -0 $job 2>/dev/null || break

@@ -12,3 +12,4 @@ lost "$victim" "$(hostname)" .
 # A stopped rank is found by its silence; its neighbours know how far it was.
 [ "$signal" = KILL ] || grep -q 'last heard of .* s ago, at step [0-9]*, microbatch [0-9]' "$scratch/out.log" ||
   { show_lost; fail "the message does not say where rank $victim was"; }
+kept

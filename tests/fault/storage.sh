@@ -7,12 +7,14 @@
 #   locks       files cannot be locked (ENOLCK, ENOSYS): nobody wants to. Where the user has HDF5 insist: 74
 #   slow        storage of 100 KB/s: saves that are due meanwhile are left out, loudly; never are two on their way
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/counted.sh"
 case=$3
 saw() { grep -q "$1" "$scratch/out.log" || { cat "$scratch/out.log" >&2; fail "no word of '$1'"; }; }
 wants() { [ "$code" = "$1" ] || { cat "$scratch/out.log" >&2; fail "exit code $code instead of $1"; }; }
 struck() { [ -e "$scratch/reached" ] || { cat "$scratch/out.log" >&2; false; } || fail "no call was hit"; }
 # late SECONDS UNDER: the job of lib.sh on two ranks, where rank 1 is late with the names below UNDER.
 late() {
+  injected
   code=0
   job "$run" 2 $last "$scratch/out.log" LD_PRELOAD="$library" FAULT_LATE="$1" FAULT_RANK=1 FAULT_UNDER="$2" \
     FAULT_REACHED="$scratch/reached" || code=$?
@@ -71,6 +73,7 @@ case $case in
     ;;
   locks)
     for error in ENOLCK ENOSYS; do
+      injected
       odd="env LD_PRELOAD=$library FAULT=lock:0:$error FAULT_UNDER=$scratch FAULT_REACHED=$scratch/reached"
       if $odd flock "$scratch" true 2>/dev/null; then fail "locks work: this test sees nothing"; fi
       rm -rf "$scratch/run" "$scratch/reached"
@@ -85,6 +88,7 @@ case $case in
       [ -e "$scratch/run/ckpt/step-000000008.e2/view.h5" ] || fail "no view.h5, $error"
       [ ! -e "$scratch/reached" ] || fail "something was to be locked"
     done
+    injected
     code=0
     # shellcheck disable=SC2086
     $odd FAULT=lock:0:ENOLCK HDF5_USE_FILE_LOCKING=TRUE "$banyan" eval "$scratch/c.ini" $job >"$scratch/out.log" 2>&1 || code=$?
@@ -96,6 +100,7 @@ case $case in
     dataset "$scratch/tokens.h5"
     config "$scratch/c.ini" gpt2 "$scratch/unused"
     run=$scratch/run
+    injected
     touch "$scratch/slow"
     job "$run" 2 1000000 "$scratch/out.log" LD_PRELOAD="$library" FAULT_SPEED=2000 FAULT_WHEN="$scratch/slow" FAULT_UNDER="$run/ckpt" &
     pid=$!
@@ -119,3 +124,4 @@ case $case in
     ;;
   *) fail "there is no case $case" ;;
 esac
+kept
