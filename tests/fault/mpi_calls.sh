@@ -57,7 +57,7 @@ one() {
   fi
 }
 
-faults=0 broken=0
+faults=0 broken=0 missed=
 trap 'pkill -KILL -f -- "--run.dir=$scratch/lane" || true; rm -rf "$scratch"' EXIT
 for what in "$@"; do
   IFS=: read -r call action first stride rank <<<"$what"
@@ -77,7 +77,9 @@ for what in "$@"; do
   grep -v '^fault ' "$scratch/results" || true
   new=$(grep -c '^fault ' "$scratch/results" || true)
   faults=$((faults + new)) broken=$((broken + $(grep -c '^BROKEN' "$scratch/results" || true)))
+  [ "$new" -gt 0 ] || missed="$missed $what"
   echo "$call $action, every $stride of rank $rank: $new faults, in $(grep -c '^fault [1-9]' "$scratch/results" || true) of them the message names the rank"
 done
 echo "$faults faults injected, $broken promises broken"
-[ $faults -gt 0 ] && [ $broken = 0 ]
+[ -z "$missed" ] || fail "never reached:$missed"
+[ $broken = 0 ]
