@@ -101,7 +101,7 @@ hurry() {
       if [ $SECONDS -lt "$patience" ]; then continue; fi
       say "no rank has opened $run_dir within $patience s; ending $launcher"
     else
-      # Counted from when the newest record was first seen: its own time is the file server's, whose clock may be another.
+      # Counted from when the newest record was first seen: its own time is by the file server's clock.
       records=$(ls "$causes" 2>/dev/null | grep "^$attempt\.[0-9]*\.json$")
       if [ "$records" != "$known" ]; then known=$records since=$SECONDS; fi
       if [ -z "$records" ] || [ $((SECONDS - since)) -lt "$grace" ]; then continue; fi

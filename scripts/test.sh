@@ -23,13 +23,14 @@ build() {  # build PRESET
   nice cmake --build --preset "$1" -j "$jobs" >"$log" 2>&1 || { cat "$log"; exit 1; }
 }
 
-# fault_totals <LOG: the sum of what the fault tests say at their ends, which ctest shows of failed tests only; false when a
-# promise broke.
+# fault_totals <LOG: the sum of what the fault tests say at their ends (ctest shows it of failed ones only); false when
+# a promise broke.
 fault_totals() {
   awk '/[0-9] faults injected, .*[0-9] promises broken$/ {
          for (i = 2; i < NF; ++i) if ($i == "faults" && $(i + 1) == "injected,") faults += $(i - 1)
          broken += $(NF - 2); ++said }
-       END { if (said) printf "fault tests: %d faults injected, %d promises broken\n", faults, broken; exit broken > 0 }'
+       END { if (said) printf "fault tests: %d faults injected, %d promises broken\n", faults, broken
+             exit broken > 0 }'
 }
 
 status=0

@@ -16,14 +16,16 @@ broken=0
 "$replay" "$scratch/trace" "$scratch/empty" "$scratch/root" run 7 1000000 "$scratch/states" deaf > "$scratch/deaf" &&
   fail "a disk that never syncs went unnoticed"
 echo "without fsync: $(tail -n 1 "$scratch/deaf")"
-"$replay" "$scratch/trace" "$scratch/empty" "$scratch/root" run "$every" "$keep" "$scratch/states" > "$scratch/replayed" || broken=1
+"$replay" "$scratch/trace" "$scratch/empty" "$scratch/root" run "$every" "$keep" "$scratch/states" \
+  > "$scratch/replayed" || broken=1
 cat "$scratch/replayed"
 cuts=$(sed -n 's/.*: \([0-9]*\) crashes, .*/\1/p' "$scratch/replayed")
 lost=$(sed -n 's/.* crashes, \([0-9]*\) promises broken$/\1/p' "$scratch/replayed")
 [ "${lost:-0}" = 0 ] || broken=$lost
 # In lanes, as most of a short job is waiting.
 kept=$(find "$scratch/states" -maxdepth 1 -name '*.step' | wc -l)
-[ "${cuts:-0}" -gt 0 ] && [ "$kept" -gt 0 ] || fail "${cuts:-0} power cuts left $kept states to start from: this test sees nothing"
+[ "${cuts:-0}" -gt 0 ] && [ "$kept" -gt 0 ] ||
+  fail "${cuts:-0} power cuts left $kept states to start from: this test sees nothing"
 lanes=4
 [ "$ranks" = 1 ] || lanes=2
 for lane in $(seq $lanes); do

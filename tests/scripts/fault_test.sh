@@ -24,8 +24,8 @@ case $1 in
       if [ "$action" = kill ]; then exit 137; fi
     fi
     for i in 1 2 3; do echo "warning: no node-local checkpoint after step $i"; done
-    echo "resuming after step 5; saved step-000000005.e2 on the nodes; no node-local checkpoints, those of run.dir alone;" \
-      "there will be no more of them in this attempt" ;;
+    echo "resuming after step 5; saved step-000000005.e2 on the nodes;" \
+      "no node-local checkpoints, those of run.dir alone;" "there will be no more of them in this attempt" ;;
 esac
 END2
 # Cuts the power KEPT times and keeps a state of each; without fsyncs promises break.

@@ -15,8 +15,8 @@ case "$*" in
   *--print-value=run.dir*) echo "$RUN" ;;
 esac
 END
-# Writes the records of RECORDS ("rank:code[:reason|:peer] ..."; ranks of the job in RANKS), as of the time DATED, leaves with
-# STATUS; counts USR1 when WAIT, until there were so many or for LAST twentieths of a second.
+# Writes the records of RECORDS ("rank:code[:reason|:peer] ..."; ranks of the job in RANKS), of the time DATED, leaves
+# with STATUS; counts USR1 when WAIT, until there were so many or for LAST twentieths of a second.
 cat >"$dir/bin/mpirun" <<'END'
 #!/bin/bash
 echo "$*" >"$RUN.args"
@@ -60,10 +60,13 @@ check 69 "the ranks are gone, the launcher stays" job RANKS=2 RECORDS="0:69 1:69
 grep -q "0 term" "$RUN.got" || { echo "FAILED: the launcher was not ended"; failures=$((failures + 1)); }
 # The clock of the file server is not this machine's.
 for dated in "1 hour ago" "1 hour"; do
-  check 69 "records of $dated, a launcher that takes a while" job DATED="$dated" RANKS=2 RECORDS="0:69 1:69" WAIT=1000 LAST=80
-  [ "$(cat "$RUN.got")" = 0 ] || { echo "FAILED: records of $dated: the launcher was ended early"; failures=$((failures + 1)); }
-  check 69 "records of $dated, the launcher stays" job DATED="$dated" RANKS=2 RECORDS="0:69 1:69" WAIT=1000 BANYAN_LAUNCH_GRACE=1
-  grep -q "0 term" "$RUN.got" || { echo "FAILED: records of $dated: the launcher was not ended"; failures=$((failures + 1)); }
+  old=(DATED="$dated" RANKS=2 RECORDS="0:69 1:69" WAIT=1000)
+  check 69 "records of $dated, a launcher that takes a while" job "${old[@]}" LAST=80
+  [ "$(cat "$RUN.got")" = 0 ] ||
+    { echo "FAILED: records of $dated: the launcher was ended early"; failures=$((failures + 1)); }
+  check 69 "records of $dated, the launcher stays" job "${old[@]}" BANYAN_LAUNCH_GRACE=1
+  grep -q "0 term" "$RUN.got" ||
+    { echo "FAILED: records of $dated: the launcher was not ended"; failures=$((failures + 1)); }
 done
 check 69 "no rank ever starts" job WAIT=1000 BANYAN_LAUNCH_PATIENCE=1
 grep -q "no rank has opened" "$dir/out" || { echo "FAILED: no word of ranks that do not start"; failures=$((failures + 1)); }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/test.sh with a made-up cmake and ctest: what it says of the faults that tests have injected, and its exit code.
+# scripts/test.sh with a made-up cmake and ctest: what it says of the faults that tests inject, and its exit code.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 dir=$(mktemp -d)
