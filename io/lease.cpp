@@ -78,12 +78,14 @@ json base_json(const CheckpointId& base) {
   return {{"name", base.name}, {"digest", base.digest}, {"sum", hex64(checksum64(text.data(), text.size()))}};
 }
 
-/// What decides whether a foreign holder lives: nothing changes while it is dead.
-std::string pulse(const std::filesystem::path& dir) {
+/// What decides whether a foreign holder lives: nothing changes while it is dead.  nullopt when storage does not say.
+std::optional<std::string> pulse(const std::filesystem::path& dir) {
   std::string beat;
   try {
     read_if_there(dir / "HEARTBEAT", kSmallFile, beat);
-  } catch (const Error&) {  // replaced under our hands: alive enough; looked at again
+  } catch (const IoError&) {
+    return std::nullopt;
+  } catch (const DataError&) {  // no holder leaves a link or a folder there
   }
   return beat;
 }
@@ -101,15 +103,38 @@ bool is_free(const std::filesystem::path& run_dir, std::int64_t epoch, const Lea
   if (owner && same_machine(*owner, me)) return start_time_of(owner->pid) != owner->start_time;
   // No clock of another machine is trusted: the counter must stand still for a while on ours.
   Section section("the heartbeat of " + (owner ? owner->str() : "an unknown holder") + " of " + run_dir.string());
-  const std::string before = pulse(dir);
-  const Clock::time_point start = Clock::now();
-  while (Seconds(Clock::now() - start) < options.silence) {
+  std::optional<std::string> before = pulse(dir), now = before;
+  Clock::time_point start = Clock::now();  // of a silence that was heard
+  const Clock::time_point begin = start;
+  while (!before || !now || Seconds(Clock::now() - start) < options.silence) {
+    if (Seconds(Clock::now() - begin) > 3 * options.silence)
+      throw IoError("cannot read {}, which tells whether {} still lives", (dir / "HEARTBEAT").string(),
+                    owner ? owner->str() : "its holder");
     if (options.while_waiting) options.while_waiting();
     std::this_thread::sleep_for(std::min(Seconds(0.05), options.silence / 10));
     if (lease_released(run_dir, epoch)) return true;
-    if (pulse(dir) != before) return false;
+    now = pulse(dir);
+    if (before && now && *now != *before) return false;
+    if (!before && now) {
+      before = now;
+      start = Clock::now();
+    }
   }
   return true;
+}
+
+/// "" while the newest lease is `mine` of `epoch`; otherwise a sentence saying who took the run over.
+std::string who_took(const std::filesystem::path& run_dir, std::int64_t epoch, const LeaseOwner& mine) {
+  const std::vector<std::int64_t> epochs = lease_epochs(run_dir);
+  if (!epochs.empty() && epochs.back() > epoch) {
+    const auto owner = lease_owner(run_dir, epochs.back());
+    return fmt::format("{} was taken over by {} (epoch {}, this job has {})", run_dir.string(),
+                       owner ? owner->str() : "another job", epochs.back(), epoch);
+  }
+  const auto owner = lease_owner(run_dir, epoch);
+  if (!owner || owner->nonce != mine.nonce)
+    return fmt::format("the lease {} of this job is gone", epoch_dir(run_dir, epoch).string());
+  return "";
 }
 
 }  // namespace
@@ -193,13 +218,16 @@ bool lease_released(const std::filesystem::path& run_dir, std::int64_t epoch) {
   return path_exists(epoch_dir(run_dir, epoch) / "RELEASED");
 }
 
-/// Raises the counter until told to leave.
+/// Raises the counter until told to leave, and looks whether the lease is still ours.
 struct Lease::Heart {
-  std::filesystem::path file;
+  std::filesystem::path file, run_dir;
+  std::int64_t epoch = 0;
+  LeaseOwner owner;
   Seconds interval{};
   std::mutex mutex;
   std::condition_variable wake;
   bool leaving = false, left = false;
+  std::string taken;
   std::thread thread;
 
   static void start(const std::shared_ptr<Heart>& heart) {
@@ -211,8 +239,14 @@ struct Lease::Heart {
       lock.unlock();
       // Neither synced nor replaced as a whole: a reader only asks whether it changes.  Written over what is there,
       // since on a full disk a truncated file would stay empty and the job look dead.
-      std::ofstream(file, std::ios::in | std::ios::out) << count << "\n";
+      std::string by;
+      try {
+        File::open_for_writing(file).write(std::to_string(count) + "\n");
+        by = who_took(run_dir, epoch, owner);
+      } catch (const Error&) {  // storage that is away for a moment takes nothing from anybody
+      }
       lock.lock();
+      if (!by.empty()) taken = by;
     }
     left = true;
     wake.notify_all();
@@ -271,6 +305,9 @@ Lease::Lease(std::filesystem::path run_dir, const LeaseOptions& options)
   fsync_dir(lease_dir(run_dir_));
   heart_ = std::make_shared<Heart>();
   heart_->file = dir_ / "HEARTBEAT";
+  heart_->run_dir = run_dir_;
+  heart_->epoch = epoch_;
+  heart_->owner = owner_;
   heart_->interval = options_.beat;
   Heart::start(heart_);
 }
@@ -285,16 +322,11 @@ Lease::~Lease() {
 
 void Lease::record_base(const CheckpointId& base) { write_atomic(dir_ / "BASE", base_json(base).dump() + "\n"); }
 
-std::string Lease::lost() const {
-  const std::vector<std::int64_t> epochs = lease_epochs(run_dir_);
-  if (!epochs.empty() && epochs.back() > epoch_) {
-    const auto owner = lease_owner(run_dir_, epochs.back());
-    return fmt::format("{} was taken over by {} (epoch {}, this job has {})", run_dir_.string(),
-                       owner ? owner->str() : "another job", epochs.back(), epoch_);
-  }
-  const auto owner = lease_owner(run_dir_, epoch_);
-  if (!owner || owner->nonce != owner_.nonce) return fmt::format("the lease {} of this job is gone", dir_.string());
-  return "";
+std::string Lease::lost() const { return who_took(run_dir_, epoch_, owner_); }
+
+std::string Lease::seen_lost() const {
+  const std::lock_guard lock(heart_->mutex);
+  return heart_->taken;
 }
 
 }  // namespace banyan::io

@@ -58,6 +58,9 @@ class Lease {
   void record_base(const CheckpointId& base);
   /// "" while the lease is ours; otherwise a sentence saying who took the run over.
   std::string lost() const;
+  /// The same as the heartbeat's thread saw it last, every `beat`, without asking storage: for a process that slept, or
+  /// whose storage was away, so long that another start took it for dead.  Any thread.
+  std::string seen_lost() const;
 
  private:
   struct Heart;

@@ -118,6 +118,9 @@ class Checkpoints {
   /// taken longer than background_limit.
   SaveResult finish();
 
+  /// Whether another start has taken the run over, as the lease saw it last: the next save throws RunHeldError.  Known
+  /// to the rank that holds the lease.
+  bool taken_over() const { return lease_ && !lease_->seen_lost().empty(); }
   std::int64_t epoch() const { return epoch_; }
   const std::string& run_uuid() const { return run_uuid_; }
   /// Whether there are node-local checkpoints.

@@ -80,14 +80,15 @@ void LineFile::append(std::string_view line) {
 }
 
 void LineFile::write_waiting() {
+  // Whoever took the run over has lines there, too; a piece of ours that could not be cut off is written over.
+  if (!torn_) end_ = file_.size();
   try {
     file_.write_at(end_, waiting_.data(), waiting_.size());
   } catch (IoError&) {
-    if (::ftruncate(file_.fd(), end_) != 0) {
-      // What was written of the lines stays; the next try or the next start puts it right.
-    }
+    torn_ = ::ftruncate(file_.fd(), end_) != 0;
     throw;
   }
+  torn_ = false;
   end_ += std::ssize(waiting_);
   waiting_.clear();
 }

@@ -43,6 +43,7 @@ class LineFile {
   std::filesystem::path path_;
   io::File file_;
   std::int64_t end_ = 0;  ///< behind the last whole line
+  bool torn_ = false;     ///< a piece of a line is behind it
   std::string waiting_;   ///< whole lines
 };
 

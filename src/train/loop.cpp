@@ -122,7 +122,8 @@ Loop::Loop(job::Job& job, const std::optional<RollBack>& back)
     const comm::PatienceScope patience(storage_patience());
     job::CheckpointOptions options;
     options.run_dir = job.config.run.dir;
-    options.resume = job.config.checkpoint.resume;
+    // A roll-back is no start: what this attempt saved is there to be gone back to.
+    options.resume = back && job.config.checkpoint.resume == "never" ? "auto" : job.config.checkpoint.resume;
     options.keep = static_cast<int>(job.config.checkpoint.keep);
     options.view = job.config.checkpoint.view;
     options.verify = job.config.checkpoint.verify == "on";
@@ -315,7 +316,8 @@ StepReport Loop::one_step() {
 }
 
 void Loop::report(const StepReport& r, double seconds, std::optional<double> validation_loss) {
-  if (!job_.root()) return;
+  if (!job_.root() || saver_->taken_over()) return;  // the lines of that step are another's now
+  const job::InPhase phase(job_.watchdog, job::Phase::kStep);
   const double tokens_per_second = static_cast<double>(r.totals.tokens) / seconds;
   job::Metrics m{{"step", step_, "step"},
                  {"attempt", job_.attempt},

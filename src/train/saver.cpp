@@ -65,9 +65,13 @@ Seconds Saver::cost() const {
 }
 
 bool Saver::due(Seconds step) const {
-  if (!job_.root() || writes_run_dir() || job_.config.checkpoint.interval != "auto") return false;
+  if (writes_run_dir()) return false;
+  if (taken_over()) return true;  // which ends the job on all ranks alike
+  if (!job_.root() || job_.config.checkpoint.interval != "auto") return false;
   return Clock::now() - at_stake_since_ + step >= job::save_interval(cost(), between_failures_);
 }
+
+bool Saver::taken_over() const { return checkpoints_ && checkpoints_->taken_over(); }
 
 job::Writing Saver::writing() const { return checkpoints_ ? checkpoints_->writing() : job::Writing::kDone; }
 

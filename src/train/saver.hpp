@@ -48,8 +48,10 @@ class Saver {
 
   /// The last save failed: the next step is to be saved.
   bool missed() const { return misses_ > 0 && !writes_run_dir(); }
-  /// Whether rank 0 asks for a checkpoint because of the time since the last (checkpoint.interval = auto); `step`: what
-  /// one takes.
+  /// Whether this rank has seen that another job took the run over: what it does is of no more use.
+  bool taken_over() const;
+  /// Whether this rank asks for a checkpoint: rank 0 because of the time since the last (checkpoint.interval = auto;
+  /// `step`: what one takes), and who has seen that the run was taken over, since a save says so to all.
   bool due(Seconds step) const;
   /// What the last save will take, with what is on its way; rank 0.
   Seconds save_time() const;

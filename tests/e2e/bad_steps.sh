@@ -32,7 +32,7 @@ says "dropped_batches"
 back="$noisy --train.spike=1 --train.on_bad_step=rollback"
 # Three ranks: the spare goes back as well.
 # shellcheck disable=SC2086
-must 0 3 train "$scratch/c.ini" --run.dir="$scratch/back" $back --train.steps=150
+must 0 3 train "$scratch/c.ini" --run.dir="$scratch/back" $back --checkpoint.resume=never --train.steps=150
 says "going back to the last checkpoint"
 says "are left out"
 # shellcheck disable=SC2086

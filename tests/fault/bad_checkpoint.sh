@@ -77,6 +77,21 @@ code=0
 wait $holder || code=$?
 [ $code = 75 ] || { cat "$scratch/holder.log" >&2; fail "the holder ended with $code"; }
 
+# Taken over while it slept, or while its storage was away: it notices without a save of its own, and says so.
+rm -rf "$scratch/run"
+"$repo/tests/mpirun.sh" 2 "$banyan" train "$scratch/c.ini" --parallel.tensor=2 --train.steps=1000000 > "$scratch/out.log" 2>&1 &
+holder=$!
+for _ in $(seq 600); do
+  grep -q '"step": 7,' "$scratch/run/metrics.jsonl" 2> /dev/null && break
+  sleep 0.05
+done
+mkdir "$scratch/run/lease/e2"
+code=0
+wait $holder || code=$?
+[ $code = 73 ] || { cat "$scratch/out.log" >&2; fail "a job that was taken over ended with $code"; }
+says "was taken over by"
+[ -z "$(ls -A "$scratch/run/ckpt" 2> /dev/null)" ] || fail "a job that was taken over has saved"
+
 # Files may not grow: saves fail, the job tries again, gives up with 74, and the old commit is intact.
 rm -rf "$scratch/run" && cp -r "$scratch/good" "$scratch/run"
 injected

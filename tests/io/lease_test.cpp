@@ -1,10 +1,12 @@
 #include "io/lease.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <set>
+#include <thread>
 
 #include "io/atomic_file.hpp"
 #include "io/run_store.hpp"
@@ -115,12 +117,44 @@ TEST(Lease, AnotherHostIsJudgedByItsHeartbeatAlone) {
   EXPECT_EQ(lease.epoch(), 2);
 }
 
+// Nothing is known of a holder whose heartbeat cannot be read: that is no silence.
+TEST(Lease, AHeartbeatThatCannotBeReadIsNoDeath) {
+  TempDir run;
+  make_directories(run / "lease" / "e1");
+  write_atomic(run / "lease" / "e1" / "OWNER", owner_text("elsewhere", 1, 1));
+  const auto heartbeat = run / "lease" / "e1" / "HEARTBEAT";
+  write_atomic(heartbeat, "1\n");
+  ::rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  LeaseOptions watching = kQuick;
+  int looks = 0;
+  watching.while_waiting = [&] {
+    if (++looks != 2) return;
+    ::rlimit none = before;
+    none.rlim_cur = 0;  // no file can be opened any more: EMFILE
+    ::setrlimit(RLIMIT_NOFILE, &none);
+  };
+  EXPECT_THROW(Lease(run.path(), watching), IoError);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_GT(looks, 2);
+  watching.while_waiting = [&] {  // it can be read again, and moves
+    write_atomic(heartbeat, std::to_string(++looks) + "\n");
+  };
+  EXPECT_THROW(Lease(run.path(), watching), RunHeldError);
+}
+
 TEST(Lease, AZombieIsFenced) {
   TempDir run;
   Lease zombie(run.path(), kQuick);
-  make_directories(run / "lease" / "e2");  // somebody took over
-  write_atomic(run / "lease" / "e2" / "OWNER", owner_text("n7", 12, 1));
+  std::this_thread::sleep_for(5 * kQuick.beat);
+  EXPECT_EQ(zombie.seen_lost(), "");
+  make_directories(run / "lease" / "prepare-n");  // somebody took over
+  write_atomic(run / "lease" / "prepare-n" / "OWNER", owner_text("n7", 12, 1));
+  std::filesystem::rename(run / "lease" / "prepare-n", run / "lease" / "e2");
   EXPECT_NE(zombie.lost().find("process 12 on n7"), std::string::npos) << zombie.lost();
+  // Its heart sees it by itself.
+  for (int looks = 0; looks < 1000 && zombie.seen_lost().empty(); ++looks) std::this_thread::sleep_for(kQuick.beat);
+  EXPECT_EQ(zombie.seen_lost(), zombie.lost());
 }
 
 TEST(Lease, TwoStartsNeverShareAnEpoch) {

@@ -87,6 +87,17 @@ TEST(LineFile, LinesThatADiskDidNotTakeAreWrittenLater) {
   EXPECT_EQ(contents(path), "one\ntwo two\nthree\nfour\nthe last\n");
 }
 
+// A job that slept while another took its run over: what that one wrote stays.
+TEST(LineFile, LinesOfAnotherAreNeverWrittenOver) {
+  const auto path = scratch("two");
+  LineFile mine(path);
+  mine.append("one");
+  LineFile(path).append("theirs");
+  mine.append("late");
+  LineFile(path).append("theirs again");
+  EXPECT_EQ(contents(path), "one\ntheirs\nlate\ntheirs again\n");
+}
+
 TEST(LineFile, EmptiesAFileThatIsOneTornLine) {
   const auto path = scratch("only");
   std::ofstream(path) << std::string(9000, 'x');
