@@ -1,8 +1,6 @@
 #include "io/hdf5_handle.hpp"
 
 #include <algorithm>
-#include <cstdlib>
-#include <string_view>
 #include <vector>
 
 #include "src/base/error.hpp"
@@ -25,12 +23,7 @@ void Hdf5Handle::close() {
 
 void hdf5_require(bool ok, const std::string& what) {
   if (ok) return;
-  // Stronger than what a program asks for.
-  const char* locking = std::getenv("HDF5_USE_FILE_LOCKING");
-  const bool locks = locking && (std::string_view(locking) == "TRUE" || std::string_view(locking) == "1");
-  throw IoError(
-      "HDF5 cannot make or read {}; see whether its disk is full or failing{}", what,
-      locks ? ", or unset HDF5_USE_FILE_LOCKING: no file here needs locks, which its file system may not have" : "");
+  throw IoError("HDF5 cannot make or read {}; see whether its disk is full or failing", what);
 }
 
 void hdf5_quiet() {

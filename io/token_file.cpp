@@ -11,7 +11,6 @@
 #include <limits>
 
 #include "io/checksum.hpp"
-#include "io/hdf5_handle.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::io {
@@ -66,22 +65,6 @@ std::array<TokenFilePart, 4> parts_in_order(const TokenFileHeader& h) {
   std::array<TokenFilePart, 4> parts{h.token_part, h.document_part, h.tokenizer_part, h.checksum_part};
   std::sort(parts.begin(), parts.end(), [](const auto& a, const auto& b) { return a.offset < b.offset; });
   return parts;
-}
-
-void confirm_with_hdf5(const TokenFileHeader& h, const std::string& path) {
-  hdf5_quiet();
-  Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "access properties");
-  hdf5_require(H5Pset_file_locking(access, false, true) >= 0, "access properties");
-  Hdf5Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access), H5Fclose, path);
-  const auto confirm = [&](const char* name, const TokenFilePart& part) {
-    Hdf5Handle dataset(H5Dopen2(file, name, H5P_DEFAULT), H5Dclose, path + name);
-    if (H5Dget_offset(dataset) != static_cast<haddr_t>(part.offset))
-      damaged(path, fmt::format("{} is not where the header says", name));
-  };
-  confirm("/tokens", h.token_part);
-  confirm("/documents", h.document_part);
-  confirm("/tokenizer", h.tokenizer_part);
-  confirm("/block_checksums", h.checksum_part);
 }
 
 }  // namespace
@@ -199,7 +182,6 @@ TokenFile TokenFile::open(const std::filesystem::path& path) {
   check(h.document_part, h.document_sum, "/documents");
   check(h.tokenizer_part, h.tokenizer_sum, "/tokenizer");
   check(h.checksum_part, h.checksum_sum, "/block_checksums");
-  confirm_with_hdf5(h, f.path_);
   f.digest_ = digest_bytes(text);
   f.verified_.resize(static_cast<std::size_t>(h.checksum_part.bytes / 8));
   return f;

@@ -5,9 +5,9 @@
 // carries checksums of everything else in the file.  io/FORMAT.md has the grammar.
 //
 // Reading never trusts: the header's own checksum comes first, then sizes and places, then the checksum of HDF5's
-// metadata, and only then HDF5 opens the file, once, to confirm the places; after that the file is mapped and no HDF5
-// call is made. A block of tokens is verified when it is first touched, so a start costs nothing and no flipped bit
-// reaches a model.
+// metadata.  The file is mapped, and the HDF5 library, which would follow whatever a crafted file tells it, never opens
+// it. A block of tokens is verified when it is first touched, so a start costs nothing and no flipped bit reaches a
+// model.
 #pragma once
 
 #include <cstddef>

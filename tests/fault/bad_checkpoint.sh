@@ -85,6 +85,7 @@ for _ in $(seq 600); do
   grep -q '"step": 7,' "$scratch/run/metrics.jsonl" 2> /dev/null && break
   sleep 0.05
 done
+injected
 mkdir "$scratch/run/lease/e2"
 code=0
 wait $holder || code=$?

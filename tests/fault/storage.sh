@@ -4,7 +4,9 @@
 #   never       rank 1 never finds what rank 0 makes in the run directory: 78 before anything is trained
 #   never_save  the same for checkpoints that are saved: three misses, then 74
 #   never_load  the same for checkpoints that are there: 78, and none of them is marked BAD
-#   locks       files cannot be locked (ENOLCK, ENOSYS): nobody wants to. Where the user has HDF5 insist: 74
+#   locks       files cannot be locked (ENOLCK, ENOSYS): nobody wants to, also where the user has HDF5 insist
+#   twice       two starts at the same moment, one of which looks late for what it wrote: neither takes that for storage that
+#               is not shared
 #   slow        storage of 100 KB/s: saves that are due meanwhile are left out, loudly; never are two on their way
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/counted.sh"
@@ -72,29 +74,41 @@ case $case in
     struck
     ;;
   locks)
-    for error in ENOLCK ENOSYS; do
-      injected
-      odd="env LD_PRELOAD=$library FAULT=lock:0:$error FAULT_UNDER=$scratch FAULT_REACHED=$scratch/reached"
-      if $odd flock "$scratch" true 2>/dev/null; then fail "locks work: this test sees nothing"; fi
-      rm -rf "$scratch/run" "$scratch/reached"
-      text "$scratch/text.txt" 20000 1
-      config "$scratch/c.ini" gpt2 "$scratch/run"
-      for what in "tokenize --vocab-size=400 --out=$scratch/tokens.h5 --force $scratch/text.txt" "train $scratch/c.ini --train.steps=4" \
-        "train $scratch/c.ini --train.steps=8" "eval $scratch/c.ini" "inspect $scratch/run --verify --digest --merge=$scratch/$error.h5"; do
-        case $what in train* | eval*) what="$what $job --checkpoint.view=true" ;; esac
-        # shellcheck disable=SC2086
-        $odd "$banyan" $what >"$scratch/out.log" 2>&1 || { cat "$scratch/out.log" >&2; fail "$what, $error"; }
+    # Also where the user has HDF5 insist: it makes files in memory alone.
+    for insist in FALSE TRUE; do
+      for error in ENOLCK ENOSYS; do
+        injected
+        odd="env LD_PRELOAD=$library FAULT=lock:0:$error FAULT_UNDER=$scratch FAULT_REACHED=$scratch/reached HDF5_USE_FILE_LOCKING=$insist"
+        if $odd flock "$scratch" true 2>/dev/null; then fail "locks work: this test sees nothing"; fi
+        rm -rf "$scratch/run" "$scratch/reached"
+        text "$scratch/text.txt" 20000 1
+        config "$scratch/c.ini" gpt2 "$scratch/run"
+        for what in "tokenize --vocab-size=400 --out=$scratch/tokens.h5 --force $scratch/text.txt" "train $scratch/c.ini --train.steps=4" \
+          "train $scratch/c.ini --train.steps=8" "eval $scratch/c.ini" "inspect $scratch/run --verify --digest --merge=$scratch/$insist$error.h5"; do
+          case $what in train* | eval*) what="$what $job --checkpoint.view=true" ;; esac
+          # shellcheck disable=SC2086
+          $odd "$banyan" $what >"$scratch/out.log" 2>&1 || { cat "$scratch/out.log" >&2; fail "$what, $error"; }
+        done
+        [ -e "$scratch/run/ckpt/step-000000008.e2/view.h5" ] || fail "no view.h5, $error"
+        [ ! -e "$scratch/reached" ] || fail "something was to be locked"
       done
-      [ -e "$scratch/run/ckpt/step-000000008.e2/view.h5" ] || fail "no view.h5, $error"
-      [ ! -e "$scratch/reached" ] || fail "something was to be locked"
     done
+    ;;
+  twice)
+    dataset "$scratch/tokens.h5"
+    config "$scratch/c.ini" gpt2 "$scratch/unused"
+    run=$scratch/run
     injected
+    job "$run" 1 $last "$scratch/out.log" LD_PRELOAD="$library" FAULT=open:1:pause FAULT_UNDER="$run/shared-probe" \
+      FAULT_REACHED="$scratch/reached" &
+    pid=$!
+    until_true "look at what was written" test -e "$scratch/reached"
+    job "$run" 1 4 "$scratch/other.log" || fail "the other start ended with $?: $(cat "$scratch/other.log")"
     code=0
-    # shellcheck disable=SC2086
-    $odd FAULT=lock:0:ENOLCK HDF5_USE_FILE_LOCKING=TRUE "$banyan" eval "$scratch/c.ini" $job >"$scratch/out.log" 2>&1 || code=$?
-    struck
-    wants 74
-    saw 'unset HDF5_USE_FILE_LOCKING'
+    wait $pid || code=$?
+    wants 0
+    saw 'resuming after step 4'
+    [ "$(ls "$run" | grep -c probe)" = 0 ] || fail "what was written stays: $(ls "$run" | paste -sd ' ')"
     ;;
   slow)
     dataset "$scratch/tokens.h5"

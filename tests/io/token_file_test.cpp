@@ -4,8 +4,10 @@
 
 #include <fstream>
 #include <numeric>
+#include <utility>
 
 #include "io/bpe_trainer.hpp"
+#include "io/hdf5_handle.hpp"
 #include "io/tokenizer.hpp"
 #include "src/base/error.hpp"
 #include "tests/temp_dir.hpp"
@@ -62,6 +64,28 @@ TEST(TokenFile, RoundTripsBothWidths) {
     // Nothing but the file is left behind.
     EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 1);
   }
+}
+
+// Reading goes by the header alone; other programs go by HDF5, and must find the same.
+TEST(TokenFile, Hdf5FindsTheSameInTheSamePlaces) {
+  const test::TempDir dir;
+  write_file(dir / "t.h5", 70001, 70000);
+  const TokenFileHeader h = TokenFileHeader::parse(slurp(dir / "t.h5").substr(0, kTokenHeaderBytes), "t.h5");
+  hdf5_quiet();
+  Hdf5Handle file(H5Fopen((dir / "t.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose, "t.h5");
+  const std::pair<const char*, TokenFilePart> parts[] = {{"/tokens", h.token_part},
+                                                         {"/documents", h.document_part},
+                                                         {"/tokenizer", h.tokenizer_part},
+                                                         {"/block_checksums", h.checksum_part}};
+  for (const auto& [name, part] : parts) {
+    Hdf5Handle dataset(H5Dopen2(file, name, H5P_DEFAULT), H5Dclose, name);
+    EXPECT_EQ(H5Dget_offset(dataset), static_cast<haddr_t>(part.offset)) << name;
+    EXPECT_EQ(H5Dget_storage_size(dataset), static_cast<hsize_t>(part.bytes)) << name;
+  }
+  Hdf5Handle tokens(H5Dopen2(file, "/tokens", H5P_DEFAULT), H5Dclose, "/tokens");
+  std::vector<std::int32_t> all(70001);
+  ASSERT_GE(H5Dread(tokens, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, all.data()), 0);
+  EXPECT_EQ(all, numbers(70001, 70000));
 }
 
 TEST(TokenFile, NeverReplacesUnlessTold) {
