@@ -121,8 +121,16 @@ File File::create(const std::filesystem::path& path) {
   return File(fd, path);
 }
 
-File File::open_directory(const std::filesystem::path& path) {
-  const int fd = persist([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+File File::open_directory(const std::filesystem::path& path, bool follow) {
+  const int fd =
+      persist([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW)); });
+  if (fd < 0 && !follow && (errno == ENOTDIR || errno == ELOOP)) {
+    const int error = errno;
+    std::error_code ignored;
+    if (std::filesystem::is_symlink(path, ignored))
+      throw DataError("{} is a symbolic link, and none is followed; give the directory itself its name", path.string());
+    errno = error;
+  }
   if (fd < 0) fail("open", path, errno);
   return File(fd, path);
 }

@@ -32,7 +32,8 @@ class File {
   static File open_for_writing(const std::filesystem::path& path);
   /// Creates a file that must not exist (mode 0640).
   static File create(const std::filesystem::path& path);
-  static File open_directory(const std::filesystem::path& path);
+  /// `follow` false: a symbolic link in its place is a DataError.
+  static File open_directory(const std::filesystem::path& path, bool follow = true);
 
   int fd() const { return fd_; }
   const std::filesystem::path& path() const { return path_; }

@@ -33,12 +33,14 @@ CheckpointReader::CheckpointReader(const std::filesystem::path& directory)
 }
 
 CheckpointReader::CheckpointReader(const std::filesystem::path& directory, Manifest manifest)
-    : directory_(directory), handle_(File::open_directory(directory)), manifest_(std::move(manifest)) {
+    : directory_(directory), manifest_(std::move(manifest)) {
   std::int64_t step = 0, epoch = 0;
   std::filesystem::path clean = directory.lexically_normal();
   if (clean.filename().empty()) clean = clean.parent_path();
-  if (parse_checkpoint_name(clean.filename().string(), step, epoch) &&
-      (step != manifest_.step || epoch != manifest_.epoch))
+  const bool named = parse_checkpoint_name(clean.filename().string(), step, epoch);
+  // A link of another name is the user's way to speak of a checkpoint; in a run directory all have names of their own.
+  handle_ = File::open_directory(clean, !named);
+  if (named && (step != manifest_.step || epoch != manifest_.epoch))
     throw DataError("{} holds the manifest of step {} epoch {}; somebody mixed up directories", directory.string(),
                     manifest_.step, manifest_.epoch);
 }

@@ -1,12 +1,15 @@
 #include "src/base/log.hpp"
 
+#include <fcntl.h>
 #include <spdlog/sinks/base_sink.h>
-#include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <mutex>
 
@@ -122,6 +125,38 @@ struct State {
   }
 };
 
+/// Lines at the end of a regular file (mode 0640): neither a link is followed nor a pipe waited for.
+class FileSink : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit FileSink(const std::string& path)
+      : fd_(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0640)) {
+    struct stat s {};
+    if (fd_ < 0 || ::fstat(fd_, &s) != 0) refuse(path, errno == ELOOP ? "it is a symbolic link" : std::strerror(errno));
+    if (!S_ISREG(s.st_mode)) refuse(path, "it is not a regular file");
+  }
+  ~FileSink() override { ::close(fd_); }
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    for (const char* at = line.data(); at < line.data() + line.size();) {
+      const ssize_t n = ::write(fd_, at, static_cast<std::size_t>(line.data() + line.size() - at));
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) throw spdlog::spdlog_ex("the log file cannot be written", errno);
+      at += n;
+    }
+  }
+  void flush_() override {}
+
+ private:
+  [[noreturn]] void refuse(const std::string& path, const std::string& why) {
+    if (fd_ >= 0) ::close(fd_);
+    throw IoError("cannot open the log file {}: {}", path, why);
+  }
+  int fd_;
+};
+
 State& state() {
   static State* s = new State;  // outlives every destructor that may still log
   return *s;
@@ -137,13 +172,9 @@ void setup(const Setup& setup) {
   s.logger.set_level(to_spdlog(setup.level));
   s.logger.sinks().assign(1, s.console);
   if (setup.rank == 0 && !setup.file.empty()) {
-    try {
-      auto file = std::make_shared<spdlog::sinks::basic_file_sink_mt>(setup.file);
-      file->set_pattern("%Y-%m-%d %H:%M:%S %l: %v");
-      s.logger.sinks().push_back(std::move(file));
-    } catch (const spdlog::spdlog_ex& e) {
-      throw IoError("cannot open the log file {}: {}", setup.file, e.what());
-    }
+    auto file = std::make_shared<FileSink>(setup.file);
+    file->set_pattern("%Y-%m-%d %H:%M:%S %l: %v");
+    s.logger.sinks().push_back(std::move(file));
   }
   s.logger.flush_on(spdlog::level::info);
   // A full disk must not end the job through its log; the reason goes to standard error.

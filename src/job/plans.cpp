@@ -78,9 +78,9 @@ std::optional<comm::PlanBook> find_recorded(const Job& job, const std::string& c
   if (mode == "recorded") {
     if (!checkpoint.empty()) return recorded_book(checkpoint, "the plans in the checkpoint");
     const fs::path own = job.run_dir / kPlansFile;
-    std::error_code error;
-    if (!fs::exists(own, error)) return std::nullopt;
-    return recorded_book(read_text(own), own.string());
+    std::string text;
+    if (!io::read_if_there(own, kLargestFile, text)) return std::nullopt;
+    return recorded_book(text, own.string());
   }
   try {
     comm::PlanBook book = comm::read_book(read_text(mode), mode);

@@ -33,6 +33,8 @@ std::string utc_now() {
   return text;
 }
 
+constexpr std::int64_t kMostAttempts = std::int64_t{1} << 40;
+
 /// Largest attempt number with a record in causes/.
 std::int64_t last_attempt(const fs::path& causes) {
   std::int64_t last = 0;
@@ -40,7 +42,9 @@ std::int64_t last_attempt(const fs::path& causes) {
   for (const fs::directory_entry& e : fs::directory_iterator(causes, error)) {
     const std::string name = e.path().filename().string();
     std::int64_t n = 0;
-    if (std::from_chars(name.data(), name.data() + name.size(), n).ec == std::errc()) last = std::max(last, n);
+    // No run starts so often; the name of a file that somebody put there must not overflow.
+    if (std::from_chars(name.data(), name.data() + name.size(), n).ec == std::errc() && n < kMostAttempts)
+      last = std::max(last, n);
   }
   return last;
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -105,6 +106,27 @@ TEST_F(Log, OnATerminalALineClearsTheLiveLineFirst) {
 
 TEST_F(Log, AFileThatCannotBeOpenedIsAnIoError) {
   EXPECT_THROW(setup({.file = (dir_.path() / "log.txt" / "x").string() + "/"}), IoError);
+}
+
+// What somebody put in the log's place is neither followed nor waited for.
+TEST_F(Log, OnlyARegularFileIsWrittenTo) {
+  const std::filesystem::path target = dir_.path() / "target", link = dir_.path() / "link", pipe = dir_.path() / "pipe";
+  std::ofstream(target) << "theirs";
+  std::filesystem::create_symlink(target, link);
+  EXPECT_THROW(setup({.file = link.string()}), IoError);
+  EXPECT_EQ(std::filesystem::file_size(target), 6U);
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THROW(setup({.file = pipe.string()}), IoError);
+  EXPECT_THROW(setup({.file = dir_.path().string()}), IoError);
+}
+
+TEST_F(Log, TheFileIsNotForOthers) {
+  const mode_t before = ::umask(0);
+  setup({.file = (dir_.path() / "mode.txt").string()});
+  ::umask(before);
+  struct stat s {};
+  ASSERT_EQ(::stat((dir_.path() / "mode.txt").c_str(), &s), 0);
+  EXPECT_EQ(s.st_mode & 0777U, 0640U);
 }
 
 }  // namespace

@@ -258,5 +258,20 @@ TEST(CheckpointReader, MissingLinkedAndStrangeFiles) {
   EXPECT_TRUE(reads_right(dir / "c", model));
 }
 
+// A user may have a link to a checkpoint; a link in the place of one is somebody else's idea.
+TEST(CheckpointReader, ADirectoryBehindALinkWithTheNameOfACheckpoint) {
+  TempDir dir;
+  const auto model = test::small_model();
+  test::write_small_checkpoint(dir / "c", model);
+  const io::Manifest manifest = CheckpointReader(dir / "c").manifest();
+  const std::string name = checkpoint_name(manifest.step, manifest.epoch);
+  ASSERT_EQ(::symlink("c", (dir / "best").c_str()), 0);
+  EXPECT_TRUE(reads_right(dir / "best", model));
+  ASSERT_EQ(::symlink("c", (dir / name).c_str()), 0);
+  EXPECT_FALSE(reads_right(dir / name, model));
+  EXPECT_FALSE(reads_right(dir / (name + "/"), model));
+  EXPECT_THROW(CheckpointReader{dir / name}, DataError);
+}
+
 }  // namespace
 }  // namespace banyan::io
