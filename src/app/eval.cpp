@@ -79,6 +79,7 @@ std::unique_ptr<train::Samples> open_data(const std::string& path, const infer::
 
 ExitCode evaluate(job::Job& job, const std::optional<std::string>& text, const std::optional<std::string>& data) {
   job.watchdog.start(Seconds(job.config.run.watchdog), {}, 0);
+  std::optional<job::InPhase> setup(std::in_place, job.watchdog, job::Phase::kSetup);
   std::optional<comm::PatienceScope> reading(kReading);
   const infer::SavedModel saved = infer::find_saved_model(*job.everyone, job.config);
   const std::unique_ptr<train::Samples> samples =
@@ -86,6 +87,7 @@ ExitCode evaluate(job::Job& job, const std::optional<std::string>& text, const s
       : data ? open_data(*data, saved)
              : train::samples_of(train::open_dataset(job.config), io::Split::kValidation);
   const std::unique_ptr<job::Team> team = job.assemble(saved.config.model.vocab, job::Purpose::kEvaluate);
+  setup.reset();
   std::int64_t stopped = 0;
   if (team) {
     const std::string from = infer::load_model(*team, job);

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include "io/dataset.hpp"
 #include "io/tokenizer.hpp"
@@ -117,6 +119,7 @@ void say_speed(const Speaker& speaker, Seconds seconds, const GenerateCounts& co
 bool generate_on(job::Team& team, job::Job& job, const SavedModel& saved, const RunOptions& options,
                  std::int64_t memory) {
   const comm::PatienceScope pass_patience(kPassPatience);
+  std::optional<job::InPhase> setup(std::in_place, job.watchdog, job::Phase::kSetup);
   // The user's side first: a wrong path should not wait for gigabytes of parameters.
   std::unique_ptr<Speaker> speaker;
   Header header;
@@ -126,6 +129,7 @@ bool generate_on(job::Team& team, job::Job& job, const SavedModel& saved, const 
   }
   header.vocab = comm::all_reduce_value(*team.all, header.vocab, comm::ReduceOp::kMax, "the vocabulary");
   header.end_token = comm::all_reduce_value(*team.all, header.end_token, comm::ReduceOp::kMax, "the end token");
+  setup.reset();
   const std::string loaded = load_model(team, job);
   if (speaker) fmt::print(stderr, "loaded {}\n", loaded);
 
@@ -181,8 +185,10 @@ bool generate_on(job::Team& team, job::Job& job, const SavedModel& saved, const 
 
 ExitCode run_generate(job::Job& job, const RunOptions& options) {
   job.watchdog.start(Seconds(job.config.run.watchdog), {}, 0);
+  std::optional<job::InPhase> setup(std::in_place, job.watchdog, job::Phase::kSetup);
   const SavedModel saved = find_saved_model(*job.everyone, job.config);
   const std::unique_ptr<job::Team> team = job.assemble(saved.config.model.vocab, job::Purpose::kGenerate);
+  setup.reset();
   const std::int64_t memory = job.memory_of_a_rank();
   std::int64_t stopped = team && generate_on(*team, job, saved, options, memory);
   // Spares wait here from the start, so that all ranks leave with the same code.

@@ -182,7 +182,8 @@ std::unique_ptr<Team> Job::assemble(const config::Config& other, plan::Layout la
                                     Placement placement) {
   parallel::Mesh mesh(layout.mesh, std::move(placement.process_of));
   const int first_id = next_group_;
-  next_group_ += kGroupIds;
+  // From the beginning again after hundreds of roll-backs, when the first teams are long gone.
+  next_group_ = first_id + 2 * kGroupIds <= comm::kMaxGroupId + 1 ? first_id + kGroupIds : kFirstTeamId;
   if (root()) {
     for (const std::string& warning : parallel::split_tensor_groups(mesh, fabric)) log::warning("{}", warning);
     if (layout.spares() > 0)

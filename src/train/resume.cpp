@@ -76,11 +76,11 @@ ResumePoint resume(Trainer& t, job::Checkpoints& checkpoints) {
     point = {m->step,       m->tokens,     m->run_uuid != checkpoints.run_uuid() || m->extra.contains(io::kLevel),
              m->plans_text, kept(kLosses), kept(kDroppedBatches)};
     // Roll-backs read further than the steps alone; what they left out is in kDroppedBatches.
-    const std::int64_t batch = t.team.layout.batch(), least = point.step * batch;
-    if (m->cursor < least || m->cursor % batch != 0 || (m->cursor > least && point.dropped.empty()))
-      throw ConfigError("the checkpoint has read {} samples in {} steps, but train.batch = {} makes that {}", m->cursor,
-                        m->step, batch, least);
-    t.data_shift = m->cursor / batch - point.step;
+    const std::int64_t batch = t.team.layout.batch(), read = m->cursor / batch;
+    if (m->cursor % batch != 0 || read < m->step || (read > m->step && point.dropped.empty()))
+      throw ConfigError("the checkpoint has read {} samples in {} steps, which train.batch = {} does not make",
+                        m->cursor, m->step, batch);
+    t.data_shift = read - m->step;
     if (t.job.root()) {
       log::info("resuming after step {}", point.step);
       report_differences(t, *m);
