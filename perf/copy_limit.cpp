@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <cstring>
 
 #include "comm/shared/copy_choice.hpp"
@@ -19,6 +20,12 @@ void wait_for(const Done& done) {
     if (backoff.sleeps()) section.check();
 }
 
+// MPI puts parts anywhere in memory that begins with a page: 8 bytes behind a line of the cache, say.
+std::vector<std::byte*> of_whole_pages(std::vector<std::byte*> parts) {
+  for (std::byte*& part : parts) part += (kPage - reinterpret_cast<std::uintptr_t>(part) % kPage) % kPage;
+  return parts;
+}
+
 }  // namespace
 
 struct CopyLimit::Counters {
@@ -29,10 +36,13 @@ struct CopyLimit::Counters {
   Counter took[kMostRanks];  // by this rank, of each other
 };
 
-std::size_t CopyLimit::part_bytes() { return kPage + kPieces * kPiece; }
+std::size_t CopyLimit::part_bytes() { return kPage + kPage + kPieces * kPiece; }
 
 CopyLimit::CopyLimit(std::vector<std::byte*> parts, int rank)
-    : parts_(std::move(parts)), rank_(rank), ranks_(static_cast<int>(parts_.size())), took_(parts_.size()) {}
+    : parts_(of_whole_pages(std::move(parts))),
+      rank_(rank),
+      ranks_(static_cast<int>(parts_.size())),
+      took_(parts_.size()) {}
 
 CopyLimit::Counters& CopyLimit::counters(int rank) const {
   return *reinterpret_cast<Counters*>(parts_[static_cast<std::size_t>(rank)]);

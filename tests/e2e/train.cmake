@@ -5,6 +5,7 @@ function(banyan_e2e_test name)
     set(ARG_TIMEOUT 300)
   endif()
   add_test(NAME e2e.${name} COMMAND ${ARG_COMMAND})
+  math(EXPR ARG_TIMEOUT "${slower} * ${ARG_TIMEOUT}")
   set_tests_properties(e2e.${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS e2e PROCESSORS 2)
 endfunction()
 
