@@ -57,6 +57,8 @@ void configure(int fd) {
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
+constexpr const char* kLoopback = "127.0.0.1";
+
 // IPv4 addresses of this host, ready for use by others, then the loopback for ranks of the same host.
 std::vector<std::string> own_addresses() {
   std::vector<std::string> result;
@@ -73,13 +75,13 @@ std::vector<std::string> own_addresses() {
     }
     freeifaddrs(all);
   }
-  result.emplace_back("127.0.0.1");
+  result.emplace_back(kLoopback);
   return result;
 }
 
 }  // namespace
 
-TcpLifeline::TcpLifeline(int rank, int size, std::string key)
+TcpLifeline::TcpLifeline(int rank, int size, std::string key, bool one_host)
     : rank_(rank), size_(size), upper_(upper_rank(rank)), first_lower_(rank * kBranches + 1), key_(std::move(key)) {
   lowers_ = std::clamp(size_ - first_lower_, 0, kBranches);
   links_.resize(static_cast<std::size_t>(lowers_ + (rank_ > 0)));
@@ -89,14 +91,14 @@ TcpLifeline::TcpLifeline(int rank, int size, std::string key)
   listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in any{};
   any.sin_family = AF_INET;
-  any.sin_addr.s_addr = htonl(INADDR_ANY);
+  any.sin_addr.s_addr = htonl(one_host ? INADDR_LOOPBACK : INADDR_ANY);
   socklen_t length = sizeof any;
   if (listener_ < 0 || bind(listener_, reinterpret_cast<sockaddr*>(&any), sizeof any) != 0 ||
       listen(listener_, 64) != 0 || getsockname(listener_, reinterpret_cast<sockaddr*>(&any), &length) != 0)
     return;  // no address: connect() will say so
   fcntl(listener_, F_SETFL, fcntl(listener_, F_GETFL) | O_NONBLOCK);
   address_ = std::to_string(ntohs(any.sin_port));
-  for (const std::string& a : own_addresses())
+  for (const std::string& a : one_host ? std::vector<std::string>{kLoopback} : own_addresses())
     if (address_.size() + a.size() + 1 < kAddressBytes) address_ += " " + a;
 }
 

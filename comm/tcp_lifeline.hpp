@@ -27,8 +27,9 @@ namespace banyan::comm {
 
 class TcpLifeline final : public Lifeline {
  public:
-  /// Opens the port; nothing is connected yet.  `key` is a secret that all ranks of the job share.
-  TcpLifeline(int rank, int size, std::string key);
+  /// Opens the port; nothing is connected yet.  `key` is a secret that all ranks of the job share.  `one_host`: all
+  /// ranks are on this host, so nobody else can reach the port.
+  TcpLifeline(int rank, int size, std::string key, bool one_host = false);
   ~TcpLifeline() override;
 
   /// Where this rank is reached, for everyone; at most kAddressBytes long.

@@ -246,12 +246,12 @@ class MpiWorld final : public WorldBase {
 };
 
 // Every rank learns every address and the key, once.  All or none: a lifeline with holes would name the wrong culprit.
-std::unique_ptr<Lifeline> connect_lifeline(int rank, int size) {
+std::unique_ptr<Lifeline> connect_lifeline(int rank, int size, bool one_host) {
   std::array<char, 32> key{};
   std::random_device random;
   for (char& c : key) c = static_cast<char>('a' + random() % 26);
   check_mpi(MPI_Bcast(key.data(), key.size(), MPI_BYTE, 0, MPI_COMM_WORLD), "MPI_Bcast");
-  auto lifeline = std::make_unique<TcpLifeline>(rank, size, std::string(key.data(), key.size()));
+  auto lifeline = std::make_unique<TcpLifeline>(rank, size, std::string(key.data(), key.size()), one_host);
 
   using Address = std::array<char, TcpLifeline::kAddressBytes>;
   Address mine{};
@@ -302,7 +302,8 @@ std::unique_ptr<World> make_mpi_world_wrapped(const TransportWrap& wrap) {
   auto transport = std::make_unique<MpiTransport>(MPI_COMM_WORLD);
   MpiTransport& same = *transport;
   auto places = MpiWorld::gather_places(same.size());
-  auto lifeline = connect_lifeline(same.rank(), same.size());
+  const bool one_host = std::all_of(places.begin(), places.end(), [](const auto& p) { return p.node == 0; });
+  auto lifeline = connect_lifeline(same.rank(), same.size(), one_host);
   return std::make_unique<MpiWorld>(wrap(std::move(transport)), same, std::move(lifeline), std::move(places), wrap);
 }
 

@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -41,6 +43,32 @@ void poll_until_announced(TcpLifeline& line) {
     line.poll();
     section.check();
   }
+}
+
+// Ranks of one host have no port that other hosts can reach.
+TEST(TcpLifeline, OnOneHostItListensToThatHostAlone) {
+  std::vector<std::unique_ptr<TcpLifeline>> lines;
+  std::vector<std::string> addresses;
+  for (int r = 0; r < 2; ++r) {
+    lines.push_back(std::make_unique<TcpLifeline>(r, 2, "the key of this job", true));
+    addresses.push_back(lines.back()->address());
+  }
+  const std::string& address = addresses[0];
+  EXPECT_EQ(address.substr(address.find(' ')), " 127.0.0.1") << address;
+  ifaddrs* all = nullptr;
+  ASSERT_EQ(getifaddrs(&all), 0);
+  for (const ifaddrs* i = all; i; i = i->ifa_next) {
+    if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_LOOPBACK)) continue;
+    sockaddr_in there = *reinterpret_cast<const sockaddr_in*>(i->ifa_addr);
+    there.sin_port = htons(static_cast<std::uint16_t>(std::stoi(address)));
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_NE(::connect(fd, reinterpret_cast<sockaddr*>(&there), sizeof there), 0) << i->ifa_name;
+    close(fd);
+  }
+  freeifaddrs(all);
+  std::thread upper([&] { EXPECT_TRUE(lines[0]->connect(addresses, Seconds{20})); });
+  EXPECT_TRUE(lines[1]->connect(addresses, Seconds{20}));
+  upper.join();
 }
 
 class Sizes : public testing::TestWithParam<int> {};
