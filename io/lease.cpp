@@ -239,17 +239,27 @@ struct Lease::Heart {
       lock.unlock();
       // Neither synced nor replaced as a whole: a reader only asks whether it changes.  Written over what is there,
       // since on a full disk a truncated file would stay empty and the job look dead.
-      std::string by;
       try {
         File::open_for_writing(file).write(std::to_string(count) + "\n");
-        by = who_took(run_dir, epoch, owner);
-      } catch (const Error&) {  // storage that is away for a moment takes nothing from anybody
+      } catch (const Error&) {  // a full disk, or a directory that a later holder has removed
       }
+      const std::optional<std::string> by = who_took_now();
       lock.lock();
-      if (!by.empty()) taken = by;
+      if (by) taken = *by;
     }
     left = true;
     wake.notify_all();
+  }
+  /// As who_took(), by two questions instead of a list of all leases there ever were: whoever takes over makes the next
+  /// one, and ours may go.  nullopt when storage does not say.
+  std::optional<std::string> who_took_now() const {
+    try {
+      if (path_exists(epoch_dir(run_dir, epoch + 1)) || !path_exists(epoch_dir(run_dir, epoch) / "OWNER"))
+        return who_took(run_dir, epoch, owner);
+      return "";
+    } catch (const Error&) {
+      return std::nullopt;
+    }
   }
   /// False when the thread hangs in the system; then it is let go.
   bool stop() {
