@@ -118,16 +118,19 @@ fate() {
 
 # ------------------------------------------------------------------------------------------------------------ one start
 
-chain='' nodes='' launcher='' launch_options=() told_to_end=''
+chain='' nodes='' launcher='' slurm_job='' launch_options=() told_to_end=''
 
 # Asks Slurm about this job; nothing where it cannot be asked.
-job_facts() { timeout 20 scontrol show job -o "$SLURM_JOB_ID" 2>/dev/null; }
+job_facts() { timeout 20 scontrol show job -o "$slurm_job" 2>/dev/null; }
 
 # Seconds until Slurm ends this job; nothing when it does not tell.
-time_left() { [ -z "${SLURM_JOB_ID:-}" ] || seconds_of "$(timeout 20 squeue -h -j "$SLURM_JOB_ID" -o %L 2>/dev/null | tr -d ' ')"; }
+time_left() { [ -z "$slurm_job" ] || seconds_of "$(timeout 20 squeue -h -j "$slurm_job" -o %L 2>/dev/null | tr -d ' ')"; }
 
 # in_slurm [CHAIN]: sets what all starts of this job have in common. CHAIN names them in ends.txt; a requeued job keeps its id.
 in_slurm() {
+  # The SLURM_JOB_ID of one task of an array is the array's, and Slurm takes that number for all its tasks.
+  slurm_job=${SLURM_ARRAY_TASK_ID:+${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+  slurm_job=${slurm_job:-$SLURM_JOB_ID}
   chain=${1:-$SLURM_JOB_ID} launcher=${BANYAN_LAUNCHER:-srun}
   trap 'told_to_end=1' TERM
   trap : USR1  # before the program runs; it will see for itself that time is short
@@ -265,16 +268,16 @@ requeue() {
   trap '' TERM  # requeueing ends this script and everything it has started
   excluded=$(job_facts | sed -n 's/.* ExcNodeList=\([^ ]*\).*/\1/p')
   # No `timeout` from here on: it would answer TERM, whatever it inherits.
-  scontrol requeue "$SLURM_JOB_ID" ||
+  scontrol requeue "$slurm_job" ||
     { say "Slurm does not requeue this job; sbatch it again, next time as a chain (--array=1-20%1)"; return; }
   # Slurm would wait two minutes. The 5 s make the shortest wait after a lost node longer than Slurm knocks there (11 s) to
   # have it end this start: who comes back meanwhile would end the next one, which has the same number.
   if [ "$delay" -gt 0 ]; then delay=$((delay + 3)); fi
-  scontrol update JobId="$SLURM_JOB_ID" StartTime="now+$((delay + 2))" || say "Slurm keeps its own delay"
+  scontrol update JobId="$slurm_job" StartTime="now+$((delay + 2))" || say "Slurm keeps its own delay"
   if [ -n "${run_dir:-}" ]; then lost_twice=$(failed_twice "$chain" <"$run_dir/ends.txt"); fi
   [ -n "$lost_twice" ] || return
   say "going on without $lost_twice"
-  scontrol update JobId="$SLURM_JOB_ID" ExcNodeList="$(join_lists "${excluded#(null)}" "$lost_twice")"
+  scontrol update JobId="$slurm_job" ExcNodeList="$(join_lists "${excluded#(null)}" "$lost_twice")"
 }
 
 # train_link ARGUMENT...: one job of a chain; when an earlier one has ended the chain, the others end with its code.

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# scripts/slurm and scripts/mpirun-loop.sh when what they rely on fails as well: Slurm's answers, disks, the last host.
+set -uo pipefail
+. "$(dirname "$0")/stubs.sh"
+
+# ---- whom Slurm is asked about: the number of one task of an array is that of the array, too
+sweep=(SLURM_ARRAY_JOB_ID=5 SLURM_ARRAY_TASK_ID=1 bash "$root/scripts/slurm/array.sbatch" x.ini "$dir/lines")
+printf '%s\n' '--a.b=1' >"$dir/lines"
+fresh "10 $(stopped signal)"
+batch 75 "the task that has the array's number" "${sweep[@]}"
+same "that task alone is requeued" "$(asked)" 'requeue 5_1;update JobId=5_1 StartTime=now+2'
+same "that task alone is asked about" "$(sort -u "$dir/about" | paste -sd ' ')" '5_1'
+
+[ $failures = 0 ] && echo "all passed"
+exit $((failures > 0))
