@@ -131,6 +131,7 @@ in_slurm() {
   # The SLURM_JOB_ID of one task of an array is the array's, and Slurm takes that number for all its tasks.
   slurm_job=${SLURM_ARRAY_TASK_ID:+${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}_$SLURM_ARRAY_TASK_ID}
   slurm_job=${slurm_job:-$SLURM_JOB_ID}
+  export SLURM_EXPORT_ENV=ALL  # after sbatch --export=NONE the ranks would not get what this script sets
   chain=${1:-$SLURM_JOB_ID} launcher=${BANYAN_LAUNCHER:-srun}
   trap 'told_to_end=1' TERM
   trap : USR1  # before the program runs; it will see for itself that time is short

@@ -11,5 +11,9 @@ batch 75 "the task that has the array's number" "${sweep[@]}"
 same "that task alone is requeued" "$(asked)" 'requeue 5_1;update JobId=5_1 StartTime=now+2'
 same "that task alone is asked about" "$(sort -u "$dir/about" | paste -sd ' ')" '5_1'
 
+# ---- sbatch --export=NONE
+fresh "10 $well"
+batch 0 "a job with an environment of its own" SLURM_EXPORT_ENV=NONE "${train[@]}"
+
 [ $failures = 0 ] && echo "all passed"
 exit $((failures > 0))

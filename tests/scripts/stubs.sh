@@ -32,6 +32,7 @@ cat >"$dir/bin/mpirun" <<'END'
 #!/bin/bash
 echo "${0##*/} $*" >>"$STUBS/starts"
 all="$*"
+[ "${SLURM_EXPORT_ENV:-ALL}" = ALL ] || unset BANYAN_LAUNCH  # srun takes sbatch --export for its own
 case $all in
   *--mpi=list*) echo 'none pmix'; exit ;;
   *node-check*) hosts=$(sed -n 's/.*--host \([^ ]*\) .*/\1/p' <<<"$all" | tr , ' ')
