@@ -190,10 +190,24 @@ saved_step() {
     sed -n 's/^step-0*\([0-9]\{1,\}\)\.e[0-9]*$/\1/p' | sort -n | tail -n 1 | grep . || echo 0
 }
 
+# A new file that takes the few lines of launch.sh: the temporary directory may be full, or not there.
+outcome_file() {
+  local place file
+  for place in "${TMPDIR:-/tmp}" "${run_dir:-.}"; do
+    file=$(mktemp -p "$place" .outcome.XXXXXXXX 2>/dev/null) || continue
+    if printf '%0512d' 0 2>/dev/null >"$file" && : >"$file"; then echo "$file"; return; fi
+    rm -f "$file"
+  done
+  say "neither ${TMPDIR:-/tmp} nor ${run_dir:-.} takes a small file"
+  return 1
+}
+
 # start COMMAND ARGUMENT...: launch.sh, with USR1 passed on to it; sets code, attempt, reason, lost.
 start() {
   local outcome child
-  outcome=$(mktemp)
+  attempt='' reason='' lost=''
+  # Without the reason a stop that a person asked for would look like one to come back from.
+  outcome=$(outcome_file) || { code=74; return; }
   # Slurm sends TERM to the ranks itself; a launcher that passed it on too would make it count twice.
   ( [ -z "${SLURM_JOB_ID:-}" ] || trap '' TERM
     exec "$home/scripts/launch.sh" --outcome "$outcome" "--$launcher" "${launch_options[@]}" -- "$banyan" "$@" ) &

@@ -15,5 +15,28 @@ same "that task alone is asked about" "$(sort -u "$dir/about" | paste -sd ' ')" 
 fresh "10 $well"
 batch 0 "a job with an environment of its own" SLURM_EXPORT_ENV=NONE "${train[@]}"
 
+# ---- no place for what launch.sh tells
+for place in "$dir/nowhere" /dev/full; do
+  fresh "10 $(stopped halt-file)"
+  batch 75 "a person's stop with TMPDIR=$place" TMPDIR="$place" "${train[@]}"
+  same "requeued after a person's stop with TMPDIR=$place" "$(asked)" ''
+  same "left in the run directory" "$(ls -A "$RUN" | grep outcome)" ''
+done
+fresh "10 $(stopped halt-file)"
+printf '#!/bin/bash\nexit 1\n' >"$dir/bin/mktemp" && chmod +x "$dir/bin/mktemp"
+batch 74 "no place at all" "${train[@]}"
+rm "$dir/bin/mktemp"
+same "starts without a place" "$(starts)" 0
+same "later again" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+15'
+# A full disk still gives names to files, but takes nothing into them.
+fresh "10 $(stopped halt-file)"
+printf '#!/bin/bash\ncase "$*" in *$RUN*) exec /bin/mktemp "$@" ;; esac\nln -s /dev/full $STUBS/tmp/o; echo $STUBS/tmp/o\n' \
+  >"$dir/bin/mktemp"
+chmod +x "$dir/bin/mktemp"
+mkdir "$dir/tmp"
+batch 75 "a person's stop when TMPDIR is full" TMPDIR="$dir/tmp" "${train[@]}"
+rm "$dir/bin/mktemp"
+same "requeued after it" "$(asked)" ''
+
 [ $failures = 0 ] && echo "all passed"
 exit $((failures > 0))
