@@ -32,7 +32,7 @@ on_hosts "$hosts" "$ranks"
 while :; do
   train_once "$@"
   case $action in done | stop) exit "$code" ;; esac
-  without=$(failed_twice "$chain" <"$run_dir/ends.txt")
+  without=$(in_ends failed_twice "$chain")
   if [ -n "$hosts" ] && [ -n "$without" ]; then
     on_hosts "$(without_hosts "$hosts" "$without")" "$ranks"
     say "going on without $without"

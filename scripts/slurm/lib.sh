@@ -45,6 +45,9 @@ backoff() {
   if [ "$1" = 0 ]; then echo 0; elif [ "$1" -le ${#waits[@]} ]; then echo "${waits[$1 - 1]}"; fi
 }
 
+# starts_noted CHAIN <ends.txt: how many of this chain have a line.
+starts_noted() { awk -v chain="chain=$1" '{ for (i = 1; i <= NF; ++i) n += $i == chain } END { print n + 0 }'; }
+
 # failed_twice CHAIN <ends.txt: nodes that this chain of starts has lost at least twice, "n3,n7".
 failed_twice() {
   awk -v chain="chain=$1" '
@@ -118,7 +121,7 @@ fate() {
 
 # ------------------------------------------------------------------------------------------------------------ one start
 
-chain='' nodes='' launcher='' slurm_job='' launch_options=() told_to_end=''
+chain='' nodes='' launcher='' slurm_job='' unnoted=0 launch_options=() told_to_end=''
 
 # Asks Slurm about this job; nothing where it cannot be asked.
 job_facts() { timeout 20 scontrol show job -o "$slurm_job" 2>/dev/null; }
@@ -241,22 +244,40 @@ train_once() {
   fi
 
   saved=$(saved_step) action=$(settled "$(next_action "$code" "$reason" "$attempt")")
-  note_end
+  note_end || unnoted=$((unnoted + 1))
   if [ "$action" != wait ]; then return; fi
-  n=$(failures "$chain" "$saved" 2>/dev/null <"$run_dir/ends.txt")
+  n=$(in_ends failures "$chain" "$saved")
+  if [ "$unnoted" -gt 0 ]; then n=$((n + $(starts_unnoted))); fi
   delay=$(backoff "$n")
+  # A disk that takes no line is seldom a matter of seconds.
+  if [ "$unnoted" -gt 0 ] && [ -n "$delay" ]; then delay=${waits[*]: -1}; fi
   if [ -n "$delay" ]; then return; fi
   say "failed $n times in a row without a newer checkpoint; not started again"
   code=93 action=stop
   note_end
 }
 
-# One line for people, and for the decisions of later starts.
+# in_ends COMMAND ARGUMENT...: what it finds in ends.txt, or in nothing.
+in_ends() {
+  if [ -r "$run_dir/ends.txt" ]; then "$@" <"$run_dir/ends.txt"; else "$@" </dev/null; fi
+}
+
+# Starts of this chain without a line: those of this script, or those that Slurm has counted. Nodes lost under this script
+# count, too: better to end early than never.
+starts_unnoted() {
+  local n=0
+  if [ -n "$slurm_job" ]; then n=$((${SLURM_RESTART_COUNT:-0} + 1 - $(in_ends starts_noted "$chain"))); fi
+  if [ "$n" -gt "$unnoted" ]; then echo "$n"; else echo "$unnoted"; fi
+}
+
+# One line for people, and for the decisions of later starts. False when it cannot be written.
 note_end() {
+  local noted=0
   mkdir -p "$run_dir" 2>/dev/null
   echo "$(date -u +%FT%TZ) chain=$chain attempt=$attempt code=$code reason=$reason saved=$saved lost=$lost action=$action" \
-    >>"$run_dir/ends.txt" || say "cannot write $run_dir/ends.txt"
+    2>/dev/null >>"$run_dir/ends.txt" || { noted=1; say "cannot write $run_dir/ends.txt"; }
   say "ended with $code${reason:+ ($reason)}, step $saved is saved: $action"
+  return $noted
 }
 
 # rest SECONDS: sleeps until a signal comes.
@@ -289,7 +310,7 @@ requeue() {
   # have it end this start: who comes back meanwhile would end the next one, which has the same number.
   if [ "$delay" -gt 0 ]; then delay=$((delay + 3)); fi
   scontrol update JobId="$slurm_job" StartTime="now+$((delay + 2))" || say "Slurm keeps its own delay"
-  if [ -n "${run_dir:-}" ]; then lost_twice=$(failed_twice "$chain" <"$run_dir/ends.txt"); fi
+  if [ -n "${run_dir:-}" ]; then lost_twice=$(in_ends failed_twice "$chain"); fi
   [ -n "$lost_twice" ] || return
   say "going on without $lost_twice"
   scontrol update JobId="$slurm_job" ExcNodeList="$(join_lists "${excluded#(null)}" "$lost_twice")"
@@ -298,7 +319,7 @@ requeue() {
 # train_link ARGUMENT...: one job of a chain; when an earlier one has ended the chain, the others end with its code.
 train_link() {
   run_dir=$("$banyan" train "$@" --print-value=run.dir) || { code=$?; return; }
-  code=$(chain_end "$chain" 2>/dev/null <"$run_dir/ends.txt")
+  code=$(in_ends chain_end "$chain")
   if [ -n "$code" ]; then say "an earlier job of this chain has ended it"; return; fi
   train_once "$@"
   case $action in

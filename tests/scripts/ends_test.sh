@@ -38,5 +38,24 @@ batch 75 "a person's stop when TMPDIR is full" TMPDIR="$dir/tmp" "${train[@]}"
 rm "$dir/bin/mktemp"
 same "requeued after it" "$(asked)" ''
 
+# ---- a run directory that takes no more lines
+fresh "10 0:74" "10 0:74" "10 0:74"
+mkdir -p "$RUN" && ln -s "$dir/nowhere/ends" "$RUN/ends.txt"
+batch 74 "an end that cannot be noted" "${train[@]}"
+same "waits as long as it ever does" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+305'
+: >"$dir/asked"
+batch 74 "the third in a row" SLURM_RESTART_COUNT=2 "${train[@]}"
+same "goes on waiting" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+305'
+: >"$dir/asked"
+batch 93 "the fourth in a row" SLURM_RESTART_COUNT=3 "${train[@]}"
+same "stays ended" "$(asked)" ''
+fresh "10 0:74" "10 0:74" "10 0:74" "10 0:74" "20 $well"
+mkdir -p "$RUN" && ln -s "$dir/nowhere/ends" "$RUN/ends.txt"
+loop 93 "a loop that cannot note its ends"
+same "starts of it" "$(starts)" 4
+# Starts that were noted are not counted again.
+ends() { printf '%s\n' "x chain=5 saved=9 action=again" "x chain=6 action=wait" "x chain=5 saved=9 action=wait"; }
+same "noted" "$(. "$root/scripts/slurm/lib.sh"; ends | starts_noted 5)" 2
+
 [ $failures = 0 ] && echo "all passed"
 exit $((failures > 0))
