@@ -10,6 +10,8 @@ home=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 banyan=${BANYAN:-$home/build/release/banyan}
 # Seconds to wait after the first, second ... failure in a row that saved nothing new; after more of them a person must look.
 read -r -a waits <<<"${BANYAN_BACKOFF:-10 60 300}"
+# Seconds between tries while Slurm does not answer: its controller is restarted, or busy.
+read -r -a pauses <<<"${BANYAN_SLURM_PAUSES:-2 5 10 20 40 40}"
 
 say() { echo "$(date -u +%FT%TZ) $*" >&2; }
 
@@ -298,13 +300,28 @@ settled() {
   esac
 }
 
+# back_in_queue: has Slurm requeue this job. False when it refuses, or does not answer for two minutes.
+back_in_queue() {
+  local pause said
+  for pause in "${pauses[@]}" ''; do
+    said=$(scontrol requeue "$slurm_job" 2>&1) && return
+    case $said in
+      *"pending execution"*) return ;;  # the try before was heard after all
+      *disabled* | *denied* | *"not permitted"* | *"not supported"* | *"Invalid job id"*) break ;;
+    esac
+    if [ -n "$pause" ]; then say "Slurm does not requeue this job now; again in $pause s: $said"; sleep "$pause"; fi
+  done
+  say "scontrol requeue $slurm_job: $said"
+  return 1
+}
+
 # requeue: this job, in $delay seconds, without nodes it has lost twice. Says so when Slurm does not do it.
 requeue() {
   local excluded lost_twice=''
   trap '' TERM  # requeueing ends this script and everything it has started
   excluded=$(job_facts | sed -n 's/.* ExcNodeList=\([^ ]*\).*/\1/p')
   # No `timeout` from here on: it would answer TERM, whatever it inherits.
-  scontrol requeue "$slurm_job" ||
+  back_in_queue ||
     { say "Slurm does not requeue this job; sbatch it again, next time as a chain (--array=1-20%1)"; return; }
   # Slurm would wait two minutes. The 5 s make the shortest wait after a lost node longer than Slurm knocks there (11 s) to
   # have it end this start: who comes back meanwhile would end the next one, which has the same number.

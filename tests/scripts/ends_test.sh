@@ -57,5 +57,21 @@ same "starts of it" "$(starts)" 4
 ends() { printf '%s\n' "x chain=5 saved=9 action=again" "x chain=6 action=wait" "x chain=5 saved=9 action=wait"; }
 same "noted" "$(. "$root/scripts/slurm/lib.sh"; ends | starts_noted 5)" 2
 
+# ---- a controller that is being restarted
+waited() { grep -v '^1$' "$dir/slept" | paste -sd ' '; }
+fresh "10 $(stopped signal)"
+printf '%s\n' 1 2 >"$dir/busy"
+batch 75 "requeued at the third try" "${train[@]}"
+same "tries" "$(asked)" 'requeue 5;requeue 5;requeue 5;update JobId=5 StartTime=now+2'
+same "pauses" "$(waited)" '2 5'
+fresh "10 $(stopped signal)"
+seq 99 >"$dir/busy"
+batch 75 "a controller that stays away" BANYAN_SLURM_PAUSES='3 4' "${train[@]}"
+same "tries of it" "$(asked)" 'requeue 5;requeue 5;requeue 5'
+grep -q 'does not requeue this job' "$dir/out" || bad "no word that the job stays ended: $(cat "$dir/out")"
+fresh "10 $(stopped signal)"
+batch 75 "requeueing refused" "REFUSED=Requested operation is presently disabled" "${train[@]}"
+same "not asked again" "$(asked)" 'requeue 5'
+
 [ $failures = 0 ] && echo "all passed"
 exit $((failures > 0))

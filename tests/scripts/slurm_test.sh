@@ -191,7 +191,7 @@ fresh "10 $(stopped halt-file)"
 batch 75 "a person's stop in Slurm" "${train[@]}"
 same "not requeued" "$(asked)" ''
 fresh "10 $(stopped signal)"
-batch 75 "requeueing refused" REFUSED=1 "${train[@]}"
+batch 75 "requeueing refused" "REFUSED=Requested operation is presently disabled" "${train[@]}"
 grep -q 'as a chain' "$dir/out" || bad "no word of what to do"
 fresh "10 $(stopped signal)"
 batch 75 "unlimited" LEFT=UNLIMITED BANYAN_LAUNCHER=mpirun SLURM_NTASKS=4 "${train[@]}"

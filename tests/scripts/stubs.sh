@@ -70,7 +70,9 @@ cat >"$dir/bin/scontrol" <<'END'
 case $1/$2 in
   show/hostnames) tr ' ' '\n' <<<"$NODES" ;;
   show/job) echo "${!#}" >>"$STUBS/about"; echo "JobId=5 JobState=${STATE:-RUNNING} Reason=None Restarts=0 ExcNodeList=${EXCLUDED:-(null)} x" ;;
-  *) echo "$*" >>"$STUBS/asked"; [ "$1" != requeue ] || exit "${REFUSED:-0}" ;;
+  *) echo "$*" >>"$STUBS/asked"
+    if [ "$1" = requeue ] && [ -n "${REFUSED:-}" ]; then echo "slurm_requeue error: $REFUSED" >&2; exit 1; fi
+    if [ -s "$STUBS/busy" ]; then sed -i 1d "$STUBS/busy"; echo "Unable to contact slurm controller" >&2; exit 1; fi ;;
 esac
 END
 cat >"$dir/bin/squeue" <<'END'
@@ -90,7 +92,7 @@ private() { same "for others in the run directory" "$(find "$RUN" -perm /g=w,o=r
 
 well='0:0 1:0 2:0 3:0' lost='0:69:3 1:69:3 2:69:3'
 stopped() { echo "0:75:$1 1:75:$1 2:75:$1 3:75:$1"; }
-fresh() { rm -rf "$RUN" "$dir"/{about,asked,slept,starts,ready}; touch "$dir"/{about,asked,slept,starts}; printf '%s\n' "$@" >"$PLAN"; }
+fresh() { rm -rf "$RUN" "$dir"/{about,asked,slept,starts,ready,busy}; touch "$dir"/{about,asked,slept,starts}; printf '%s\n' "$@" >"$PLAN"; }
 check() {  # check WANTED WHAT COMMAND...
   local wanted=$1 what=$2 got
   shift 2
