@@ -128,8 +128,17 @@ chain='' nodes='' launcher='' slurm_job='' unnoted=0 launch_options=() told_to_e
 # Asks Slurm about this job; nothing where it cannot be asked.
 job_facts() { timeout 20 scontrol show job -o "$slurm_job" 2>/dev/null; }
 
-# Seconds until Slurm ends this job; nothing when it does not tell.
-time_left() { [ -z "$slurm_job" ] || seconds_of "$(timeout 20 squeue -h -j "$slurm_job" -o %L 2>/dev/null | tr -d ' ')"; }
+# Seconds until Slurm ends this job; nothing when it has no limit, or when Slurm does not tell.
+time_left() {
+  local pause left
+  [ -n "$slurm_job" ] || return 0
+  for pause in "${pauses[@]:0:3}" ''; do
+    left=$(timeout 20 squeue -h -j "$slurm_job" -o %L 2>/dev/null | tr -d ' ' | head -n 1)
+    if [ -n "$left" ]; then seconds_of "$left"; return; fi
+    if [ -n "$pause" ]; then sleep "$pause"; fi
+  done
+  say "Slurm does not say how long this job has; only its warning (--signal) will make it leave in time"
+}
 
 # in_slurm [CHAIN]: sets what all starts of this job have in common. CHAIN names them in ends.txt; a requeued job keeps its id.
 in_slurm() {

@@ -73,5 +73,22 @@ fresh "10 $(stopped signal)"
 batch 75 "requeueing refused" "REFUSED=Requested operation is presently disabled" "${train[@]}"
 same "not asked again" "$(asked)" 'requeue 5'
 
+# ---- how long the job has
+for tries in 1 2; do
+  fresh "10 $well"
+  seq $tries >"$dir/away"
+  batch 0 "told how long at try $((tries + 1))" "${train[@]}"
+  grep -q -e 'train --run.time_left=3600s' "$dir/starts" || bad "no time limit: $(cat "$dir/starts")"
+done
+fresh "10 $well"
+seq 99 >"$dir/away"
+batch 0 "not told how long" "${train[@]}"
+same "words about it" "$(grep -c 'does not say how long' "$dir/out")" 1
+for left in UNLIMITED N/A; do
+  fresh "10 $well"
+  batch 0 "$left" LEFT=$left "${train[@]}"
+  same "words about $left" "$(grep -c 'how long' "$dir/out")" 0
+done
+
 [ $failures = 0 ] && echo "all passed"
 exit $((failures > 0))

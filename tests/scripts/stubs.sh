@@ -78,6 +78,7 @@ END
 cat >"$dir/bin/squeue" <<'END'
 #!/bin/bash
 echo "$3" >>"$STUBS/about"
+if [ -s "$STUBS/away" ]; then sed -i 1d "$STUBS/away"; echo "slurm_load_jobs error: Unable to contact" >&2; exit 1; fi
 echo "${LEFT:-1:00:00}"
 END
 cat >"$dir/bin/scancel" <<'END'
@@ -92,7 +93,7 @@ private() { same "for others in the run directory" "$(find "$RUN" -perm /g=w,o=r
 
 well='0:0 1:0 2:0 3:0' lost='0:69:3 1:69:3 2:69:3'
 stopped() { echo "0:75:$1 1:75:$1 2:75:$1 3:75:$1"; }
-fresh() { rm -rf "$RUN" "$dir"/{about,asked,slept,starts,ready,busy}; touch "$dir"/{about,asked,slept,starts}; printf '%s\n' "$@" >"$PLAN"; }
+fresh() { rm -rf "$RUN" "$dir"/{about,asked,slept,starts,ready,busy,away}; touch "$dir"/{about,asked,slept,starts}; printf '%s\n' "$@" >"$PLAN"; }
 check() {  # check WANTED WHAT COMMAND...
   local wanted=$1 what=$2 got
   shift 2
