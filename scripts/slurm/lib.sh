@@ -82,8 +82,10 @@ places() { awk -v hosts="$1" 'BEGIN { n = split(hosts, h, ","); for (i = 1; i <=
 # data_files LIST: the paths of "PATH:WEIGHT, PATH", one a line.
 data_files() { tr ',' '\n' <<<"$1" | sed 's/^[ \t]*//; s/[ \t]*$//; s/:[0-9.eE+-]*$//; /^$/d'; }
 
-# join_lists A B: two lists separated by commas as one without repetitions.
-join_lists() { tr ',' '\n' <<<"$1,$2" | sed '/^$/d' | sort -u | paste -sd ,; }
+# join_lists A B: two lists separated by commas, but not within brackets (n[1,3]), as one without repetitions.
+join_lists() {
+  sed ':more; s/\(\[[^],]*\),/\1;/; t more' <<<"$1,$2" | tr ',' '\n' | sed '/^$/d' | LC_ALL=C sort -u | paste -sd , | tr ';' ','
+}
 
 # seconds_of TIME: Slurm's "4-02:00:00", "2:00:00", "30:00" or "45" in seconds; nothing for UNLIMITED, INVALID, NOT_SET.
 seconds_of() {
@@ -338,8 +340,11 @@ requeue() {
   scontrol update JobId="$slurm_job" StartTime="now+$((delay + 2))" || say "Slurm keeps its own delay"
   if [ -n "${run_dir:-}" ]; then lost_twice=$(in_ends failed_twice "$chain"); fi
   [ -n "$lost_twice" ] || return
-  say "going on without $lost_twice"
-  scontrol update JobId="$slurm_job" ExcNodeList="$(join_lists "${excluded#(null)}" "$lost_twice")"
+  if scontrol update JobId="$slurm_job" ExcNodeList="$(join_lists "${excluded#(null)}" "$lost_twice")"; then
+    say "going on without $lost_twice"
+  else
+    say "Slurm does not exclude $lost_twice"
+  fi
 }
 
 # train_link ARGUMENT...: one job of a chain; when an earlier one has ended the chain, the others end with its code.

@@ -90,5 +90,16 @@ for left in UNLIMITED N/A; do
   same "words about $left" "$(grep -c 'how long' "$dir/out")" 0
 done
 
+# ---- nodes that the user has excluded
+lost_again() { fresh "20 $lost"; mkdir -p "$RUN"; echo "x chain=5 code=69 saved=9 lost=n2 action=wait" >"$RUN/ends.txt"; }
+lost_again
+batch 69 "some are excluded" EXCLUDED='n[1,3],r[1-2]n[5,7,9],n2' "${train[@]}"
+same "brackets stay whole" "$(sed -n 's/.*ExcNodeList=//p' "$dir/asked")" 'n2,n[1,3],r[1-2]n[5,7,9]'
+same "words about it" "$(grep -c 'going on without n2' "$dir/out")" 1
+lost_again
+batch 69 "Slurm excludes nobody" KEEPS=1 "${train[@]}"
+same "no words about it" "$(grep -c 'going on without n2' "$dir/out")" 0
+grep -q 'does not exclude n2' "$dir/out" || bad "no word that the node stays: $(cat "$dir/out")"
+
 [ $failures = 0 ] && echo "all passed"
 exit $((failures > 0))

@@ -72,6 +72,7 @@ case $1/$2 in
   show/job) echo "${!#}" >>"$STUBS/about"; echo "JobId=5 JobState=${STATE:-RUNNING} Reason=None Restarts=0 ExcNodeList=${EXCLUDED:-(null)} x" ;;
   *) echo "$*" >>"$STUBS/asked"
     if [ "$1" = requeue ] && [ -n "${REFUSED:-}" ]; then echo "slurm_requeue error: $REFUSED" >&2; exit 1; fi
+    if [[ $* == *ExcNodeList* ]] && [ -n "${KEEPS:-}" ]; then echo "Invalid node name specified" >&2; exit 1; fi
     if [ -s "$STUBS/busy" ]; then sed -i 1d "$STUBS/busy"; echo "Unable to contact slurm controller" >&2; exit 1; fi ;;
 esac
 END
