@@ -10,6 +10,7 @@
 #   a rank or host is lost (69), I/O (74),
 #   a host does not pass the preflight               again in 10, 60, 300 s, without hosts that were lost twice; stays ended (93)
 #                                                    at the fourth in a row without a newer checkpoint
+#   every host was lost twice (93)                   stays ended; a person must look
 #   three attempts have saved nothing (93)           stays ended; a person must look (run.attempts)
 #   everything else                                  stays ended; a person must look
 # RUN/ends.txt has a line for each. Environment: BANYAN (program), BANYAN_LAUNCH_ARGS (for mpirun), BANYAN_BACKOFF="10 60 300";
@@ -34,7 +35,14 @@ while :; do
   case $action in done | stop) exit "$code" ;; esac
   without=$(in_ends failed_twice "$chain")
   if [ -n "$hosts" ] && [ -n "$without" ]; then
-    on_hosts "$(without_hosts "$hosts" "$without")" "$ranks"
+    left=$(without_hosts "$hosts" "$without")
+    if [ -z "$left" ]; then
+      say "no host is left: $without were lost twice; not started again"
+      code=93 action=stop
+      note_end
+      exit "$code"
+    fi
+    on_hosts "$left" "$ranks"
     say "going on without $without"
   fi
   rest "$delay"

@@ -101,5 +101,12 @@ batch 69 "Slurm excludes nobody" KEEPS=1 "${train[@]}"
 same "no words about it" "$(grep -c 'going on without n2' "$dir/out")" 0
 grep -q 'does not exclude n2' "$dir/out" || bad "no word that the node stays: $(cat "$dir/out")"
 
+# ---- every host of a loop was lost twice
+fresh "10 1:69:0" "20 1:69:0" "30 0:69:2" "40 0:69:2" "50 $well"
+loop 93 "no host is left"
+same "starts on these hosts" "$(starts)" 4
+grep -q 'no host is left' "$dir/out" || bad "no word that no host is left: $(cat "$dir/out")"
+same "noted as the end" "$(tail -n 1 "$RUN/ends.txt" | sed 's/.* code=/code=/; s/ .*action=/ action=/')" "code=93 action=stop"
+
 [ $failures = 0 ] && echo "all passed"
 exit $((failures > 0))
