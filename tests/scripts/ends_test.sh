@@ -108,5 +108,21 @@ same "starts on these hosts" "$(starts)" 4
 grep -q 'no host is left' "$dir/out" || bad "no word that no host is left: $(cat "$dir/out")"
 same "noted as the end" "$(tail -n 1 "$RUN/ends.txt" | sed 's/.* code=/code=/; s/ .*action=/ action=/')" "code=93 action=stop"
 
+# ---- generate writes over what an earlier start of the same job left, and over nothing else
+printf '#!/bin/bash\necho "$*" >>"$STUBS/starts"\n[[ $* != *generate* ]] || : >>"$STUBS/answers"\nexit 69\n' >"$dir/bin/srun"
+for write in "--out $dir/answers" "--out=$dir/answers"; do
+  write=(bash "$root/scripts/slurm/generate.sbatch" x.ini --jsonl in $write)
+  fresh && rm -f "$dir/answers"
+  batch 69 "a first start" "${write[@]}"
+  batch 69 "a second start" SLURM_RESTART_COUNT=1 "${write[@]}"
+  same "written over" "$(grep -c -e "answers --force" "$dir/starts")" 1
+  batch 69 "a start that gives up" SLURM_RESTART_COUNT=3 "${write[@]}"
+  same "left beside the answers" "$(ls "$dir" | grep answers)" answers
+  fresh
+  batch 69 "answers of somebody else" SLURM_JOB_ID=7 "${write[@]}"
+  batch 69 "answers of somebody else, again" SLURM_JOB_ID=7 SLURM_RESTART_COUNT=1 "${write[@]}"
+  same "written over" "$(grep -c -e --force "$dir/starts")" 0
+done
+
 [ $failures = 0 ] && echo "all passed"
 exit $((failures > 0))
