@@ -14,7 +14,8 @@
 #   three attempts have saved nothing (93)           stays ended; a person must look (run.attempts)
 #   everything else                                  stays ended; a person must look
 # RUN/ends.txt has a line for each, but for a config that names no run directory.
-# Environment: BANYAN (program), BANYAN_LAUNCH_ARGS (for mpirun), BANYAN_BACKOFF="10 60 300"; for the preflight see slurm/README.md.
+# Environment: BANYAN (program), BANYAN_LAUNCH_ARGS (for mpirun), BANYAN_BACKOFF="10 60 300";
+# for the preflight see slurm/README.md.
 . "$(dirname "$0")/slurm/lib.sh"
 
 usage() { sed -n '2,/^\. /{/^\. /!s/^# \{0,1\}//p}' "$0" >&2; exit 64; }

@@ -84,7 +84,8 @@ data_files() { tr ',' '\n' <<<"$1" | sed 's/^[ \t]*//; s/[ \t]*$//; s/:[0-9.eE+-
 
 # join_lists A B: two lists separated by commas, but not within brackets (n[1,3]), as one without repetitions.
 join_lists() {
-  sed ':more; s/\(\[[^],]*\),/\1;/; t more' <<<"$1,$2" | tr ',' '\n' | sed '/^$/d' | LC_ALL=C sort -u | paste -sd , | tr ';' ','
+  sed ':more; s/\(\[[^],]*\),/\1;/; t more' <<<"$1,$2" | tr ',' '\n' | sed '/^$/d' |
+    LC_ALL=C sort -u | paste -sd , | tr ';' ','
 }
 
 # seconds_of TIME: Slurm's "4-02:00:00", "2:00:00", "30:00" or "45" in seconds; nothing for UNLIMITED, INVALID, NOT_SET.
@@ -275,8 +276,8 @@ in_ends() {
   if [ -r "$run_dir/ends.txt" ]; then "$@" <"$run_dir/ends.txt"; else "$@" </dev/null; fi
 }
 
-# Starts of this chain without a line: those of this script, or those that Slurm has counted. Nodes lost under this script
-# count, too: better to end early than never.
+# Starts of this chain without a line: those of this script, or those that Slurm has counted. Nodes lost under this
+# script count, too: better to end early than never.
 starts_unnoted() {
   local n=0
   if [ -n "$slurm_job" ]; then n=$((${SLURM_RESTART_COUNT:-0} + 1 - $(in_ends starts_noted "$chain"))); fi

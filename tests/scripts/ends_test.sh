@@ -91,7 +91,10 @@ for left in UNLIMITED N/A; do
 done
 
 # ---- nodes that the user has excluded
-lost_again() { fresh "20 $lost"; mkdir -p "$RUN"; echo "x chain=5 code=69 saved=9 lost=n2 action=wait" >"$RUN/ends.txt"; }
+lost_again() {
+  fresh "20 $lost"
+  mkdir -p "$RUN" && echo "x chain=5 code=69 saved=9 lost=n2 action=wait" >"$RUN/ends.txt"
+}
 lost_again
 batch 69 "some are excluded" EXCLUDED='n[1,3],r[1-2]n[5,7,9],n2' "${train[@]}"
 same "brackets stay whole" "$(sed -n 's/.*ExcNodeList=//p' "$dir/asked")" 'n2,n[1,3],r[1-2]n[5,7,9]'

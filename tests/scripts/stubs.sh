@@ -69,7 +69,8 @@ cat >"$dir/bin/scontrol" <<'END'
 #!/bin/bash
 case $1/$2 in
   show/hostnames) tr ' ' '\n' <<<"$NODES" ;;
-  show/job) echo "${!#}" >>"$STUBS/about"; echo "JobId=5 JobState=${STATE:-RUNNING} Reason=None Restarts=0 ExcNodeList=${EXCLUDED:-(null)} x" ;;
+  show/job) echo "${!#}" >>"$STUBS/about"
+    echo "JobId=5 JobState=${STATE:-RUNNING} Reason=None Restarts=0 ExcNodeList=${EXCLUDED:-(null)} x" ;;
   *) echo "$*" >>"$STUBS/asked"
     if [ "$1" = requeue ] && [ -n "${REFUSED:-}" ]; then echo "slurm_requeue error: $REFUSED" >&2; exit 1; fi
     if [[ $* == *ExcNodeList* ]] && [ -n "${KEEPS:-}" ]; then echo "Invalid node name specified" >&2; exit 1; fi
