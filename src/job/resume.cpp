@@ -92,7 +92,8 @@ std::vector<Candidate> readable_candidates(const std::string& path) {
 }
 
 bool Listings::removed(const Candidate& candidate) {
-  if (io::path_exists(candidate.path / io::kManifestName)) return false;
+  // A node-local one is another node's, and nobody removes those beside this job.
+  if (candidate.local() || io::path_exists(candidate.path / io::kManifestName)) return false;
   log::warning("{} was removed while it was read", candidate.path.string());
   some_removed_ = true;
   return true;

@@ -195,6 +195,17 @@ TEST_F(LocalLevelTest, BothDamagedFallBackToAnOlderOneThenToTheRunDirectory) {
   EXPECT_EQ(job({0, 1}), 5);
 }
 
+TEST_F(LocalLevelTest, ADamagedOneIsSaidToBeThatAlsoWhereTheManifestIsOnAnotherNode) {
+  job({0, 1}, saves({-5, 10, 20}));
+  for (const int n : {0, 1}) flip(file(n, 20, 1, 2));
+  fs::remove(ckpt(0) / io::checkpoint_name(20, 1) / io::kManifestName);
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(job({0, 1}), 10);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("CHECKPOINT NOT USED"), std::string::npos) << said;
+  EXPECT_EQ(said.find("was removed"), std::string::npos) << said;
+}
+
 TEST_F(LocalLevelTest, DamagedManifestsLinksAndStrangersAreNotUsed) {
   job({0, 1}, saves({-5, 10}));
   const fs::path here = ckpt(0) / io::checkpoint_name(10, 1);
