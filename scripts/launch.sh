@@ -55,6 +55,15 @@ if [ "$command" = train ]; then
   causes=$run_dir/causes
 fi
 
+# numbers_above N: the numbers of attempts after N that have a record. By names alone: the ranks of months have left more
+# records than a command line takes, and shared storage is slow to open them. As in the program, longer ones are no attempts.
+numbers_above() {
+  ls -U "$causes" 2>/dev/null |
+    awk -F . -v n="$1" '/^[0-9]+\.json$/ && length($1) <= 12 && $1 + 0 > n { print $1 }' | sort -n
+}
+newest=-1  # a launch gets a number above all that are there
+if [ -n "$causes" ]; then newest=$(numbers_above -1 | tail -n 1); fi
+
 BANYAN_LAUNCH=$(hostname).$$.$(date +%s)
 export BANYAN_LAUNCH
 read -r -a extra <<<"${BANYAN_LAUNCH_ARGS:-}"
@@ -93,16 +102,22 @@ trap request TERM INT USR1 HUP
 # A host that fell off the network takes no orders and reports no end: the launcher would wait for it for ever. Ranks
 # leave together, so when the last one to say why it left did so a while ago, nobody else is going to.
 hurry() {
-  local grace=${BANYAN_LAUNCH_GRACE:-60} patience attempt records known='' since=$SECONDS
+  local grace=${BANYAN_LAUNCH_GRACE:-60} patience attempt='' records='' known='' since=$SECONDS stamp='' changed looks=0
   patience=${BANYAN_LAUNCH_PATIENCE:-$((180 + ${ranks:-${SLURM_NTASKS:-1}} / 10))}
   while sleep 1 >/dev/null 2>&1; do  # may outlive this script by a moment: holds no output open
-    attempt=$(this_attempt)
+    if [ -z "$attempt" ]; then attempt=$(this_attempt); fi
     if [ -z "$attempt" ]; then
       if [ $SECONDS -lt "$patience" ]; then continue; fi
       say "no rank has opened $run_dir within $patience s; ending $launcher"
     else
+      # Lists the directory only after it has changed, and twice more: its time may be as coarse as a second.
+      changed=$(stat -c %y "$causes" 2>/dev/null)
+      if [ "$changed" != "$stamp" ]; then stamp=$changed looks=3; fi
+      if [ $looks -gt 0 ]; then
+        looks=$((looks - 1))
+        records=$(ls -U "$causes" 2>/dev/null | grep "^$attempt\.[0-9]*\.json$" | sort)
+      fi
       # Counted from when the newest record was first seen: its own time is by the file server's clock.
-      records=$(ls "$causes" 2>/dev/null | grep "^$attempt\.[0-9]*\.json$")
       if [ "$records" != "$known" ]; then known=$records since=$SECONDS; fi
       if [ -z "$records" ] || [ $((SECONDS - since)) -lt "$grace" ]; then continue; fi
       say "$launcher does not end although the ranks left $grace s ago; ending it"
@@ -114,7 +129,12 @@ hurry() {
   done
 }
 field() { sed -n "s/.*\"$2\": *\"\{0,1\}\([^,\"}]*\).*/\1/p" "$1" 2>/dev/null | head -n 1; }
-this_attempt() { grep -ls "\"launch\": *\"$BANYAN_LAUNCH\"" "$causes"/*.json 2>/dev/null | sed -n 's|.*/\([0-9]*\)\.json$|\1|p' | sort -n | tail -n 1; }
+this_attempt() {
+  local n
+  for n in $(numbers_above "${newest:--1}"); do
+    if grep -qs "\"launch\": *\"$BANYAN_LAUNCH\"" "$causes/$n.json"; then echo "$n"; fi
+  done | tail -n 1
+}
 watcher=''
 if [ -n "$causes" ]; then
   hurry "$job" &

@@ -135,6 +135,33 @@ stale() {
 }
 check 73 "a record of another launch" stale
 
+# Thousands of records of earlier attempts, more than a command line takes, do not hide the one of this launch.
+crowd() { mkdir -p "$RUN/causes" && for ((i = 0; i < 6000; i++)); do : >"$RUN/causes/$((i / 1000 + 1)).$((i % 1000)).json"; done; }
+crowded() (
+  crowd
+  touch "$RUN/causes/9999999999999999999.json" "$RUN"/causes/{1..6}.json
+  ulimit -s 256  # a command line may be as long as half of this, at least
+  job "$@"
+)
+check 0 "many records" crowded RANKS=2 RECORDS="0:0 1:0" WAIT=1000 LAST=60 BANYAN_LAUNCH_PATIENCE=1
+check 69 "many records, the launcher stays" crowded RANKS=2 RECORDS="0:69 1:69" WAIT=1000 BANYAN_LAUNCH_GRACE=1
+grep -q "0 term" "$RUN.got" || { echo "FAILED: it was not ended among many records"; failures=$((failures + 1)); }
+
+# While nothing changes, the directory is not read again each second, nor is the record of the attempt.
+watched() {
+  mkdir "$dir/slow"
+  for tool in ls grep; do
+    printf '%s\n' '#!/bin/bash' "[[ \"\$*\" != *$RUN/* ]] || echo $tool >>$dir/looked" \
+      "exec $(type -P $tool) \"\$@\"" >"$dir/slow/$tool"
+  done
+  printf '%s\n' '#!/bin/bash' 'exec /bin/sleep 0.05' >"$dir/slow/sleep"
+  chmod +x "$dir"/slow/*
+  job PATH="$dir/slow:$PATH" RANKS=2 RECORDS="" WAIT=1000 LAST=60 BANYAN_LAUNCH_PATIENCE=20
+}
+check 69 "a long attempt" watched
+got=$(wc -l <"$dir/looked")
+[ "$got" -le 12 ] || { echo "FAILED: looked at the records $got times"; failures=$((failures + 1)); }
+
 # One signal becomes one USR1; the third ends the job.
 signalled() {  # signalled SIGNAL TIMES
   rm -f "$RUN.ready" "$RUN.got"
