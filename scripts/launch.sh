@@ -21,10 +21,24 @@
 #   lost=n3,n7          hosts of ranks that others missed and that left without a word, or that an audit found to compute
 #                       wrongly
 set -uo pipefail
+early=''
+trap 'early=1' TERM INT USR1 HUP  # until there is a job to pass them on to
 umask g-w,o=  # what ranks and this script write is not for others; a stricter caller stays so
 
 usage() { sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" >&2; exit 64; }
 say() { echo "launch: $*" >&2; }
+attempt='' reason='' lost=''
+leave() {
+  if [ -n "$outcome" ]; then printf '%s\n' "code=$1" "attempt=$attempt" "reason=$reason" "lost=$lost" >"$outcome"; fi
+  exit "$1"
+}
+# leave_if_asked: for what came before any rank ran; there is nothing to save.
+leave_if_asked() {
+  [ -n "$early" ] || return 0
+  say "asked to stop before any rank was started"
+  reason=signal
+  leave 75
+}
 
 ranks='' launcher='' outcome=''
 while [ $# -gt 0 ]; do
@@ -51,7 +65,7 @@ command -v "$launcher" >/dev/null || { say "there is no $launcher here; scripts/
 # A wrong command line or config is told once, before any rank starts.
 causes=''
 if [ "$command" = train ]; then
-  run_dir=$("$program" "$@" --print-value=run.dir) || exit $?
+  run_dir=$("$program" "$@" --print-value=run.dir) || { code=$?; leave_if_asked; exit $code; }
   causes=$run_dir/causes
 fi
 
@@ -94,11 +108,13 @@ request() {
 }
 input=/dev/stdin
 if [ -t 0 ]; then input=/dev/null; fi
+leave_if_asked
 set -m
 "${start[@]}" <"$input" &
 job=$!
 set +m
 trap request TERM INT USR1 HUP
+if [ -n "$early" ]; then request; fi
 # A host that fell off the network takes no orders and reports no end: the launcher would wait for it for ever. Ranks
 # leave together, so when the last one to say why it left did so a while ago, nobody else is going to.
 hurry() {
@@ -149,12 +165,6 @@ done
 trap "" TERM INT USR1 HUP
 [ -z "$watcher" ] || kill -KILL "$watcher" 2>/dev/null  # a batch script may have this script ignore TERM
 
-attempt='' reason='' lost=''
-leave() {
-  if [ -n "$outcome" ]; then printf '%s\n' "code=$1" "attempt=$attempt" "reason=$reason" "lost=$lost" >"$outcome"; fi
-  exit "$1"
-}
-
 # --- what the launcher's own code is worth without records
 ours() { case $1 in 64 | 65 | 69 | 70 | 73 | 74 | 75 | 76 | 78 | 93) return 0 ;; esac; return 1; }
 without_records() {
@@ -162,6 +172,7 @@ without_records() {
   case $status in
     132 | 134 | 135 | 136 | 139) say "$command crashed ($launcher: $status)"; leave 70 ;;
     0) if [ -z "$causes" ]; then leave 0; fi ;;
+    138) if [ $requests -gt 0 ]; then reason=signal; leave 75; fi ;;  # asked before the launcher or a rank could listen
   esac
   say "$command ended without a record of why ($launcher: $status)"
   leave 69

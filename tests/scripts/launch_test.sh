@@ -12,6 +12,7 @@ cat >"$dir/bin/banyan" <<'END'
 #!/bin/sh
 case "$*" in
   *--wrong*) echo "error: wrong" >&2; exit 78 ;;
+  *--slow*) touch "$RUN.asked"; sleep 0.5; echo "$RUN" ;;
   *--print-value=run.dir*) echo "$RUN" ;;
 esac
 END
@@ -20,6 +21,7 @@ END
 cat >"$dir/bin/mpirun" <<'END'
 #!/bin/bash
 echo "$*" >"$RUN.args"
+if [ -n "${DEAF:-}" ]; then exec sleep 20; fi
 mkdir -p "$RUN/causes"
 if [ -n "${RECORDS+x}" ]; then
   echo "{\"attempt\": 7, \"launch\": \"$BANYAN_LAUNCH\", \"command\": \"train\", \"ranks\": $RANKS}" >"$RUN/causes/7.json"
@@ -177,6 +179,33 @@ for signal in TERM INT USR1 HUP; do
   check 75 "$signal" signalled $signal 1 1
   if [ "$(cat "$RUN.got")" != 1 ]; then echo "FAILED: $signal arrived $(cat "$RUN.got") times"; failures=$((failures + 1)); fi
 done
+# A signal before any rank runs: nothing is started, and the batch script is told why.
+early() {
+  rm -f "$RUN.args" "$RUN.asked" "$dir/outcome"
+  "$root/scripts/launch.sh" -n 1 --mpirun --outcome "$dir/outcome" -- banyan train x.ini "${@:2}" &
+  local pid=$!
+  until [ -e "$RUN.asked" ]; do sleep 0.05; done
+  kill -"$1" $pid
+  wait $pid
+}
+for signal in TERM USR1 HUP; do
+  check 75 "an early $signal" early $signal --slow
+  got=$(paste -sd ' ' "$dir/outcome")
+  [ "$got" = "code=75 attempt= reason=signal lost=" ] || { echo "FAILED: early $signal: $got"; failures=$((failures + 1)); }
+  [ ! -e "$RUN.args" ] || { echo "FAILED: ranks were started after an early $signal"; failures=$((failures + 1)); }
+done
+# The launcher is there, but does not listen yet.
+deaf() {
+  rm -f "$RUN.args"
+  DEAF=1 "$root/scripts/launch.sh" -n 1 --mpirun -- banyan train x.ini &
+  local pid=$!
+  until [ -e "$RUN.args" ]; do sleep 0.05; done
+  sleep 0.2
+  kill -USR1 $pid
+  wait $pid
+}
+check 75 "a launcher that USR1 ends" deaf
+check 69 "a launcher that USR1 of others ends" job STATUS=138
 check 75 "three times TERM" signalled TERM 3 9
 case $(cat "$RUN.got") in *term) ;; *) echo "FAILED: the third TERM did not end the job"; failures=$((failures + 1)) ;; esac
 
