@@ -99,26 +99,36 @@ checkpoint_kib() {
   if [ -n "$newest" ]; then
     du -sk "$newest" | awk '{ printf "%.0f\n", $1 * 1.1 }'
   else
-    timeout 30 "$banyan" plan "$@" --ranks 1 --gflops 1 --parallel.{tensor,pipeline,data}=1 --parallel.zero=0 --parallel.sequence=false 2>/dev/null |
+    # On one rank, which takes no schedule that needs several stages.
+    timeout 30 "$banyan" plan "$@" --ranks 1 --gflops 1 --parallel.{tensor,pipeline,data}=1 --parallel.zero=0 \
+      --parallel.sequence=false --parallel.schedule=1f1b --parallel.virtual_stages=0 --parallel.stages=auto 2>/dev/null |
       awk '$1 == "parameters" && $5 == "x" { printf "%.0f\n", $4 * 12 / 1024 * 1.1; exit }'
   fi
 }
 
+# left_over OPTION...: what du says of what a killed save or removal has left.
+left_over() {
+  find "$run_dir/ckpt" -mindepth 1 -maxdepth 1 \( -name '*.tmp' -o -name '.trash-*' \) -print0 2>/dev/null |
+    du -sc "$@" --files0-from=- 2>/dev/null | awk 'END { print $1 + 0 }'
+}
+
 # no_room KIB: what is in the way of so much in the run directory; nothing when nothing is. Reserving it for a moment asks
-# quotas, too, where the file system can reserve.
+# quotas, too, where the file system can reserve. What is left over counts as free: the program removes it first, and a
+# start that is refused would leave it there for ever.
 no_room() {
-  local free file=$run_dir/.preflight.$$.room said
-  free=$(df -Pk "$run_dir" | awk 'NR == 2 { print $4 }')
+  local free file=$run_dir/.preflight.$$.room said='' left
+  left=$(left_over -k)
+  free=$(($(df -Pk "$run_dir" | awk 'NR == 2 { print $4 }') + left))
   if [ "$free" -lt "$1" ]; then echo "$run_dir has $free KiB free, a checkpoint needs $1"; return; fi
-  said=$(LC_ALL=C fallocate -l "$1KiB" "$file" 2>&1)
+  if [ "$1" -gt "$left" ]; then said=$(LC_ALL=C fallocate -l "$(($1 - left))KiB" "$file" 2>&1); fi
   rm -f "$file"
   case $said in
     *"No space left"*) echo "$run_dir does not give the $1 KiB that a checkpoint needs" ;;
     *"quota exceeded"*) echo "the quota of $run_dir does not allow the $1 KiB that a checkpoint needs" ;;
   esac
   df -Pi "$run_dir" 2>/dev/null |
-    awk -v dir="$run_dir" -v files=$((${SLURM_NTASKS:-1} + 32)) \
-      'NR == 2 && $2 > 0 && $4 < files { print dir " has room for " $4 " more files, a checkpoint needs " files }'
+    awk -v dir="$run_dir" -v files=$((${SLURM_NTASKS:-1} + 32)) -v left="$(left_over --inodes)" \
+      'NR == 2 && $2 > 0 && $4 + left < files { print dir " has room for " $4 + left " more files, a checkpoint needs " files }'
 }
 
 # ranks_meet ARGUMENT...: one rank on every node starts and finds the others. MPI libraries crash while they connect, now and
@@ -143,7 +153,7 @@ preflight() {
   command -v "$launcher" >/dev/null || { fails 78 "there is no $launcher"; return; }
   mkdir -p "$run_dir" 2>/dev/null && : 2>/dev/null >"$run_dir/$nonce" || { fails 78 "cannot write into the run directory $run_dir"; return; }
   train=$("$banyan" train "$@" --print-value=data.train) && data=$("$banyan" train "$@" --print-value=data.validation) ||
-    { rm -f "$run_dir/$nonce"; fails $? "the configuration is refused"; return; }
+    { need=$?; rm -f "$run_dir/$nonce"; fails $need "the configuration is refused"; return; }
   if [ "${BANYAN_PREFLIGHT:-}" = off ]; then rm -f "$run_dir/$nonce"; return; fi
   mapfile -t files < <(data_files "$train,$data")
 
