@@ -6,8 +6,9 @@
 # Environment: BANYAN_PREFLIGHT=full reads token files as a whole, off leaves all of it out; BANYAN_NODE_CHECK: a command of
 # the site that every node runs, fit when it ends with 0; BANYAN_GPUS: GPUs that a node must have (in Slurm: those allocated).
 
-# judge_nodes NODES BEFORE AFTER <lines of node_check: problems, one "NODE: words" a line. NODES ("n1 n2") were asked between
-# the times BEFORE and AFTER of this clock.
+# judge_nodes NODES BEFORE AFTER <lines of node_check: problems, one "NODE: words" a line. NODES ("n1 n2") were asked
+# between the times BEFORE and AFTER of this clock. It may be the one that is wrong: the middle of all clocks is right.
+# Where nodes that answer are an even number, this clock votes, too.
 judge_nodes() {
   awk -v nodes="$1" -v before="$2" -v after="$3" '
     # What most of the fit nodes say; of equal votes the larger text, so that the order of the lines does not matter.
@@ -16,18 +17,29 @@ judge_nodes() {
       for (v in votes) if (best == "" || votes[v] > votes[best] || (votes[v] == votes[best] && v "" > best "")) best = v
       return best
     }
+    function middle_time(   i, k, j, t, sorted) {
+      if (answers % 2 == 0) sorted[++k] = before
+      for (i = 1; i <= n; ++i) if (seen[list[i]]) {
+        t = time[list[i]] + 0
+        for (j = ++k; j > 1 && sorted[j - 1] > t; --j) sorted[j] = sorted[j - 1]
+        sorted[j] = t
+      }
+      return sorted[int((k + 1) / 2)]
+    }
     $1 == "node" && NF >= 5 { seen[$2] = 1; time[$2] = $3; data[$2] = $4; adapters[$2] = $5; words = ""
                               for (i = 6; i <= NF; ++i) words = words " " $i; problem[$2] = words }
     END {
       n = split(nodes, list, " ")
       same_data = most(data); usual = most(adapters)
+      for (i = 1; i <= n; ++i) if (seen[list[i]]) ++answers
+      now = middle_time(); apart = 60 + (after > before ? after - before : 0)  # not all are asked at once
       for (i = 1; i <= n; ++i) {
         h = list[i]
         if (!seen[h]) print h ": does not answer"
         else if (problem[h] != "") print h ":" problem[h]
         else if (data[h] != same_data) print h ": sees other data than most nodes"
         else if (adapters[h] + 0 < usual + 0) print h ": has " adapters[h] " network adapters that work, most nodes have " usual
-        else if (time[h] < before - 60 || time[h] > after + 60) print h ": its clock is off by more than a minute"
+        else if (time[h] < now - apart || time[h] > now + apart) print h ": its clock is off by more than a minute"
       } }'
 }
 
@@ -61,10 +73,22 @@ gpus() {
   [ "$there" -ge "$1" ] || echo "has $there GPUs that answer instead of $1"
 }
 
-# node_check RUN NONCE DATA...: one line "node NAME TIME FINGERPRINT ADAPTERS [PROBLEM]".
+# own_name NODES: the one of NODES ("n1,10.0.0.2", or - for those of Slurm) that this node was asked under.
+own_name() {
+  local name own=${SLURMD_NODENAME:-$(hostname)}
+  if [ "$1" != - ]; then
+    for name in "$own" $({ hostname -s; timeout 5 hostname -f; hostname -I; } 2>/dev/null) localhost; do
+      if [[ ,$1, == *",$name,"* ]]; then own=$name; break; fi
+    done
+  fi
+  echo "$own"
+}
+
+# node_check RUN NONCE NODES DATA...: one line "node NAME TIME FINGERPRINT ADAPTERS [PROBLEM]".
 node_check() {
-  local run=$1 nonce=$2 file problem='' print=none free said
-  shift 2
+  local run=$1 nonce=$2 name file problem='' print=none free said
+  name=$(own_name "$3")
+  shift 3
   [ -e "$run/$nonce" ] || problem="does not see the run directory $run that others see"
   : 2>/dev/null >"$run/$nonce.$(hostname)" || problem="cannot write into $run"
   rm -f "$run/$nonce.$(hostname)"
@@ -78,7 +102,7 @@ node_check() {
   fi
   if [ -z "$problem" ] && [ $# -gt 0 ]; then print=$(fingerprint "$@"); fi
   # One write, so that lines of nodes do not mix.
-  echo "node ${SLURMD_NODENAME:-$(hostname)} $(date +%s) $print $(adapters) $problem"
+  echo "node $name $(date +%s) $print $(adapters) $problem"
 }
 
 # ------------------------------------------------------------------------------------------------------- on the batch node
@@ -128,7 +152,8 @@ no_room() {
   esac
   df -Pi "$run_dir" 2>/dev/null |
     awk -v dir="$run_dir" -v files=$((${SLURM_NTASKS:-1} + 32)) -v left="$(left_over --inodes)" \
-      'NR == 2 && $2 > 0 && $4 + left < files { print dir " has room for " $4 + left " more files, a checkpoint needs " files }'
+      'NR == 2 && $2 > 0 && $4 + left < files {
+         print dir " has room for " $4 + left " more files, a checkpoint needs " files }'
 }
 
 # ranks_meet ARGUMENT...: one rank on every node starts and finds the others. MPI libraries crash while they connect, now and
@@ -147,9 +172,21 @@ ranks_meet() {
   esac
 }
 
+# same_ill PROBLEMS: do all nodes say the same? Then it is not about nodes. One alone does not tell what others would say.
+same_ill() {
+  local line words first=''
+  [[ $1 != *"does not answer"* && $nodes == *" "* ]] && [ "$(wc -l <<<"$1")" = "$(wc -w <<<"$nodes")" ] || return 1
+  while read -r line; do
+    words=${line#*: }
+    words=${words//"${line%%: *}"/}
+    : "${first:=$words}"
+    [ "$words" = "$first" ] || return 1
+  done <<<"$1"
+}
+
 # preflight ARGUMENT...: what would waste the allocation. False with code (and lost) set otherwise.
 preflight() {
-  local train data files=() file nonce=.preflight.$$ before problems need
+  local train data files=() file nonce=.preflight.$$ before problems need asked=-
   command -v "$launcher" >/dev/null || { fails 78 "there is no $launcher"; return; }
   mkdir -p "$run_dir" 2>/dev/null && : 2>/dev/null >"$run_dir/$nonce" || { fails 78 "cannot write into the run directory $run_dir"; return; }
   train=$("$banyan" train "$@" --print-value=data.train) && data=$("$banyan" train "$@" --print-value=data.validation) ||
@@ -161,8 +198,10 @@ preflight() {
   if [ -n "$need" ]; then problems=$(no_room "$need" | head -n 1); fi
   if [ -n "${problems:-}" ]; then rm -f "$run_dir/$nonce"; fails 74 "$problems"; return; fi
 
+  # Slurm tells each node its name; a list of thousands would be long for an argument.
+  if [ "$launcher" != srun ]; then asked=${nodes// /,}; fi
   before=$(date +%s)
-  problems=$(each_node shells bash "$home/scripts/slurm/lib.sh" node-check "$run_dir" "$nonce" "${files[@]}" |
+  problems=$(each_node shells bash "$home/scripts/slurm/lib.sh" node-check "$run_dir" "$nonce" "$asked" "${files[@]}" |
     judge_nodes "$nodes" "$before" "$(date +%s)")
   rm -f "$run_dir/$nonce"
   if [ -z "$problems" ]; then
@@ -170,11 +209,7 @@ preflight() {
     return
   fi
   while read -r file; do say "preflight: $file"; done <<<"$problems"
-  # What all nodes say is not about nodes; what some say is.
-  if [ "$(wc -l <<<"$problems")" = "$(wc -w <<<"$nodes")" ] && [[ $problems != *"does not answer"* ]]; then
-    fails 78 "no node is fit"
-  else
-    lost=$(cut -d : -f 1 <<<"$problems" | paste -sd ,)
-    fails 69 "not all nodes are fit: $lost"
-  fi
+  if same_ill "$problems"; then fails 78 "no node is fit"; return; fi
+  lost=$(cut -d : -f 1 <<<"$problems" | paste -sd ,)
+  fails 69 "not all nodes are fit: $lost"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# scripts/slurm/preflight.sh with a made-up program and nodes: what it refuses, with which code, and which nodes it blames.
+# scripts/slurm/preflight.sh with made-up nodes and program: what it refuses, its codes, and which nodes it blames.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 dir=$(mktemp -d)
@@ -12,7 +12,11 @@ touch "$dir/tokens.h5"
 # One rank takes no schedule, chunks or stages of several.
 cat >"$dir/bin/banyan" <<'END2'
 #!/bin/bash
-last() { local a value=$2; for a in "${all[@]}"; do case $a in --parallel.$1=*) value=${a#*=} ;; esac; done; echo "$value"; }
+last() {
+  local a value=$2
+  for a in "${all[@]}"; do case $a in --parallel.$1=*) value=${a#*=} ;; esac; done
+  echo "$value"
+}
 all=("$@")
 case "$*" in
   plan*)
@@ -55,7 +59,8 @@ pre 0 '' "all well"
 REFUSE=78 pre 78 '' "the data files are refused"
 
 # ------------------------------------------------------------------------------------------------------- room
-tool df 'case "$*" in *shm*) exec /usr/bin/df "$@" ;; -Pi*) exit ;; esac' 'printf "%s\n" "Filesystem" "x 9999 0 ${FREE:-0} 1% /"'
+tool df 'case "$*" in *shm*) exec /usr/bin/df "$@" ;; -Pi*) exit ;; esac' \
+  'printf "%s\n" "Filesystem" "x 9999 0 ${FREE:-0} 1% /"'
 export FREE=100
 PARAMETERS=1000 pre 0 '' "room for a first checkpoint"
 PARAMETERS=100000 pre 74 '' "no room for a first checkpoint"
@@ -80,6 +85,47 @@ FILES=28 pre 74 '' "no more files"
 without fallocate
 without df
 rm -r "$run_dir/ckpt"
+
+# ------------------------------------------------------------------------------------------------------ nodes
+# One node does not tell what others would say; two that say the same do, two with different ills do not.
+export BANYAN_NODE_CHECK='case $SLURMD_NODENAME in n[12]) echo "fan of $SLURMD_NODENAME"; exit 1 ;; n3) exit 2 ;; esac'
+nodes=n1 pre 69 n1 "an ill node alone"
+said 'n1: BANYAN_NODE_CHECK ended with 1: fan of n1'
+nodes="n1 n2" pre 78 '' "two nodes with the same ill"
+nodes="n1 n3" pre 69 n1,n3 "two nodes with different ills"
+nodes="n1 n4" pre 69 n1 "an ill node of two"
+nodes="n4 n5" pre 0 '' "two nodes that are well"
+unset BANYAN_NODE_CHECK
+
+clocks() {  # clocks WHAT BEFORE BLAMED TIME...: of nodes n1, n2, ... asked when this clock was at BEFORE
+  local names='' lines='' i
+  for ((i = 1; i <= $# - 3; i++)); do names+=" n$i" lines+="node n$i ${*:i+3:1} aa 0"$'\n'; done
+  lines=$(judge_nodes "${names# }" "$2" $(($2 + 3)) <<<"$lines")
+  same "clocks: $1" "$(sed 's/: its clock.*//' <<<"$lines" | paste -sd ,)" "$3"
+}
+clocks "all well" 1000 '' 1000 1001 1002
+clocks "the batch node's" 5000 n1 5000 1000 1000 1001
+clocks "the batch node's, of three" 5000 n1 5001 1000 1001
+clocks "the batch node's is behind" 1000 n2 9000 1000 9001 9002 9003
+clocks "another one's" 1000 n3 1000 1001 5000 1001
+clocks "one of two" 1000 n2 1000 5000
+clocks "this machine is none of the nodes" 5000 '' 1000 1001 1002
+
+# A node answers under the name by which it was asked, be it an address.
+tool hostname 'case "$1" in -s) echo n7 ;; -f) echo n7.cluster ;; -I) echo "10.0.0.7 fd00::7" ;; *) echo n7 ;; esac'
+named() {  # named NODES WANTED
+  local line
+  line=$(env -u SLURMD_NODENAME bash "$root/scripts/slurm/lib.sh" node-check "$run_dir" x "$1")
+  same "named of $1" "$(cut -d ' ' -f 2 <<<"$line")" "$2"
+}
+named n6,n7 n7
+named n6,n7.cluster n7.cluster
+named 10.0.0.6,10.0.0.7,10.0.0.77 10.0.0.7
+named 10.0.0.70 n7
+named - n7
+each_node() { [ "$1" = ranks ] || env -u SLURMD_NODENAME "${@:2}"; }
+nodes=10.0.0.7 pre 0 '' "a node asked under its address"
+without hostname
 
 [ $failures = 0 ] && echo "all passed"
 exit $((failures > 0))
