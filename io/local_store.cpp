@@ -148,10 +148,10 @@ std::vector<LocalHolding> LocalStore::holdings(std::vector<std::string>& problem
   return all;
 }
 
-void LocalStore::prune(std::int64_t epoch, int keep) const {
+void LocalStore::prune(std::int64_t epoch, int keep, const std::string& spared) const {
   int kept = 0;
   for (const CheckpointEntry& e : committed(store_))
-    if (e.epoch <= epoch && kept++ >= keep) store_.discard(e.name);
+    if (e.epoch <= epoch && kept++ >= keep && e.name != spared) store_.discard(e.name);
   store_.empty_trash();
 }
 

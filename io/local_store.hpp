@@ -59,8 +59,9 @@ class LocalStore {
   /// The manifest of one.  DataError when it is not what it should be.
   Manifest manifest(const std::string& name) const;
 
-  /// Removes all but the newest `keep` of attempts up to `epoch`; later attempts' are not this one's to judge.
-  void prune(std::int64_t epoch, int keep) const;
+  /// Removes all but the newest `keep` of attempts up to `epoch`, and that called `spared`; later attempts' are not
+  /// this one's to judge.
+  void prune(std::int64_t epoch, int keep, const std::string& spared = "") const;
   /// Removes the directory with everything in it, if open() got to hold it.
   void remove() const;
   /// Removes what other runs of this user have left in LOCAL although nothing in it is newer than what their run

@@ -1,20 +1,19 @@
 #include "io/shard_file.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <optional>
 #include <vector>
 
 #include "io/atomic_file.hpp"
 #include "io/block_writer.hpp"
 #include "io/hdf5_handle.hpp"
 #include "io/hdf5_image.hpp"
+#include "io/stored_file.hpp"
 #include "src/base/error.hpp"
 
 namespace banyan::io {
 namespace {
 
-/// Read back at a time.
-constexpr std::int64_t kChunk = std::int64_t{8} << 20;
 /// Summed up and passed on at a time, so that the sums and the copy find it in the processor's cache.
 constexpr std::int64_t kPiece = 256 << 10;
 
@@ -88,24 +87,6 @@ std::vector<std::size_t> by_place(const std::vector<std::int64_t>& places) {
   return order;
 }
 
-/// Digest of the file as it lies on storage now.
-HexDigest read_back(const std::string& path, const std::atomic<bool>* cancel) {
-  File file = File::open_for_reading(path);
-  file.forget_cached();
-  file.bypass_cache(true);
-  Checksum128 whole;
-  const DirectMemory buffer = direct_memory(static_cast<std::size_t>(kChunk));
-  const std::int64_t size = file.size(), end = size / File::kDirectUnit * File::kDirectUnit;
-  for (std::int64_t at = 0; at < size;) {
-    check_cancel(cancel);
-    const std::int64_t n = at < end ? std::min(kChunk, end - at) : size - at;
-    file.read_at(at, buffer.get(), static_cast<std::size_t>(n));
-    whole.update(buffer.get(), static_cast<std::size_t>(n));
-    at += n;
-  }
-  return whole.hex();
-}
-
 }  // namespace
 
 std::map<std::string, std::string> library_versions() {
@@ -135,7 +116,7 @@ WrittenFile write_shard_file(const std::filesystem::path& directory, const std::
   File file = File::create(path);
   file.resize(image.size());
   file.reserve(image.size());
-  BlockWriter out(file);
+  std::optional<BlockWriter> out(std::in_place, file);
   Checksum128 whole;
   std::int64_t at = 0;
   std::vector<std::byte> gap;
@@ -143,14 +124,14 @@ WrittenFile write_shard_file(const std::filesystem::path& directory, const std::
     gap.resize(static_cast<std::size_t>(end - at));
     image.read(at, gap.data(), gap.size());
     whole.update(gap.data(), gap.size());
-    out.append(gap.data(), gap.size());
+    out->append(gap.data(), gap.size());
     at = end;
   };
   for (const std::size_t i : by_place(places)) {
     const ShardData& s = shards[i];
     pass_metadata(places[i]);
     const std::uint64_t seed = shard_seed(manifest, std::string(name_of(s.kind)) + "/" + s.name, s.slab());
-    const std::uint64_t sum = append_values(out, s, seed, whole, options.cancel);
+    const std::uint64_t sum = append_values(*out, s, seed, whole, options.cancel);
     if (!options.checksums.empty() && sum != options.checksums[i])
       throw IoError("the copy of {} in memory changed before it was written to {}; the memory of this host is damaged",
                     s.name, path);
@@ -158,11 +139,12 @@ WrittenFile write_shard_file(const std::filesystem::path& directory, const std::
     at += static_cast<std::int64_t>(s.data.bytes());
   }
   pass_metadata(image.size());
-  out.finish();
+  out->finish();
+  out.reset();  // and with it its memory
   file.sync();
   written.file = {name, file.size(), whole.hex()};
   file.close();
-  if (options.verify && read_back(path, options.cancel) != written.file.digest)
+  if (options.verify && stored_digest(path, options.cancel) != written.file.digest)
     throw IoError("{} does not hold what was written to it; the storage, or memory on its way there, is damaged", path);
   return written;
 }

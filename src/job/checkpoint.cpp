@@ -132,6 +132,7 @@ std::shared_ptr<Save> Checkpoints::describe(const SaveState& state, std::span<co
   if (in_flight()) throw BugError("a checkpoint is saved while another is on its way");
   const bool on_nodes = level == Level::kNodes;
   if (on_nodes && !local()) throw BugError("a node-local checkpoint where there are none");
+  if (!on_nodes && in_drain()) throw BugError("a checkpoint is saved while another is copied to the same place");
   auto s = std::make_shared<Save>();
   s->level = level;
   s->result.name = io::checkpoint_name(state.step, epoch_);
@@ -236,20 +237,21 @@ void Checkpoints::commit_to_run_dir(const Save& s, const io::Manifest& manifest,
       });
     };
     // Nobody waits for what was written in the background, so nobody shall wait for this.
-    if (s.copy)
+    if (s.background)
       tidying_ = std::make_unique<Task>(prune);
     else
       prune({});
   });
 }
 
-SaveResult Checkpoints::committed(Save& s) {
-  const bool on_nodes = s.level == Level::kNodes;
-  (on_nodes ? committed_there_ : committed_step_) = s.head.step;
+SaveResult Checkpoints::committed(const std::shared_ptr<Save>& s) {
+  const bool on_nodes = s->level == Level::kNodes;
+  if (on_nodes) newest_there_ = s;
+  (on_nodes ? committed_there_ : committed_step_) = s->head.step;
   (on_nodes ? misses_there_ : misses_) = 0;
-  s.result.misses = 0;
-  s.result.ok = true;
-  return s.result;
+  s->result.misses = 0;
+  s->result.ok = true;
+  return s->result;
 }
 
 void Checkpoints::discard(const Save& s) {
@@ -276,7 +278,7 @@ SaveResult Checkpoints::save(const SaveState& state, std::span<const SaveTensor>
   if (const Verdict v = write(s); !v.ok()) return missed(*s, v);
   if (const Verdict v = commit(*s); !v.ok()) return missed(*s, v);
   s->result.seconds = Seconds(Clock::now() - s->start).count();
-  return committed(*s);
+  return committed(s);
 }
 
 void Checkpoints::leave_in_order() {

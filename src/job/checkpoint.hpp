@@ -10,6 +10,11 @@
 //   ... steps, each with a vote on writing() ...
 //   ckpt.finish();                                          // commits what all ranks have written
 //
+//   ckpt.begin({.step = ...}, slabs, Level::kNodes); ... ckpt.finish();
+//   ckpt.drain();                                           // copies that one into the run directory, by a thread
+//   ... steps and node-local checkpoints, with votes on draining() ...
+//   ckpt.finish_drain();                                    // commits it there
+//
 // Member functions that are not const are collective over the ranks given: all call them in the same order.
 #pragma once
 
@@ -77,7 +82,7 @@ struct SaveResult {
   double seconds = 0;      ///< what all of it took, or would have taken if somebody had waited for the writing
 };
 
-/// How far a rank is with the checkpoint that is on its way, for a vote.
+/// How far a rank is with a checkpoint that is on its way, for a vote.
 enum class Writing : std::uint8_t { kDone, kUnderWay, kFailed };
 
 /// Where a checkpoint is written to.
@@ -110,13 +115,23 @@ class Checkpoints {
   /// caller goes on and changes them.  `ok`: on its way, or committed already.  A failure is one of save().
   SaveResult begin(const SaveState& state, std::span<const SaveTensor> tensors, Level level = Level::kRunDir);
   /// True from begin() until finish() returns anything but `again`; at most one checkpoint is on its way.
-  bool in_flight() const { return pending_ != nullptr; }
+  bool in_flight() const { return pending_.save != nullptr; }
   /// Of this rank.  As soon as no rank says kUnderWay, or one says kFailed, finish() waits for nothing but the commit.
-  Writing writing() const;
+  Writing writing() const { return progress_of(pending_); }
   /// Waits until all ranks have written, and commits, as save() does.  When writing or committing failed for the first
   /// time, the same copy is written again (`again`), into the run directory only.  IoError when a rank's writing has
   /// taken longer than background_limit.
   SaveResult finish();
+
+  /// Begins to copy the node-local checkpoint that this attempt committed last into the run directory: every rank its
+  /// own file, from its node, by a thread, while training goes on and other node-local ones are made.  A failure is one
+  /// of save(); where the run directory has it already, there is nothing to do.
+  SaveResult drain();
+  /// True from drain() until finish_drain() returns anything but `again`; none is saved into the run directory then.
+  bool in_drain() const { return drain_.save != nullptr; }
+  /// As writing() and finish(): what is copied again is the same file.
+  Writing draining() const { return progress_of(drain_); }
+  SaveResult finish_drain();
 
   /// Whether another start has taken the run over, as the lease saw it last: the next save throws RunHeldError.  Known
   /// to the rank that holds the lease.
@@ -130,14 +145,22 @@ class Checkpoints {
   void leave_in_order();
 
  private:
+  /// One that a thread writes.
+  struct Flight {
+    std::shared_ptr<Save> save;
+    std::shared_ptr<Task> writer;
+  };
+
   std::shared_ptr<Save> describe(const SaveState& state, std::span<const SaveTensor> tensors, Level level);
   void require_lease() const;
   Verdict reserve(const Save& s);
-  void start_writer();
+  void start_writer(Flight& flight);
+  Writing progress_of(const Flight& flight) const;
+  SaveResult finish(Flight& flight);
   Verdict write(const std::shared_ptr<Save>& s);
   Verdict commit(const Save& s);
   void commit_to_run_dir(const Save& s, const io::Manifest& manifest, const std::string& text);
-  SaveResult committed(Save& s);
+  SaveResult committed(const std::shared_ptr<Save>& s);
   void discard(const Save& s);
   SaveResult missed(Save& s, const Verdict& verdict);
 
@@ -154,10 +177,10 @@ class Checkpoints {
   int misses_there_ = 0;
   std::int64_t committed_step_ = -1, committed_there_ = -1;  ///< of this attempt; node-local ones
   std::shared_ptr<io::Snapshot> copy_;
-  std::shared_ptr<Task> making_room_;  ///< for copy_, if anybody asked for it
-  std::shared_ptr<Save> pending_;      ///< on its way
-  std::shared_ptr<Task> writer_;       ///< of pending_
-  std::unique_ptr<Task> tidying_;      ///< rank 0: removes old checkpoints
+  std::shared_ptr<Task> making_room_;   ///< for copy_, if anybody asked for it
+  Flight pending_, drain_;              ///< on their way
+  std::shared_ptr<Save> newest_there_;  ///< committed on the nodes
+  std::unique_ptr<Task> tidying_;       ///< rank 0: removes old checkpoints
 };
 
 /// For commands that only read (eval, generate, export over ranks): no lease, no marks.  PATH is a checkpoint directory

@@ -36,6 +36,7 @@ SaveResult Checkpoints::begin(const SaveState& state, std::span<const SaveTensor
   if (s->result.ok) return s->result;
   if (const Verdict v = reserve(*s); !v.ok()) return missed(*s, v);
   s->copy = copy_;
+  s->background = true;
   const Verdict copied = run_together(
       ranks_, "copying a checkpoint", options_.io_limit,
       [s, room = std::exchange(making_room_, nullptr), limit = options_.io_limit](const std::atomic<bool>&) {
@@ -47,14 +48,43 @@ SaveResult Checkpoints::begin(const SaveState& state, std::span<const SaveTensor
   if (!copied.ok()) return missed(*s, copied);
   s->result.ok = true;
   s->waited = Clock::now() - s->start;
-  pending_ = s;
-  start_writer();
+  pending_ = {s, {}};
+  start_writer(pending_);
   return s->result;
 }
 
-void Checkpoints::start_writer() {
-  writer_ = std::make_shared<Task>(
-      [s = pending_, before = options_.before_writing, level = level_](const std::atomic<bool>& cancel) {
+SaveResult Checkpoints::drain() {
+  if (in_drain()) throw BugError("a node-local checkpoint is to be copied while another one is");
+  if (!newest_there_) throw BugError("a node-local checkpoint is to be copied where none was made");
+  const Save& there = *newest_there_;
+  const auto s = std::make_shared<Save>();
+  s->result.name = there.result.name;
+  s->result.bytes = there.result.bytes;
+  s->result.misses = misses_;
+  s->result.ok = there.head.step <= committed_step_;
+  if (s->result.ok) return s->result;
+  s->head = there.head;
+  s->head.extra.erase(io::kLevel);
+  s->tmp = store_.tmp_of(s->result.name);
+  s->file = there.file;
+  s->bytes = there.bytes;
+  s->written = there.written;
+  s->part = there.part;
+  s->from = level_->path_of(s->result.name);
+  s->verify = options_.verify;
+  s->background = true;
+  if (const Verdict v = reserve(*s); !v.ok()) return missed(*s, v);
+  level_->spare(s->result.name);
+  s->result.ok = true;
+  s->waited = Clock::now() - s->start;
+  drain_ = {s, {}};
+  start_writer(drain_);
+  return s->result;
+}
+
+void Checkpoints::start_writer(Flight& flight) {
+  flight.writer = std::make_shared<Task>(
+      [s = flight.save, before = options_.before_writing, level = level_](const std::atomic<bool>& cancel) {
         yield_to_others();
         if (before) before(cancel);
         if (s->level == Level::kNodes)
@@ -64,21 +94,26 @@ void Checkpoints::start_writer() {
       });
 }
 
-Writing Checkpoints::writing() const {
-  if (!in_flight()) return Writing::kDone;
-  if (!writer_->done()) return writer_->age() > options_.background_limit ? Writing::kFailed : Writing::kUnderWay;
-  return writer_->outcome().code == 0 ? Writing::kDone : Writing::kFailed;
+Writing Checkpoints::progress_of(const Flight& flight) const {
+  if (!flight.save) return Writing::kDone;
+  const Task& writer = *flight.writer;
+  if (!writer.done()) return writer.age() > options_.background_limit ? Writing::kFailed : Writing::kUnderWay;
+  return writer.outcome().code == 0 ? Writing::kDone : Writing::kFailed;
 }
 
-SaveResult Checkpoints::finish() {
-  if (!in_flight()) throw BugError("no checkpoint is on its way");
+SaveResult Checkpoints::finish() { return finish(pending_); }
+
+SaveResult Checkpoints::finish_drain() { return finish(drain_); }
+
+SaveResult Checkpoints::finish(Flight& flight) {
+  if (!flight.save) throw BugError("no checkpoint is on its way");
   const Clock::time_point start = Clock::now();
-  const std::shared_ptr<Save> s = pending_;
+  const std::shared_ptr<Save> s = flight.save;
   // The writer has its own limit, from when it began.  What waits for it may outlive this call where a system call
   // hangs.
   Verdict verdict =
       run_together(ranks_, "writing a checkpoint", options_.background_limit + options_.io_limit,
-                   [s, writer = writer_, limit = options_.background_limit](const std::atomic<bool>& cancel) {
+                   [s, writer = flight.writer, limit = options_.background_limit](const std::atomic<bool>& cancel) {
                      while (!writer->wait(Seconds(0.1))) {
                        if (cancel) writer->cancel();
                        if (writer->age() > limit)
@@ -89,14 +124,16 @@ SaveResult Checkpoints::finish() {
                    });
   using comm::ReduceOp;
   // A thread that hangs may still write, and reads the copy: there is no going on beside it.
-  if (!verdict.ok() && comm::all_reduce_value(ranks_, std::int64_t{!writer_->done()}, ReduceOp::kMax,
+  if (!verdict.ok() && comm::all_reduce_value(ranks_, std::int64_t{!flight.writer->done()}, ReduceOp::kMax,
                                               "whether all writing has ended") > 0)
     verdict.raise();
   if (verdict.ok()) verdict = commit(*s);
   // A node-local one is not worth it: the next comes soon.
   if (!verdict.ok() && !s->second && s->level == Level::kRunDir && of_storage(verdict)) {
     if (ranks_.rank() == 0)
-      log::warning("{} is written again from the same copy: {}", s->result.name, verdict.first().message);
+      log::warning("{} is {}: {}", s->result.name,
+                   s->from.empty() ? "written again from the same copy" : "copied from the nodes again",
+                   verdict.first().message);
     discard(*s);
     verdict = reserve(*s);
     if (verdict.ok()) {
@@ -104,17 +141,18 @@ SaveResult Checkpoints::finish() {
       s->result.again = true;
       s->result.ok = false;
       s->waited += Clock::now() - start;
-      start_writer();
+      start_writer(flight);
       return s->result;
     }
   }
-  pending_.reset();
+  const Seconds age = flight.writer->age();
+  flight = {};
+  if (s->level == Level::kRunDir && level_) level_->spare("");
   s->result.again = s->result.ok = false;
   if (!verdict.ok()) return missed(*s, verdict);
-  const Seconds written(
-      comm::all_reduce_value(ranks_, writer_->age().count(), ReduceOp::kMax, "how long writing took"));
+  const Seconds written(comm::all_reduce_value(ranks_, age.count(), ReduceOp::kMax, "how long writing took"));
   s->result.seconds = Seconds(s->waited + written + (Clock::now() - start)).count();
-  return committed(*s);
+  return committed(s);
 }
 
 }  // namespace banyan::job

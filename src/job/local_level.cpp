@@ -153,13 +153,14 @@ Verdict LocalLevel::commit(const Save& s, const std::string& manifest) {
       });
   // Only now: before, the one that is to be removed may be the newest that all nodes have.
   if (verdict.ok() && leads())
-    tidying_ = std::make_unique<Task>([store = store_, epoch = epoch_, keep = options_.keep](const std::atomic<bool>&) {
-      try {
-        store->prune(epoch, keep);
-      } catch (const Error& e) {
-        log::warning("removing old node-local checkpoints: {}", e.what());
-      }
-    });
+    tidying_ = std::make_unique<Task>(
+        [store = store_, epoch = epoch_, keep = options_.keep, spared = spared_](const std::atomic<bool>&) {
+          try {
+            store->prune(epoch, keep, spared);
+          } catch (const Error& e) {
+            log::warning("removing old node-local checkpoints: {}", e.what());
+          }
+        });
   return verdict;
 }
 

@@ -3,7 +3,7 @@
 // write their files and keep copies of another node's (partners.hpp).  The lowest rank of a node leads: it makes,
 // commits and removes; only it looks at directories.
 //
-// Member functions that are not const are collective, but for write() and leave().
+// Member functions that are not const are collective, but for write(), spare() and leave().
 #pragma once
 
 #include <atomic>
@@ -47,6 +47,7 @@ class LocalLevel {
 
   // A save, in this order.
   std::filesystem::path tmp_of(const std::string& name) const { return store_->store().tmp_of(name); }
+  std::filesystem::path path_of(const std::string& name) const { return store_->store().path_of(name); }
   /// Makes the directories and sees that there is room.
   Verdict reserve(const Save& s);
   /// Writes this rank's file, sends it to its partner and receives what it is one for.  On any thread; comes to its end
@@ -55,6 +56,8 @@ class LocalLevel {
   /// Commits on every node, then removes old ones; `manifest` is rank 0's.
   Verdict commit(const Save& s, const std::string& manifest);
   void discard(const Save& s);
+  /// From now on the one called so is not removed, because it is being copied; "": any may be.
+  void spare(const std::string& name) { spared_ = name; }
 
   // A start.
   /// On rank 0: those of which every file is on some node of the job, newest first.
@@ -91,6 +94,7 @@ class LocalLevel {
   std::vector<int> to_;       ///< rank_partners
   std::vector<int> sources_;  ///< ranks whose files this one keeps
   bool usable_ = false;
+  std::string spared_;
   std::shared_ptr<std::atomic<bool>> abandon_ = std::make_shared<std::atomic<bool>>(false);
   std::unique_ptr<Task> tidying_;  ///< leaders: removes old ones
 };

@@ -1,5 +1,4 @@
-// A checkpoint on its way to storage: what one rank knows of it.  Of checkpoint.cpp and checkpoint_background.cpp
-// alone.
+// A checkpoint on its way to storage: what one rank knows of it.  Of checkpoint*.cpp and local_level.cpp alone.
 #pragma once
 
 #include <atomic>
@@ -24,12 +23,14 @@ struct Save {
   io::ManifestFile written{};          ///< what this rank wrote
   std::vector<SaveTensor> mine;        ///< slabs of this rank; of the copy once there is one
   std::shared_ptr<io::Snapshot> copy;  ///< of one that is written in the background
+  std::filesystem::path from;          ///< of one that is copied from the nodes: where `written` lies
+  bool background = false;             ///< training goes on meanwhile
   bool verify = true;
   Seconds waited{0};    ///< so far, by the caller
   bool second = false;  ///< being written from the same copy again
   std::string part;     ///< of the manifest (manifest_parts.hpp)
 
-  /// Writes this rank's file into `tmp`, durable when this returns.
+  /// Writes or copies this rank's file into `tmp`, durable when this returns.
   void write(const std::atomic<bool>& cancel);
 };
 

@@ -18,7 +18,8 @@ namespace banyan::plan {
 namespace {
 
 constexpr std::int64_t kFloat = 4;
-constexpr std::int64_t kFileChunk = std::int64_t{4} << 20;  // of io/shard_file and io/checkpoint_reader
+constexpr std::int64_t kFileChunk = std::int64_t{8} << 20;      // of io/block_writer and io/stored_file
+constexpr std::int64_t kPiecesToNodes = std::int64_t{4} << 20;  // of src/job/file_exchange
 constexpr std::int64_t kCollectiveScratch = std::int64_t{1} << 20;
 
 /// Elements of the optimizer state a rank keeps.
@@ -128,6 +129,11 @@ int threads_of(const config::Config& config) {
 bool saves_in_background(const config::Config& config) {
   const auto& keys = config.checkpoint;
   return keys.async == "on" && (keys.every_steps > 0 || keys.interval == "auto" || !keys.local.empty());
+}
+
+bool drains_nodes(const config::Config& config) {
+  const auto& keys = config.checkpoint;
+  return keys.async == "on" && !keys.local.empty() && (keys.every_steps > 0 || keys.interval == "auto");
 }
 
 std::int64_t generation_bytes(const model::StageSpec& spec, int threads, std::int32_t blocks, std::int32_t block_size,
@@ -256,15 +262,19 @@ MemoryPlan memory_plan(const Layout& layout, const config::Config& config, const
     add("snapshot", saved * kFloat, fmt::format("{} x {} B, the copy a checkpoint is written from", saved, kFloat));
   if (layout.use == Use::kTrain && cuda)
     add("pinned copy", saved * kFloat, fmt::format("{} x {} B, what a checkpoint is copied to", saved, kFloat));
-  if (layout.use == Use::kTrain) add("checkpoint", 2 * kFileChunk, "2 chunks of 4 MiB while a file is written or read");
+  if (layout.use == Use::kTrain) add("checkpoint", 2 * kFileChunk, "2 chunks of 8 MiB while a file is written or read");
   if (layout.use == Use::kTrain && !config.checkpoint.local.empty()) {
-    add("node-local copies", kFileChunk, "on their way to and from other nodes, 4 pieces of 1 MiB");
+    add("node-local copies", kPiecesToNodes, "on their way to and from other nodes, 4 pieces of 1 MiB");
+    const bool drains = drains_nodes(config);
+    if (drains) add("drain", 3 * kFileChunk, "3 chunks of 8 MiB while a file is copied from the node to run.dir");
     if (lies_in_memory(config.checkpoint.local)) {
-      const std::int64_t times = 2 * (config.checkpoint.local_keep + 1);
-      plan.files = MemoryRow{"besides", times * saved * kFloat,
-                             fmt::format("in {}: {} node-local checkpoints and one being written, with a copy of "
-                                         "another node's, {} x {} x {} B",
-                                         config.checkpoint.local, config.checkpoint.local_keep, times, saved, kFloat)};
+      const std::int64_t times = 2 * (config.checkpoint.local_keep + 1 + drains);
+      plan.files =
+          MemoryRow{"besides", times * saved * kFloat,
+                    fmt::format("in {}: {} node-local checkpoints, one being written{}, with a copy of another "
+                                "node's, {} x {} x {} B",
+                                config.checkpoint.local, config.checkpoint.local_keep,
+                                drains ? " and one being copied to run.dir" : "", times, saved, kFloat)};
     }
   }
   return plan;

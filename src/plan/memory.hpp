@@ -35,6 +35,8 @@ struct MemoryPlan {
 
 /// Whether checkpoints come while training goes on, and are written from a copy then.
 bool saves_in_background(const config::Config& config);
+/// Whether those that come into the run directory are copied there from node-local ones.
+bool drains_nodes(const config::Config& config);
 
 /// Of the rank at a coordinate.  Counts what the process itself writes to; not the mapped dataset, whose pages belong
 /// to the file cache, nor what MPI holds before the first message.

@@ -207,7 +207,7 @@ std::optional<ExitCode> Loop::run() {
     late_steps_.add(Seconds(seconds));
     if (r.judgement == Judgement::kRollBack) {
       if (job_.root()) log::warning("{}; going back to the last checkpoint", bad_.why());
-      saver_->drain();
+      saver_->wait_for_all();
       return std::nullopt;
     }
     ++step_;
@@ -306,7 +306,8 @@ StepReport Loop::one_step() {
   const comm::PatienceScope patience(trainer_ ? silence : kLongPatience);
   StepVote vote{.stop = stop_watch_.vote(step_ + 1, until_gone()),
                 .save = saver_->due(late_steps_.get()),
-                .writing = saver_->writing()};
+                .writing = saver_->writing(),
+                .draining = saver_->draining()};
   if (step_ % kWindow == 0) vote.work = trainer_ ? work_times_.typical() : 0;
   if (trainer_) return train_step(*trainer_, step_, vote, bad_);
   StepReport r;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "comm/topology/contact.hpp"
@@ -75,13 +76,17 @@ bool Saver::taken_over() const { return checkpoints_ && checkpoints_->taken_over
 
 job::Writing Saver::writing() const { return checkpoints_ ? checkpoints_->writing() : job::Writing::kDone; }
 
+job::Writing Saver::draining() const { return checkpoints_ ? checkpoints_->draining() : job::Writing::kDone; }
+
 void Saver::settle(const StepTotals& totals) {
+  // In this order: what finish() begins to copy was not voted on.
+  if (in_drain_ && totals.drained) finish_drain();
   if (in_flight_ && totals.written) finish();
   refuse_if_hopeless();
 }
 
 void Saver::save(std::int64_t step, std::int64_t tokens) {
-  if (level_ == job::Level::kNodes) drain();  // which nobody would be warned of
+  while (in_flight_ && level_ == job::Level::kNodes) finish();  // which nobody would be warned of
   const bool way = make_way();
   refuse_if_hopeless();
   if (!way) {
@@ -90,38 +95,51 @@ void Saver::save(std::int64_t step, std::int64_t tokens) {
       log::warning(
           "the save after step {} is left out: the one after step {} is being written for {:.0f} s already; storage is "
           "slower than the time between saves, so save less often",
-          step, step_, Seconds(Clock::now() - taken_).count());
+          step, under_way().step, Seconds(Clock::now() - under_way().taken).count());
     return;
   }
-  begin_or_save(step, tokens, job_.config.checkpoint.async == "on", job::Level::kRunDir);
+  to_drain_ = by_way_of_nodes();
+  begin_or_save(step, tokens, job_.config.checkpoint.async == "on",
+                to_drain_ ? job::Level::kNodes : job::Level::kRunDir);
   refuse_if_hopeless();
 }
 
-/// Whether nothing is on its way any more, which is waited for until it has taken kKeepingUp.
+bool Saver::by_way_of_nodes() const {
+  return on_nodes_ && job_.config.checkpoint.async == "on" && misses_ == 0 && !straight_;
+}
+
+/// Whether nothing is on its way any more that is in the way of the next one, which is waited for until it has taken
+/// kKeepingUp.
 bool Saver::make_way() {
   constexpr Seconds kFirstPause{0.0005}, kLongestPause{0.1};
   enum : std::int64_t { kWritten, kWriting, kSlow };
-  for (Seconds pause = kFirstPause; in_flight_; pause = std::min(2 * pause, kLongestPause)) {
+  const auto blocked = [&] { return in_flight_ || (in_drain_ && !by_way_of_nodes()); };
+  for (Seconds pause = kFirstPause; blocked(); pause = std::min(2 * pause, kLongestPause)) {
     const Clock::time_point start = Clock::now();
+    Moment& slow = under_way();
     std::int64_t all = kWritten;
     {
       const job::InPhase phase(job_.watchdog, job::Phase::kSave);
       const comm::PatienceScope patience(patience_);
-      const std::int64_t mine = writing() != job::Writing::kUnderWay ? kWritten
-                                : start - taken_ > kKeepingUp        ? kSlow
-                                                                     : kWriting;
+      const job::Writing state = in_flight_ ? writing() : draining();
+      const std::int64_t mine = state != job::Writing::kUnderWay  ? kWritten
+                                : start - slow.taken > kKeepingUp ? kSlow
+                                                                  : kWriting;
       all = comm::all_reduce_value(*job_.everyone, mine, comm::ReduceOp::kMax, "the writing of the save before");
       if (all == kWriting) std::this_thread::sleep_for(pause);
     }
-    count_wait(Clock::now() - start);
+    count_wait(slow, Clock::now() - start);
     if (all == kSlow) return false;
-    if (all == kWritten) finish();
+    if (all == kWritten && in_flight_)
+      finish();
+    else if (all == kWritten)
+      finish_drain();
   }
   return true;
 }
 
-void Saver::count_wait(Seconds waited) {
-  waited_ += waited;
+void Saver::count_wait(Moment& saved, Seconds waited) {
+  saved.waited += waited;
   stall_ += waited;
   stalls_ += waited;
 }
@@ -136,7 +154,7 @@ void Saver::save_on_nodes(std::int64_t step, std::int64_t tokens) {
       log::info(
           "no node-local checkpoint after step {}: the one after step {} is still on its way; later ones are left "
           "out without a word",
-          step, step_);
+          step, last_.step);
     told_skipped_ = true;
     return;
   }
@@ -148,7 +166,8 @@ void Saver::leave_in_order() {
 }
 
 void Saver::save_and_wait(std::int64_t step, std::int64_t tokens, const char* why) {
-  drain();
+  to_drain_ = drain_again_ = false;  // this one is newer
+  wait_for_all();
   do {
     if (misses_ >= kSaveTries)
       throw IoError(
@@ -161,13 +180,14 @@ void Saver::save_and_wait(std::int64_t step, std::int64_t tokens, const char* wh
   } while (misses_ > 0);
 }
 
-void Saver::drain() {
+void Saver::wait_for_all() {
   while (in_flight_) finish();
+  while (in_drain_) finish_drain();
 }
 
 void Saver::rescue() {
   try {
-    drain();
+    wait_for_all();
   } catch (const Error& e) {
     log::error("what was being saved is lost: {}", e.what());
   }
@@ -186,8 +206,8 @@ void Saver::begin_or_save(std::int64_t step, std::int64_t tokens, bool backgroun
   const comm::PatienceScope patience(patience_);
   const Clock::time_point start = Clock::now();
   level_ = level;
-  step_ = step;
-  bad_before_ = bad_.seen();
+  last_.step = step;
+  last_.bad_before = bad_.seen();
   job::SaveResult result;
   if (trainer_) {
     compare_replicas(*trainer_, step);
@@ -195,8 +215,8 @@ void Saver::begin_or_save(std::int64_t step, std::int64_t tokens, bool backgroun
     const std::vector<job::SaveTensor> slabs = slabs_to_save(*trainer_);
     result = background ? checkpoints_->begin(state, slabs, level) : checkpoints_->save(state, slabs, level);
   }
-  waited_ = Seconds(0);
-  taken_ = Clock::now();
+  last_.waited = Seconds(0);
+  last_.taken = Clock::now();
   conclude(result, start);
 }
 
@@ -217,39 +237,81 @@ void Saver::conclude(const job::SaveResult& result, Clock::time_point start) {
   if (level_ == job::Level::kRunDir) misses_ = misses;
   const bool background = in_flight_;
   in_flight_ = all % 2 != 0;
-  count_wait(Clock::now() - start);
+  count_wait(last_, Clock::now() - start);
   if (in_flight_) return;
-  if (level_ == job::Level::kNodes) return conclude_on_nodes(result, misses, background);
+  if (level_ == job::Level::kNodes)
+    conclude_on_nodes(result, misses, background);
+  else
+    conclude_in_run_dir(result, last_, background);
+}
+
+void Saver::conclude_in_run_dir(const job::SaveResult& result, const Moment& saved, bool background) {
+  straight_ = false;
   if (misses_ == 0) {
-    bad_.committed(bad_.seen() - bad_before_);
-    at_stake_since_ = taken_;
+    bad_.committed(bad_.seen() - saved.bad_before);
+    at_stake_since_ = saved.taken;
   }
   if (misses_ > 0) {
     if (job_.root())
-      log::error("the save after step {} failed ({} of {} tries): {}", step_, misses_, kSaveTries, result.error);
+      log::error("the save after step {} failed ({} of {} tries): {}", saved.step, misses_, kSaveTries, result.error);
     // Who leaves first ends the waits of the others: nobody does before rank 0 has said why.
     if (misses_ >= kSaveTries) job_.everyone->barrier("all ranks to know why saves fail");
     return;
   }
   if (!job_.root()) return;
   if (result.seconds > 0)
-    save_times_->add(job_.attempt, step_, result.bytes, Seconds(result.seconds),
-                     background ? std::optional(waited_) : std::nullopt);
-  const std::string in_between = background ? fmt::format(", training waited {:.2f} s", waited_.count()) : "";
-  log::info("saved {} ({:.1f} MB in {:.2f} s{})", result.name, static_cast<double>(result.bytes) / 1e6, result.seconds,
-            in_between);
+    save_times_->add(job_.attempt, saved.step, result.bytes, Seconds(result.seconds),
+                     background ? std::optional(saved.waited) : std::nullopt);
+  const std::string in_between = background ? fmt::format(", training waited {:.2f} s", saved.waited.count()) : "";
+  log::info("saved {}{} ({:.1f} MB in {:.2f} s{})", result.name, &saved == &drained_ ? " from the nodes" : "",
+            static_cast<double>(result.bytes) / 1e6, result.seconds, in_between);
 }
 
 void Saver::conclude_on_nodes(const job::SaveResult& result, int misses, bool background) {
-  if (misses == 0) bad_.committed(bad_.seen() - bad_before_);
+  const bool wanted = std::exchange(to_drain_, false);
   on_nodes_ = misses < kSaveTries;
-  if (!job_.root()) return;
-  if (misses > 0)
-    log::warning("no node-local checkpoint after step {}: {}{}", step_, result.error,
-                 on_nodes_ ? "" : "; there will be no more of them in this attempt");
-  else if (result.seconds > 0)
+  if (misses > 0) {
+    straight_ = straight_ || wanted;
+    drain_again_ = false;
+    if (job_.root())
+      log::warning("no node-local checkpoint after step {}: {}{}", last_.step, result.error,
+                   on_nodes_ ? "" : "; there will be no more of them in this attempt");
+    return;
+  }
+  bad_.committed(bad_.seen() - last_.bad_before);
+  on_nodes_last_ = last_;
+  if (job_.root() && result.seconds > 0)
     log::info("saved {} on the nodes ({:.1f} MB in {:.2f} s{})", result.name, static_cast<double>(result.bytes) / 1e6,
-              result.seconds, background ? fmt::format(", training waited {:.2f} s", waited_.count()) : "");
+              result.seconds, background ? fmt::format(", training waited {:.2f} s", last_.waited.count()) : "");
+  if (wanted && in_drain_)
+    drain_again_ = true;
+  else if (wanted)
+    begin_drain();
+}
+
+/// Within a phase and patience for saves, as what comes before it.
+void Saver::begin_drain() {
+  const Clock::time_point start = Clock::now();
+  drained_ = on_nodes_last_;
+  conclude_drain(checkpoints_ ? checkpoints_->drain() : job::SaveResult{}, start);
+}
+
+void Saver::finish_drain() {
+  const job::InPhase phase(job_.watchdog, job::Phase::kSave);
+  const comm::PatienceScope patience(patience_);
+  const Clock::time_point start = Clock::now();
+  conclude_drain(checkpoints_ ? checkpoints_->finish_drain() : job::SaveResult{}, start);
+  if (!in_drain_ && std::exchange(drain_again_, false) && misses_ == 0) begin_drain();
+}
+
+void Saver::conclude_drain(const job::SaveResult& result, Clock::time_point start) {
+  const std::int64_t mine = 2 * result.misses + (checkpoints_ && checkpoints_->in_drain() ? 1 : 0);
+  const std::int64_t all =
+      comm::all_reduce_value(*job_.everyone, mine, comm::ReduceOp::kMax, "the working ranks to copy from the nodes");
+  misses_ = static_cast<int>(all / 2);
+  in_drain_ = all % 2 != 0;
+  count_wait(drained_, Clock::now() - start);
+  if (!in_drain_) conclude_in_run_dir(result, drained_, true);
 }
 
 double Saver::take_stall() {

@@ -1,7 +1,8 @@
 // When a job saves, what it waits for, and what becomes of saves that fail.  Checkpoints that come while training goes
 // on are written in the background (checkpoint.async); the last one before the job leaves is waited for.  Between those
 // in the run directory there may be node-local ones (checkpoint.local), which are left out where they would have to
-// wait.
+// wait.  Where there are, what is to come into the run directory is saved on the nodes first and copied from there: the
+// copying may take long without holding up the node-local ones.
 #pragma once
 
 #include <cstdint>
@@ -23,13 +24,16 @@ class Saver {
   Saver(job::Job& job, const job::Team* team, Trainer* trainer, job::Checkpoints* checkpoints, BadSteps& bad,
         Seconds patience);
 
-  /// For the vote of a step: how far this rank is with what is on its way.
+  /// For the vote of a step: how far this rank is with what is on its way, and with what is copied from the nodes.
   job::Writing writing() const;
-  /// After a step that was voted on: commits what all ranks have written.
+  job::Writing draining() const;
+  /// After a step that was voted on: commits what all ranks have written or copied.
   void settle(const StepTotals& totals);
   /// Saves the state after `step`, in the background or waiting as checkpoint.async says.  Where the one before is
-  /// still being written it waits a moment, then leaves this one out, loudly: never are two on their way.  A failure is
-  /// loud and leaves the training going; after several in a row it is an IoError.
+  /// still being written it waits a moment, then leaves this one out, loudly: never are two on their way.  By way of
+  /// the nodes nothing is waited for and left out: when the one before has been copied, the newest there is comes next.
+  /// A failure is loud and leaves the training going, and the next try goes straight into the run directory; after
+  /// several in a row it is an IoError.
   void save(std::int64_t step, std::int64_t tokens);
   /// Whether a node-local checkpoint is due after `step`.
   bool saves_on_nodes_after(std::int64_t step) const;
@@ -38,8 +42,8 @@ class Saver {
   void save_on_nodes(std::int64_t step, std::int64_t tokens);
   /// The last save of an attempt, which has no later step to be tried again at.  `why`: "at the end"
   void save_and_wait(std::int64_t step, std::int64_t tokens, const char* why);
-  /// Waits for what is on its way.
-  void drain();
+  /// Waits for what is on its way, to both places.
+  void wait_for_all();
   /// The run directory has all that was trained: node-local checkpoints are of no more use.
   void leave_in_order();
 
@@ -47,7 +51,7 @@ class Saver {
   void rescue();
 
   /// The last save failed: the next step is to be saved.
-  bool missed() const { return misses_ > 0 && !writes_run_dir(); }
+  bool missed() const { return (misses_ > 0 || straight_) && !writes_run_dir(); }
   /// Whether this rank has seen that another job took the run over: what it does is of no more use.
   bool taken_over() const;
   /// Whether this rank asks for a checkpoint: rank 0 because of the time since the last (checkpoint.interval = auto;
@@ -56,7 +60,7 @@ class Saver {
   /// What the last save will take, with what is on its way; rank 0.
   Seconds save_time() const;
   /// A checkpoint of either kind is on its way.
-  bool busy() const { return in_flight_; }
+  bool busy() const { return in_flight_ || in_drain_; }
 
   /// Seconds that training has waited since this was asked last.
   double take_stall();
@@ -66,19 +70,32 @@ class Saver {
   void sum_up() const;
 
  private:
+  /// What one checkpoint has of the training, and costs it.
+  struct Moment {
+    std::int64_t step = 0, bad_before = 0;   ///< after that step, and so many bad ones
+    Seconds waited{0};                       ///< by the training
+    Clock::time_point taken = Clock::now();  ///< when training could go on
+  };
+
   void learn_failures();
   /// What a checkpoint costs the training; rank 0.
   Seconds cost() const;
   void refuse_if_hopeless() const;
   bool make_way();
-  void count_wait(Seconds waited);
-  bool writes_run_dir() const { return in_flight_ && level_ == job::Level::kRunDir; }
+  void count_wait(Moment& saved, Seconds waited);
+  Moment& under_way() { return in_flight_ ? last_ : drained_; }
+  bool writes_run_dir() const { return in_drain_ || (in_flight_ && (to_drain_ || level_ == job::Level::kRunDir)); }
+  bool by_way_of_nodes() const;
   void begin_or_save(std::int64_t step, std::int64_t tokens, bool background, job::Level level);
   void finish();
+  void begin_drain();
+  void finish_drain();
   /// Of what began at `start`: agrees with spares, counts the time, tells the log.
   void conclude(const job::SaveResult& result, Clock::time_point start);
-  /// The same of one on the nodes, which has come to its end.
+  void conclude_drain(const job::SaveResult& result, Clock::time_point start);
+  /// The rest of it for what has come to its end, there or there.
   void conclude_on_nodes(const job::SaveResult& result, int misses, bool background);
+  void conclude_in_run_dir(const job::SaveResult& result, const Moment& saved, bool background);
 
   job::Job& job_;
   const job::Team* team_;
@@ -88,17 +105,18 @@ class Saver {
   const Seconds patience_;
   std::optional<job::SaveTimes> save_times_;  ///< rank 0
   Seconds between_failures_{0};               ///< expected; rank 0
-  bool in_flight_ = false;                    ///< the same on all ranks, as is the next
+  bool in_flight_ = false;                    ///< the same on all ranks, as is the rest
+  bool in_drain_ = false;                     ///< one is being copied from the nodes
   int misses_ = 0;                            ///< failed saves in a row, into the run directory
   std::int64_t left_out_ = 0;                 ///< saves, because the one before took too long
   bool on_nodes_ = false;                     ///< there are node-local checkpoints
   bool told_skipped_ = false;                 ///< that some of them are left out
+  bool to_drain_ = false;                     ///< the one on its way to the nodes is wanted in the run directory
+  bool drain_again_ = false;                  ///< the newest on the nodes is, after the one that is being copied
+  bool straight_ = false;                     ///< the next one goes straight into the run directory
 
-  // Of the save that was begun last.
-  job::Level level_ = job::Level::kRunDir;
-  std::int64_t step_ = 0, bad_before_ = 0;  ///< after that step, and so many bad ones
-  Seconds waited_{0};                       ///< by the training
-  Clock::time_point taken_ = Clock::now();  ///< when training could go on
+  job::Level level_ = job::Level::kRunDir;  ///< of the save that was begun last
+  Moment last_, on_nodes_last_, drained_;   ///< of that one, the newest on the nodes, the one that is copied
 
   const Clock::time_point first_step_ = Clock::now();
   Clock::time_point at_stake_since_ = Clock::now();  ///< what was trained from then on is in no checkpoint

@@ -179,7 +179,19 @@ void Trainer::apply_update(std::int64_t step, const StepTotals& totals, StepRepo
 // ------------------------------------------------------------------------------------------------- what all must know
 
 StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& share) {
-  enum : std::size_t { kLoss, kTokens, kSquares, kLinkWait, kStep, kSave, kWriting, kNotWritten, kVotes };
+  enum : std::size_t {
+    kLoss,
+    kTokens,
+    kSquares,
+    kLinkWait,
+    kStep,
+    kSave,
+    kWriting,
+    kNotWritten,
+    kDraining,
+    kNotDrained,
+    kVotes
+  };
   constexpr std::size_t kWork = kVotes + job::kStopReasons;  // from here on one for each rank, if they tell it
   std::vector<double> sums{share.loss_sum,
                            static_cast<double>(share.tokens),
@@ -188,7 +200,9 @@ StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& shar
                            static_cast<double>(step),
                            share.vote.save ? 1.0 : 0.0,
                            share.vote.writing == job::Writing::kUnderWay ? 1.0 : 0.0,
-                           share.vote.writing == job::Writing::kFailed ? 1.0 : 0.0};
+                           share.vote.writing == job::Writing::kFailed ? 1.0 : 0.0,
+                           share.vote.draining == job::Writing::kUnderWay ? 1.0 : 0.0,
+                           share.vote.draining == job::Writing::kFailed ? 1.0 : 0.0};
   sums.resize(kWork + (share.vote.work ? static_cast<std::size_t>(job.everyone->size()) : 0));
   if (share.vote.work) sums[kWork + static_cast<std::size_t>(job.everyone->rank())] = *share.vote.work;
   sums[kVotes + static_cast<std::size_t>(share.vote.stop)] = 1;
@@ -203,6 +217,7 @@ StepTotals agree_on_step(job::Job& job, std::int64_t step, const StepShare& shar
                                  .tokens = static_cast<std::int64_t>(sums[kTokens])});
   totals.save = sums[kSave] > 0;
   totals.written = sums[kWriting] == 0 || sums[kNotWritten] > 0;
+  totals.drained = sums[kDraining] == 0 || sums[kNotDrained] > 0;
   for (int r = job::kStopReasons - 1; r > 0; --r)
     if (sums[kVotes + static_cast<std::size_t>(r)] > 0) totals.stop = static_cast<job::StopReason>(r);
   totals.work.assign(sums.begin() + kWork, sums.end());
@@ -216,6 +231,7 @@ StepTotals totals_of(const StepShare& sum) {
           .stop = sum.vote.stop,
           .save = sum.vote.save,
           .written = sum.vote.writing != job::Writing::kUnderWay,
+          .drained = sum.vote.draining != job::Writing::kUnderWay,
           .link_wait = sum.link_wait};
 }
 

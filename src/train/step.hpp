@@ -32,6 +32,7 @@ struct StepTotals {
   job::StopReason stop = job::StopReason::kNone;  ///< somebody wants to stop after this step
   bool save = false;                              ///< somebody wants a checkpoint after it
   bool written = false;        ///< nobody is still writing the checkpoint that is on its way, or somebody failed to
+  bool drained = false;        ///< the same of the one that is being copied from the nodes
   double link_wait = 0;        ///< seconds that all ranks together waited for neighbours of the pipeline
   std::vector<double> work{};  ///< StepVote::work of every rank, in steps in which they tell it
 };
@@ -40,7 +41,7 @@ struct StepTotals {
 struct StepVote {
   job::StopReason stop = job::StopReason::kNone;
   bool save = false;
-  job::Writing writing = job::Writing::kDone;
+  job::Writing writing = job::Writing::kDone, draining = job::Writing::kDone;
   std::optional<double> work{};  ///< seconds that it works in a step (stragglers.hpp); all ranks tell it or none
 };
 
@@ -75,8 +76,9 @@ struct Trainer {
   /// The forward and backward passes alone, of whichever data rank's share; gradients of parts that are complete are
   /// handed to `part_done`.  What is returned are the losses that this rank speaks for, of each microbatch, once the
   /// device has been waited for.
-  std::vector<kernels::Number> run(const std::vector<parallel::Action>& actions, BatchReader& share_of_batch, std::int64_t step,
-                StepReport& report, Trace* trace, const std::function<void(int part)>& part_done);
+  std::vector<kernels::Number> run(const std::vector<parallel::Action>& actions, BatchReader& share_of_batch,
+                                   std::int64_t step, StepReport& report, Trace* trace,
+                                   const std::function<void(int part)>& part_done);
   /// Clips, updates the parameters this rank updates, and brings the others' here.
   void apply_update(std::int64_t step, const StepTotals& totals, StepReport& report);
   /// True on the one tensor rank of each stage with the head that contributes the loss, of its last chunk.

@@ -122,6 +122,10 @@ TEST_F(LocalStoreTest, KeepsTheNewestAndLeavesLaterAttemptsAlone) {
   commit(store, 26, 3, {"a"});
   store.prune(2, 2);
   EXPECT_EQ(held(store), (Lines{"step-000000026.e3 0", "step-000000031.e2 0", "step-000000028.e2 0"}));
+  store.prune(2, 1, "step-000000028.e2");
+  EXPECT_EQ(held(store), (Lines{"step-000000026.e3 0", "step-000000031.e2 0", "step-000000028.e2 0"}));
+  store.prune(2, 1);
+  EXPECT_EQ(held(store), (Lines{"step-000000026.e3 0", "step-000000031.e2 0"}));
   store.remove();
   EXPECT_FALSE(path_exists(store.directory()));
 }
