@@ -247,6 +247,14 @@ void local_comes_between(const Config& c) {
       k.local_every, k.every_steps);
 }
 
+void overhead_has_an_interval(const Config& c) {
+  if (c.checkpoint.overhead == 0 || c.checkpoint.interval == "auto") return;
+  throw ConfigError(
+      "checkpoint.overhead = {} bounds checkpoint.interval = auto, and it is {}; set checkpoint.interval = auto, or "
+      "checkpoint.overhead = 0",
+      c.checkpoint.overhead, c.checkpoint.interval);
+}
+
 }  // namespace
 
 const std::vector<Rule>& rules() {
@@ -278,6 +286,7 @@ const std::vector<Rule>& rules() {
       {"nccl_has_its_own_collectives", nccl_has_its_own_collectives},
       {"local_is_a_place", local_is_a_place},
       {"local_comes_between", local_comes_between},
+      {"overhead_has_an_interval", overhead_has_an_interval},
       {"fallbacks_can_run", fallbacks_can_run},
   };
   return list;

@@ -53,35 +53,6 @@ SaveResult Checkpoints::begin(const SaveState& state, std::span<const SaveTensor
   return s->result;
 }
 
-SaveResult Checkpoints::drain() {
-  if (in_drain()) throw BugError("a node-local checkpoint is to be copied while another one is");
-  if (!newest_there_) throw BugError("a node-local checkpoint is to be copied where none was made");
-  const Save& there = *newest_there_;
-  const auto s = std::make_shared<Save>();
-  s->result.name = there.result.name;
-  s->result.bytes = there.result.bytes;
-  s->result.misses = misses_;
-  s->result.ok = there.head.step <= committed_step_;
-  if (s->result.ok) return s->result;
-  s->head = there.head;
-  s->head.extra.erase(io::kLevel);
-  s->tmp = store_.tmp_of(s->result.name);
-  s->file = there.file;
-  s->bytes = there.bytes;
-  s->written = there.written;
-  s->part = there.part;
-  s->from = level_->path_of(s->result.name);
-  s->verify = options_.verify;
-  s->background = true;
-  if (const Verdict v = reserve(*s); !v.ok()) return missed(*s, v);
-  level_->spare(s->result.name);
-  s->result.ok = true;
-  s->waited = Clock::now() - s->start;
-  drain_ = {s, {}};
-  start_writer(drain_);
-  return s->result;
-}
-
 void Checkpoints::start_writer(Flight& flight) {
   flight.writer = std::make_shared<Task>(
       [s = flight.save, before = options_.before_writing, level = level_](const std::atomic<bool>& cancel) {
@@ -102,8 +73,6 @@ Writing Checkpoints::progress_of(const Flight& flight) const {
 }
 
 SaveResult Checkpoints::finish() { return finish(pending_); }
-
-SaveResult Checkpoints::finish_drain() { return finish(drain_); }
 
 SaveResult Checkpoints::finish(Flight& flight) {
   if (!flight.save) throw BugError("no checkpoint is on its way");

@@ -50,11 +50,12 @@ Seconds time_between_failures(const FailureHistory& history, int nodes) {
   return (history.time + Seconds(before_any)) / static_cast<double>(history.failures + 1);
 }
 
-Seconds save_interval(Seconds save, Seconds between_failures) {
+Seconds save_interval(Seconds save, Seconds between_failures, double overhead) {
   const double c = std::max(1e-3, save.count()), m = std::max(1e-3, between_failures.count());
-  if (c >= 2 * m) return Seconds(std::max(1.0, m));
+  const double least = std::max(1.0, overhead > 0 ? c * (1 - overhead) / overhead : 0);
+  if (c >= 2 * m) return Seconds(std::max(least, m));
   const double x = c / (2 * m);
-  return Seconds(std::max(1.0, std::sqrt(2 * c * m) * (1 + std::sqrt(x) / 3 + x / 9) - c));
+  return Seconds(std::max(least, std::sqrt(2 * c * m) * (1 + std::sqrt(x) / 3 + x / 9) - c));
 }
 
 FailureHistory read_history(const fs::path& run_dir, std::int64_t attempt, double unix_now) {

@@ -24,8 +24,9 @@ inline constexpr double kNodeHoursBetweenFailures = 54.0 * 24 * 2048 / 466;
 /// run's own history soon outweighs it.
 Seconds time_between_failures(const FailureHistory& history, int nodes);
 
-/// From the end of a save to the beginning of the next one.  `save`: how long one takes.  At least a second.
-Seconds save_interval(Seconds save, Seconds between_failures);
+/// From the end of a save to the beginning of the next one.  `save`: how long one takes.  `overhead`: the largest share
+/// of the time that saves may take, 0: any.  At least a second.
+Seconds save_interval(Seconds save, Seconds between_failures, double overhead = 0);
 
 /// From attempts.jsonl and causes/ of a run directory, of attempts before `attempt`.  `unix_now`: seconds since 1970.
 /// Lines and records that say nothing of use are passed over.  Rank 0.

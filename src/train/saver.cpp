@@ -54,8 +54,7 @@ void Saver::learn_failures() {
   log::info(
       "a checkpoint every {} besides those of checkpoint.every_steps: training waits {} for one, a failure is expected "
       "in {}",
-      format_seconds(job::save_interval(cost(), between_failures_).count()), format_seconds(cost().count()),
-      format_seconds(between_failures_.count()));
+      format_seconds(interval().count()), format_seconds(cost().count()), format_seconds(between_failures_.count()));
 }
 
 Seconds Saver::save_time() const { return save_times_->p99(job::assumed_save_time(bytes_per_rank(*team_))); }
@@ -65,11 +64,15 @@ Seconds Saver::cost() const {
   return save_times_->waited_p99(job::assumed_copy_time(bytes_per_rank(*team_)));
 }
 
+Seconds Saver::interval() const {
+  return job::save_interval(cost(), between_failures_, job_.config.checkpoint.overhead);
+}
+
 bool Saver::due(Seconds step) const {
   if (writes_run_dir()) return false;
   if (taken_over()) return true;  // which ends the job on all ranks alike
   if (!job_.root() || job_.config.checkpoint.interval != "auto") return false;
-  return Clock::now() - at_stake_since_ + step >= job::save_interval(cost(), between_failures_);
+  return Clock::now() - at_stake_since_ + step >= interval();
 }
 
 bool Saver::taken_over() const { return checkpoints_ && checkpoints_->taken_over(); }

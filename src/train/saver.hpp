@@ -80,6 +80,8 @@ class Saver {
   void learn_failures();
   /// What a checkpoint costs the training; rank 0.
   Seconds cost() const;
+  /// Between two of them, by checkpoint.interval = auto; rank 0.
+  Seconds interval() const;
   void refuse_if_hopeless() const;
   bool make_way();
   void count_wait(Moment& saved, Seconds waited);

@@ -41,6 +41,7 @@ from=$(sed -n 's/.*resuming after step \([0-9]*\).*/\1/p' "$scratch/out.log")
 [ "$from" -ge "$newest" ] || { cat "$scratch/run.log" "$scratch/out.log" >&2; fail "resumed after step $from, $newest was saved"; }
 says "on the nodes"
 says "are fetched from other nodes"
+says "from the nodes"  # into the run directory
 echo "a host lost after step $newest was saved, resumed after step $from"
 for host in $box_hosts; do
   [ -z "$(box_on "$host" find /dev/shm -name 'banyan-*')" ] || fail "node-local checkpoints are left on $host"

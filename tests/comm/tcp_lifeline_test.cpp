@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -69,6 +70,29 @@ TEST(TcpLifeline, OnOneHostItListensToThatHostAlone) {
   std::thread upper([&] { EXPECT_TRUE(lines[0]->connect(addresses, Seconds{20})); });
   EXPECT_TRUE(lines[1]->connect(addresses, Seconds{20}));
   upper.join();
+}
+
+// Sockets of this process that listen.
+int listening() {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    int on = 0;
+    socklen_t length = sizeof on;
+    const int fd = std::stoi(entry.path().filename().string());
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &length) == 0) count += on;
+  }
+  return count;
+}
+
+TEST(TcpLifeline, OnceConnectedNobodyListens) {
+  const int before = listening();
+  int at_start = 0;
+  std::vector<std::unique_ptr<TcpLifeline>> kept(10);
+  run(
+      10, [&](auto& line, int r) { kept[static_cast<std::size_t>(r)] = std::move(line); },
+      [&](const std::vector<std::string>&) { at_start = listening(); });
+  EXPECT_EQ(at_start, before + 2);  // rank 0 and rank 1 have others below them
+  EXPECT_EQ(listening(), before);
 }
 
 class Sizes : public testing::TestWithParam<int> {};

@@ -27,6 +27,18 @@ must 75 2 train "$scratch/c.ini" --run.dir="$scratch/shaky" $steps --checkpoint.
   --train.max_time=8s
 [ "$(saves shaky)" -ge 102 ] || fail "$(($(saves shaky) - 100)) saves in eight seconds"
 
+# It does not where no more than a thousandth of the time may go into them.
+cp -r "$scratch/shaky" "$scratch/bounded"
+rm -r "$scratch/bounded/ckpt" "$scratch/bounded/lease" "$scratch/bounded/metrics.jsonl"
+for _ in $(seq 100); do
+  echo '{"attempt": 1, "step": 1, "bytes": 1, "seconds": 0.1, "waited": 0.1}'
+done > "$scratch/bounded/saves.jsonl"
+# shellcheck disable=SC2086
+must 75 2 train "$scratch/c.ini" --run.dir="$scratch/bounded" $steps --checkpoint.interval=auto --checkpoint.overhead=0.001 \
+  --train.steps=1000000 --train.max_time=4s
+says "a checkpoint every 1 min 40 s"
+[ "$(saves bounded)" = 101 ] || fail "$(($(saves bounded) - 100)) saves instead of the last alone"
+
 # When it saved does not matter to what it learns.
 last=$(tail -n 1 "$scratch/shaky/metrics.jsonl" | sed 's/.*"step": \([0-9]*\),.*/\1/')
 other=$(tail -n 1 "$scratch/calm/metrics.jsonl" | sed 's/.*"step": \([0-9]*\),.*/\1/')

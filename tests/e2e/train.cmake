@@ -38,6 +38,8 @@ banyan_e2e_test(transport COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/transport.sh $<
 banyan_e2e_test(placement COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/placement.sh $<TARGET_FILE:banyan>)
 banyan_e2e_test(train_errors COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/train_errors.sh $<TARGET_FILE:banyan>)
 banyan_e2e_test(compare COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/compare.sh $<TARGET_FILE:banyan>)
+banyan_e2e_test(listens COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/listens.sh $<TARGET_FILE:banyan>)
+set_tests_properties(e2e.listens PROPERTIES SKIP_RETURN_CODE 77)
 banyan_e2e_test(eval COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/eval.sh $<TARGET_FILE:banyan>)
 
 # What is the same on every mesh, after every resume and in every sample is so over MPI's messages, too.

@@ -7,6 +7,7 @@
 #   locks       files cannot be locked (ENOLCK, ENOSYS): nobody wants to, also where the user has HDF5 insist
 #   twice       two starts at the same moment, one of which looks late for what it wrote: neither takes that for storage that
 #               is not shared
+#   drain       the same with node-local checkpoints: they go on, and the newest comes when the one before has been copied
 #   slow        storage of 100 KB/s: saves that are due meanwhile are left out, loudly; never are two on their way
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/counted.sh"
@@ -135,6 +136,40 @@ case $case in
     job "$scratch/whole" 2 "$stopped" "$scratch/whole.log" || { cat "$scratch/whole.log" >&2; fail "the undisturbed job"; }
     same_losses "$run" "$scratch/whole"
     echo "$(grep -c 'is left out:' "$scratch/out.log") saves were left out"
+    ;;
+  drain)
+    dataset "$scratch/tokens.h5"
+    config "$scratch/c.ini" gpt2 "$scratch/unused"
+    run=$scratch/run
+    injected
+    touch "$scratch/slow"
+    mkdir "$scratch/local"
+    plain=$job job="$job --checkpoint.local=$scratch/local --checkpoint.local_every=1"
+    job "$run" 2 1000000 "$scratch/out.log" LD_PRELOAD="$library" FAULT_SPEED=2000 FAULT_WHEN="$scratch/slow" FAULT_UNDER="$run/ckpt" &
+    pid=$!
+    gone_on() { [ "$(grep -c 'saved step-.* on the nodes' "$scratch/out.log")" -ge 20 ]; }
+    until_true "node-local checkpoints while one is copied" gone_on
+    [ "$(ls "$run/ckpt")" = step-000000002.e1.tmp ] || fail "in ckpt are $(ls "$run/ckpt" | paste -sd ' ')"
+    reached=$(sed -n 's/.*saved step-0*\([1-9][0-9]*\)\.e1 on the nodes.*/\1/p' "$scratch/out.log" | tail -n 1)
+    rm "$scratch/slow"
+    copied() { [ "$(grep -c 'saved step-.* from the nodes' "$scratch/out.log")" -ge 2 ]; }
+    until_true "copies after the storage recovered" copied
+    sed -n 's/.*saved step-0*\([1-9][0-9]*\)\.e1 from the nodes.*/\1/p' "$scratch/out.log" >"$scratch/copied"
+    [ "$(head -n 1 "$scratch/copied")" = 2 ] || fail "step $(head -n 1 "$scratch/copied") was copied first"
+    [ "$(sed -n 2p "$scratch/copied")" -ge "$reached" ] || fail "step $(sed -n 2p "$scratch/copied") followed, the nodes had $reached"
+    "$banyan" stop "$run"
+    code=0
+    wait $pid || code=$?
+    wants 75
+    if grep -q 'is left out' "$scratch/out.log"; then fail "a save was left out"; fi
+    [ -z "$(ls -A "$scratch/local")" ] || fail "left on the node: $(ls "$scratch/local")"
+    stopped=$(losses "$run" | wc -l)
+    job=$plain
+    job "$scratch/whole" 2 "$stopped" "$scratch/whole.log" || { cat "$scratch/whole.log" >&2; fail "the undisturbed job"; }
+    same_losses "$run" "$scratch/whole"
+    digest_of "$run" >"$scratch/run.digest"
+    digest_of "$scratch/whole" | cmp - "$scratch/run.digest" || fail "the values at the end differ"
+    echo "$reached steps were saved on the nodes while one was copied"
     ;;
   *) fail "there is no case $case" ;;
 esac

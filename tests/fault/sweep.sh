@@ -1,19 +1,22 @@
 #!/bin/bash
-# sweep.sh BANYAN LIBRARY RANKS CALL:ACTION:STRIDE[:RANK]...: a job that resumes, trains and saves twice, again and again,
+# sweep.sh BANYAN LIBRARY RANKS[+nodes] CALL:ACTION:STRIDE[:RANK]...: a job that resumes, trains and saves twice, again and again,
 # each time with another call going wrong: the 1st, the 1 + STRIDE th, ... until the program makes no more of that kind
 # (libfaultio.cpp says what CALL and ACTION may be; RANK: whose calls are meant, default 0).  After each fault:
 #   killed   the job ended
 #   errors   it went on to its end with the right losses, or ended with 74; for what forbids writing also with 78
 #   always   the next start goes on from the last acknowledged save or later, and ends with the losses and the values of
 #            the undisturbed job, leaving nothing behind
+# With +nodes saves come into the run directory by way of node-local ones, which stay when a rank is killed.
 # A CALL that is never made fails the test.
 . "$(dirname "$0")/lib.sh"
-ranks=$3
+ranks=${3%+nodes} by_nodes=
+[ "$ranks" = "$3" ] || by_nodes=yes
 shift 3
 lanes=4
 [ "$ranks" = 1 ] || lanes=2
 prepare "$ranks"
 missed=
+plain=$job
 
 # verdict ACTION CODE RUN: what is wrong with the job that met the fault, if anything.
 verdict() {
@@ -22,6 +25,7 @@ verdict() {
     kill*:0) echo "it was not noticed" ;;
     kill*:*) ;;
     *:0)
+      [ -z "$by_nodes" ] || grep -q 'saved step-000000006.e2 on the nodes' "$3.log" || echo "nothing was saved on the nodes"
       losses "$3" | cmp -s - "$scratch/whole.losses" || echo "it went on with other losses"
       [ -z "$(ls "$3/ckpt" | grep '\.tmp$')" ] || echo "it left an unfinished checkpoint" ;;
     *:74 | EACCES:78 | EROFS:78)
@@ -36,13 +40,14 @@ one() {
   # What is written beside the checkpoints is not read back.
   if [ "$2" = flip ]; then under=$run/ckpt; fi
   rm -rf "$scratch/lane$lane"
-  mkdir -p "$scratch/lane$lane/pids"
+  mkdir -p "$scratch/lane$lane/pids" "$scratch/lane$lane/local"
+  [ -z "$by_nodes" ] || job="$plain --checkpoint.local=$scratch/lane$lane/local --checkpoint.local_every=1"
   cp -r "$scratch/template/run" "$run"
   code=0
   job "$run" "$ranks" $last "$run.log" LD_PRELOAD="$library" FAULT_UNDER="$under" FAULT="$fault" FAULT_RANK="$4" \
     FAULT_PIDS="$scratch/lane$lane/pids" FAULT_REACHED="$run.reached" || code=$?
   if [ ! -e "$run.reached" ]; then
-    [ $code = 0 ] || echo "BROKEN $ranks ranks, $fault, not reached: ended with $code" >> "$scratch/results.$lane"
+    [ $code = 0 ] || echo "BROKEN $ranks ranks, $fault, not reached: ended with $code: $(grep -m 1 error "$run.log")" >> "$scratch/results.$lane"
     return 1
   fi
   acknowledged=$(sed -n 's/.*saved step-0*\([1-9][0-9]*\)\.e.*/\1/p' "$run.log" | tail -n 1)

@@ -30,6 +30,21 @@ TEST(SaveInterval, HasBounds) {
   EXPECT_GT(save_interval(Seconds(0), Seconds(1e6)), Seconds(1));
 }
 
+TEST(SaveInterval, TakesNoMoreThanTheShareThatIsAllowed) {
+  const Seconds save(2), between(3600);
+  const Seconds free = save_interval(save, between);
+  for (const double overhead : {0.1, 0.01, 0.001}) {
+    const Seconds t = save_interval(save, between, overhead);
+    EXPECT_LE(save / (save + t), overhead * (1 + 1e-9));
+    EXPECT_GE(t, free);
+    if (save / (save + free) <= overhead) {
+      EXPECT_EQ(t, free);
+    }
+  }
+  EXPECT_GT(save_interval(save, between, 0.001), free);
+  EXPECT_NEAR(save_interval(Seconds(100), Seconds(20), 0.5).count(), 100, 1e-9);
+}
+
 TEST(TimeBetweenFailures, GoesFromWhatIsUsualToWhatWasSeen) {
   EXPECT_NEAR(time_between_failures({}, 2048).count(), 54.0 * 24 * 3600 / 466, 1);
   EXPECT_NEAR(time_between_failures({}, 1).count(), 237.3 * 24 * 3600, 3600);
