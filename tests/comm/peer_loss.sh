@@ -7,4 +7,7 @@ trap 'rm -rf "$dir"' EXIT
 MPIRUN_OPTIONS=--enable-recovery timeout 60 "$(dirname "$0")/../mpirun.sh" "$ranks" "$program" "$mode" "$dir" 2>&1 | tail -40
 found=$(ls "$dir" | wc -l)
 echo "$found of $((ranks - 1)) survivors noticed"
-[ "$found" -eq $((ranks - 1)) ]
+broken=0
+[ "$found" -eq $((ranks - 1)) ] || broken=1
+echo "1 faults injected, $broken promises broken"
+[ $broken = 0 ]
