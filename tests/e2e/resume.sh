@@ -11,8 +11,13 @@ long="--train.steps=60 --checkpoint.every_steps=7"
 ranks_of() { pgrep -f -- "^$banyan train .*--run.dir=$1( |\$)" || true; }
 
 # The others write their checkpoints in the background: neither losses nor what is saved may tell.
+mask=$(umask)
+umask 0
 # shellcheck disable=SC2086
 must 0 4 train "$scratch/c.ini" --run.dir="$scratch/whole" $mesh $long --checkpoint.async=off
+umask "$mask"
+open=$(find "$scratch/whole" -type d ! -perm 750 -o -type f ! -perm 640)
+[ -z "$open" ] || fail "of another mode than 0750 and 0640: $open"
 
 # Killed at some step, twice; the second time right after the first resume.  On a busy machine a job may be over before
 # the signal comes: then all is done again.
