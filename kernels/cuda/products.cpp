@@ -174,7 +174,8 @@ std::string Products::header() const {
 
 std::string Products::table() const {
   std::string text = header() + "\n";
-  for (const auto& [key, choice] : choices_) {
+  for (const auto& [key, chosen] : choices_) {
+    const auto& choice = chosen;  // which a lambda may refer to
     text += fmt::format("{} :", fmt::join(key, " "));
     std::uint64_t words[kWords];
     std::memcpy(words, &choice.algorithm, sizeof words);
