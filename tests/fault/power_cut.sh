@@ -1,15 +1,22 @@
 #!/bin/bash
-# power_cut.sh BANYAN LIBRARY REPLAY RANKS EVERY KEEP: records every call that changes files in two attempts of a job,
+# power_cut.sh BANYAN LIBRARY REPLAY RANKS[+nodes] EVERY KEEP: records every call that changes files in two attempts of a job,
 # loses the power after every EVERY-th of them in six ways (crash_replay.cpp), and starts the job from every KEEP-th of
-# the states that this leaves.
+# the states that this leaves.  With +nodes checkpoints come by way of node-local ones, which the power takes with it.
 . "$(dirname "$0")/lib.sh"
-replay=$3 ranks=$4 every=$5 keep=$6
+replay=$3 ranks=${4%+nodes} every=$5 keep=$6
+# The save that is due next sees to it that the one before is being copied, and the last one waits for that.
+[ "$ranks" = "$4" ] || last=10
 prepare "$ranks"
 mkdir "$scratch/root" "$scratch/empty" "$scratch/states"
+plain=$job
+[ "$ranks" = "$4" ] || job="$job --checkpoint.local=$scratch/local --checkpoint.local_every=1"
+mkdir "$scratch/local"
 for steps in 4 $last; do
   job "$scratch/root/run" "$ranks" $steps "$scratch/out.log" LD_PRELOAD="$library" FAULT_UNDER="$scratch/root" \
     FAULT_TRACE="$scratch/trace" || { cat "$scratch/out.log" >&2; fail "the recorded job"; }
 done
+[ "$plain" = "$job" ] || grep -q 'saved step-000000006.e2 from the nodes' "$scratch/out.log" || fail "nothing was copied"
+job=$plain
 same_losses "$scratch/root/run" "$scratch/whole/run"
 broken=0
 # The harness itself: without the fsyncs in the trace promises must break, or it would see nothing.
