@@ -173,7 +173,10 @@ void Checkpoints::require_lease() const {
 }
 
 Verdict Checkpoints::reserve(const Save& s) {
-  if (s.level == Level::kNodes) return level_->reserve(s);
+  if (s.level == Level::kNodes)
+    return level_->reserve(s, [&] {
+      if (ranks_.rank() == 0) require_lease();
+    });
   return run_together(ranks_, "preparing a checkpoint", options_.io_limit, [&](const std::atomic<bool>&) {
     if (ranks_.rank() != 0) return;
     require_lease();

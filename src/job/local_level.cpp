@@ -97,13 +97,14 @@ void LocalLevel::tell_plan() const {
             near == 0 ? "below another switch" : fmt::format("{} of them below the same switch", near));
 }
 
-Verdict LocalLevel::reserve(const Save& s) {
+Verdict LocalLevel::reserve(const Save& s, const std::function<void()>& first) {
   std::vector<std::int64_t> all(at(ranks_.size()));
   const std::vector<std::int64_t> ones(all.size(), 1);
   ranks_
       .all_gather({}, View(all.data(), Shape{ranks_.size()}), ConstView(&s.bytes, Shape{1}), ones, "the sizes of files")
       .wait();
   return run_together(ranks_, "preparing a node-local checkpoint", io_limit_, [&](const std::atomic<bool>&) {
+    first();
     if (!leads()) return;
     if (tidying_ && !tidying_->wait(io_limit_)) throw IoError("removing old node-local checkpoints does not end");
     tidying_.reset();

@@ -48,8 +48,8 @@ class LocalLevel {
   // A save, in this order.
   std::filesystem::path tmp_of(const std::string& name) const { return store_->store().tmp_of(name); }
   std::filesystem::path path_of(const std::string& name) const { return store_->store().path_of(name); }
-  /// Makes the directories and sees that there is room.
-  Verdict reserve(const Save& s);
+  /// Makes the directories and sees that there is room.  `first` is called before, on every rank.
+  Verdict reserve(const Save& s, const std::function<void()>& first);
   /// Writes this rank's file, sends it to its partner and receives what it is one for.  On any thread; comes to its end
   /// on all ranks, whatever goes wrong on one.
   void write(Save& s, const std::atomic<bool>& cancel);

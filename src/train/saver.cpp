@@ -69,8 +69,8 @@ Seconds Saver::interval() const {
 }
 
 bool Saver::due(Seconds step) const {
-  if (writes_run_dir()) return false;
   if (taken_over()) return true;  // which ends the job on all ranks alike
+  if (writes_run_dir()) return false;
   if (!job_.root() || job_.config.checkpoint.interval != "auto") return false;
   return Clock::now() - at_stake_since_ + step >= interval();
 }
@@ -242,14 +242,12 @@ void Saver::conclude(const job::SaveResult& result, Clock::time_point start) {
   in_flight_ = all % 2 != 0;
   count_wait(last_, Clock::now() - start);
   if (in_flight_) return;
-  if (level_ == job::Level::kNodes)
-    conclude_on_nodes(result, misses, background);
-  else
-    conclude_in_run_dir(result, last_, background);
+  if (level_ == job::Level::kNodes) return conclude_on_nodes(result, misses, background);
+  straight_ = false;  // not by one from the nodes, which may be older than what they refused
+  conclude_in_run_dir(result, last_, background);
 }
 
 void Saver::conclude_in_run_dir(const job::SaveResult& result, const Moment& saved, bool background) {
-  straight_ = false;
   if (misses_ == 0) {
     bad_.committed(bad_.seen() - saved.bad_before);
     at_stake_since_ = saved.taken;
@@ -274,8 +272,10 @@ void Saver::conclude_on_nodes(const job::SaveResult& result, int misses, bool ba
   const bool wanted = std::exchange(to_drain_, false);
   on_nodes_ = misses < kSaveTries;
   if (misses > 0) {
-    straight_ = straight_ || wanted;
-    drain_again_ = false;
+    if (wanted) {
+      straight_ = true;
+      drain_again_ = false;
+    }
     if (job_.root())
       log::warning("no node-local checkpoint after step {}: {}{}", last_.step, result.error,
                    on_nodes_ ? "" : "; there will be no more of them in this attempt");

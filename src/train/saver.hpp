@@ -31,9 +31,9 @@ class Saver {
   void settle(const StepTotals& totals);
   /// Saves the state after `step`, in the background or waiting as checkpoint.async says.  Where the one before is
   /// still being written it waits a moment, then leaves this one out, loudly: never are two on their way.  By way of
-  /// the nodes nothing is waited for and left out: when the one before has been copied, the newest there is comes next.
-  /// A failure is loud and leaves the training going, and the next try goes straight into the run directory; after
-  /// several in a row it is an IoError.
+  /// the nodes copying is not waited for, nor is anything left out because of it: when the one before has been copied,
+  /// the newest there is comes next.  A failure is loud and leaves the training going, and the next try goes straight
+  /// into the run directory, behind what is being copied; after several in a row it is an IoError.
   void save(std::int64_t step, std::int64_t tokens);
   /// Whether a node-local checkpoint is due after `step`.
   bool saves_on_nodes_after(std::int64_t step) const;

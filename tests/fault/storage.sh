@@ -8,6 +8,8 @@
 #   twice       two starts at the same moment, one of which looks late for what it wrote: neither takes that for storage that
 #               is not shared
 #   drain       the same with node-local checkpoints: they go on, and the newest comes when the one before has been copied
+#   refused     the same, and the nodes do not take one that is due: it goes straight into the run directory after the copy
+#   between     the same, and they do not take one that is not due: the newest that is comes all the same
 #   slow        storage of 100 KB/s: saves that are due meanwhile are left out, loudly; never are two on their way
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/counted.sh"
@@ -170,6 +172,38 @@ case $case in
     digest_of "$run" >"$scratch/run.digest"
     digest_of "$scratch/whole" | cmp - "$scratch/run.digest" || fail "the values at the end differ"
     echo "$reached steps were saved on the nodes while one was copied"
+    ;;
+  refused | between)
+    # Steps that are due: 4000, 8000, ...; where something stands in the way of a commit on the node: 8000, or 8400.
+    dataset "$scratch/tokens.h5"
+    config "$scratch/c.ini" gpt2 "$scratch/unused"
+    run=$scratch/run obstacle=8000
+    [ "$case" = refused ] || obstacle=8400
+    injected
+    touch "$scratch/slow"
+    mkdir "$scratch/local"
+    job="${job/every_steps=2/every_steps=4000} --checkpoint.local=$scratch/local --checkpoint.local_every=400 --log.every=1000"
+    job "$run" 1 1000000 "$scratch/out.log" LD_PRELOAD="$library" FAULT_SPEED=500 FAULT_WHEN="$scratch/slow" FAULT_UNDER="$run/ckpt" &
+    pid=$!
+    nodes_dir() { ls -d "$scratch"/local/banyan-*/ckpt >"$scratch/found" 2>/dev/null; }
+    until_true "node-local directory" nodes_dir
+    mkdir -p "$(head -n 1 "$scratch/found")/step-00000$obstacle.e1/in-the-way"
+    until_true "save that is refused" grep -q "no node-local checkpoint after step $obstacle: .*is there already" "$scratch/out.log"
+    if grep -q 'from the nodes' "$scratch/out.log"; then fail "the copy was faster than the training: this test sees nothing"; fi
+    rm "$scratch/slow"
+    in_run_dir() { [ "$(grep 'saved step-' "$scratch/out.log" | grep -vc 'on the nodes')" -ge 2 ]; }
+    until_true "two checkpoints in the run directory" in_run_dir
+    "$banyan" stop "$run"
+    code=0
+    wait $pid || code=$?
+    wants 75
+    grep 'saved step-' "$scratch/out.log" | grep -v 'on the nodes' | head -n 2 >"$scratch/saved"
+    grep -q '^saved step-000004000.e1 from the nodes' "$scratch/saved" || fail "first came $(cat "$scratch/saved")"
+    second=$(sed -n '2s/.*saved step-0*\([1-9][0-9]*\)\..*/\1/p' "$scratch/saved")
+    # The next that is due comes without any of this.
+    [ "$second" -ge 8000 ] && [ "$second" -lt 12000 ] || fail "the next to come was $(tail -n 1 "$scratch/saved")"
+    ways=$(grep -c "step-0*$second.e1 from the nodes" "$scratch/saved" || true)
+    [ "$case:$ways" = refused:0 ] || [ "$case:$ways" = between:1 ] || fail "it came the other way: $(tail -n 1 "$scratch/saved")"
     ;;
   *) fail "there is no case $case" ;;
 esac

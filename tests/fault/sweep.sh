@@ -51,7 +51,7 @@ one() {
     [ $code = 0 ] || echo "BROKEN $ranks ranks, $fault, not reached: ended with $code: $(grep -m 1 error "$run.log")" >> "$scratch/results.$lane"
     return 1
   fi
-  acknowledged=$(sed -n 's/.*saved step-0*\([1-9][0-9]*\)\.e.*/\1/p' "$run.log" | tail -n 1)
+  acknowledged=$(sed -n 's/.*saved step-0*\([1-9][0-9]*\)\.e.*/\1/p' "$run.log" | sort -n | tail -n 1)
   wrong=$(verdict "$2" $code "$run")
   wrong=$wrong${wrong:+; }$(recovers "$run" "$ranks" "${acknowledged:-4}")
   if [ -n "$wrong" ]; then

@@ -148,6 +148,16 @@ TEST_F(DrainTest, AJobThatWasTakenOverMustNotCommit) {
   EXPECT_TRUE(committed(run.path()).empty());
 }
 
+TEST_F(DrainTest, WhatIsToComeByWayOfTheNodesSeesTheTakeoverAtOnce) {
+  job({0, 1}, [&](comm::World& world, Checkpoints& c, std::int64_t) {
+    if (world.rank() == 0) io::make_directories(run / "lease" / "e2");
+    meet.arrive_and_wait();
+    const Holding mine(world.rank(), world.size(), 10);
+    EXPECT_THROW(c.begin({.step = 10}, mine.tensors, Level::kNodes), RunHeldError);
+    EXPECT_FALSE(c.in_flight());
+  });
+}
+
 TEST_F(DrainTest, LeavingWithOneOnItsWayLeavesNoCommitAndTheNodesHaveIt) {
   std::atomic<bool> slow = false;
   before = [&](int, const std::atomic<bool>& cancel) {
