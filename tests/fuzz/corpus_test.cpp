@@ -1,4 +1,4 @@
-// Every reader with its seeds and with the inputs of tests/fuzz/corpus: among these is all that fuzz.sh ever found.
+// Every reader with its seeds and with the inputs of tests/fuzz/corpus: what fuzz.sh found, and what it kept.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -12,7 +12,6 @@ namespace banyan::fuzz {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kCorpus = fs::path(BANYAN_SOURCE_DIR) / "tests/fuzz/corpus";
 
 class Corpus : public testing::TestWithParam<std::string> {};
 
@@ -23,11 +22,12 @@ TEST_P(Corpus, IsReadOrRefused) {
     inputs.emplace_back("a seed", seed);
     inputs.emplace_back("half a seed", seed.substr(0, seed.size() / 2));
   }
-  if (const fs::path folder = kCorpus / reader.name; fs::is_directory(folder))
+  if (const fs::path folder = corpus_folder() / reader.name; fs::is_directory(folder))
     for (const auto& entry : fs::directory_iterator(folder)) {
       std::ifstream in(entry.path(), std::ios::binary);
       inputs.emplace_back(entry.path().filename().string(), std::string(std::istreambuf_iterator<char>(in), {}));
     }
+  for (const std::string& input : kept_inputs(reader.name)) inputs.emplace_back("a kept input", input);
   EXPECT_GT(inputs.size(), 1u) << "nothing to begin with";
   for (const auto& [name, input] : inputs) EXPECT_NO_THROW(reader.read(input)) << name;
 }
@@ -39,9 +39,11 @@ std::vector<std::string> names() {
 }
 INSTANTIATE_TEST_SUITE_P(All, Corpus, testing::ValuesIn(names()), [](const auto& i) { return i.param; });
 
-TEST(Corpus, EveryFolderHasAReader) {
-  for (const auto& entry : fs::directory_iterator(kCorpus))
-    EXPECT_NE(find_reader(entry.path().filename().string()), nullptr) << entry.path();
+TEST(Corpus, EveryFolderHasAReaderAndEveryReaderItsInputs) {
+  for (const auto& entry : fs::directory_iterator(corpus_folder()))
+    EXPECT_NE(find_reader(entry.path().stem().string()), nullptr) << entry.path();
+  for (const Reader& reader : readers())
+    EXPECT_FALSE(kept_inputs(reader.name).empty()) << reader.name << ": tests/fuzz/fuzz.sh --keep makes some";
 }
 
 }  // namespace

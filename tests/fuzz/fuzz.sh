@@ -1,15 +1,17 @@
 #!/bin/bash
-# fuzz.sh [--seconds N] [READER...]: looks for inputs on which a reader crashes, hangs, asks for more memory than its
+# fuzz.sh [--seconds N] [--keep] [READER...]: looks for inputs on which a reader crashes, hangs, asks for more memory than its
 # bounds allow, or is caught by AddressSanitizer or UBSan.  Needs clang (scripts/install-deps.sh sanitize).  All readers,
 # for 300 s each, when none is named; --list prints them.  A finding stays in the directory it prints; exit code 1.
+# --keep keeps the few inputs that reach what was reached, in tests/fuzz/corpus, where the next run and ctest begin.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-seconds=300 names=() list=false
+seconds=300 names=() list=false keep=false
 while [ $# -gt 0 ]; do
   case $1 in
     --seconds) seconds=${2:?--seconds needs a number}; shift ;;
     --list) list=true ;;
-    -*) sed -n '2,4s/^# //p' "$0" >&2; exit 64 ;;
+    --keep) keep=true ;;
+    -*) sed -n '2,5s/^# //p' "$0" >&2; exit 64 ;;
     *) names+=("$1") ;;
   esac
   shift
@@ -45,7 +47,14 @@ for name in "${names[@]}"; do
     "$(sed -n 's/^stat::number_of_executed_units: *//p' "$dir/log")" \
     "$(grep -o 'cov: [0-9]*' "$dir/log" | tail -n 1 | cut -d' ' -f2)" \
     "$(sed -n 's/^stat::peak_rss_mb: *//p' "$dir/log")" "$([ $rc = 0 ] && echo clean || echo "A FINDING")"
-  [ $rc = 0 ] && continue
+  if [ $rc = 0 ]; then
+    $keep || continue
+    rm -rf "$dir/few"
+    mkdir "$dir/few"
+    "$fuzzer" -set_cover_merge=1 -max_len=4096 -rss_limit_mb=2048 "$dir/few" "$dir/corpus" >>"$dir/log" 2>&1 && $fuzzer --keep "$dir/few" ||
+      { echo "$name: what was reached is not kept, see $dir/log" >&2; status=1; }
+    continue
+  fi
   status=1
   tail -n 40 "$dir/log"
   echo "$name: a finding, in $dir/findings" >&2

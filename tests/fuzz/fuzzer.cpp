@@ -1,10 +1,15 @@
-// What libFuzzer calls.  BANYAN_FUZZ_READER names the reader; `fuzzer --seeds DIR` writes its seeds into DIR, and
-// `fuzzer --list` prints all readers.
+// What libFuzzer calls.  BANYAN_FUZZ_READER names the reader; `fuzzer --seeds DIR` writes its seeds and what was kept
+// into DIR, `fuzzer --keep DIR` keeps the files of DIR (readers.hpp), and `fuzzer --list` prints all readers.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/fuzz/readers.hpp"
 
@@ -33,8 +38,18 @@ extern "C" int LLVMFuzzerInitialize(int* count, char*** arguments) {
   }
   if (*count > 2 && std::strcmp((*arguments)[1], "--seeds") == 0) {
     int number = 0;
-    for (const std::string& seed : chosen().seeds())
-      std::ofstream(std::string((*arguments)[2]) + "/seed" + std::to_string(number++), std::ios::binary) << seed;
+    for (const std::vector<std::string>& inputs : {chosen().seeds(), banyan::fuzz::kept_inputs(chosen().name)})
+      for (const std::string& input : inputs)
+        banyan::fuzz::put(std::string((*arguments)[2]) + "/seed" + std::to_string(number++), input);
+    std::exit(0);
+  }
+  if (*count > 2 && std::strcmp((*arguments)[1], "--keep") == 0) {
+    std::vector<std::string> inputs;
+    for (const auto& entry : std::filesystem::directory_iterator((*arguments)[2])) {
+      std::ifstream in(entry.path(), std::ios::binary);
+      inputs.emplace_back(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
+    }
+    banyan::fuzz::keep_inputs(chosen().name, std::move(inputs));
     std::exit(0);
   }
   return 0;

@@ -38,6 +38,15 @@ const std::vector<Reader>& readers();
 /// nullptr when there is none of that name.
 const Reader* find_reader(std::string_view name);
 
+/// tests/fuzz/corpus, which has for each reader a folder with what was found, and NAME.inputs with what fuzz.sh --keep
+/// kept: small inputs that together reach what the fuzzer reached.
+std::filesystem::path corpus_folder();
+/// Those of NAME.inputs: each is a line with its length, its bytes, and a line break.  None where there is no such
+/// file; Broken when it is not of that form.
+std::vector<std::string> kept_inputs(const std::string& name);
+/// Replaces the file, by 64 KiB of them at most, the smallest ones.
+void keep_inputs(const std::string& name, std::vector<std::string> inputs);
+
 /// What comes before and after the first line "--" of an input; the second is empty when there is no such line.
 std::pair<std::string_view, std::string_view> two_parts(std::string_view input);
 /// Writes a file, with the folders above it.
