@@ -201,6 +201,23 @@ each_node() {
   wait
 }
 
+# ranks_on NODES COMMAND...: one rank on each of NODES ("n1 n2") as one MPI job of at most 20 s.
+ranks_on() {
+  local extra some=${1// /,} n
+  n=$(wc -w <<<"$1")
+  shift
+  if [ "$launcher" = srun ]; then
+    read -r -a extra <<<"${BANYAN_LAUNCH_ARGS:-}"
+    # Beside other steps on these nodes, and one that has not quite ended; a Slurm of before --overlap does so anyway.
+    SLURM_OVERLAP=1 timeout 20 srun "${extra[@]}" --nodelist="$some" --nodes="$n" --ntasks="$n" --ntasks-per-node=1 --overcommit \
+      --kill-on-bad-exit=1 "$@"
+    return
+  fi
+  read -r -a extra <<<"${plain_launch_args-${BANYAN_LAUNCH_ARGS:-}}"
+  if [ "$(id -u)" = 0 ]; then extra+=(--allow-run-as-root); fi
+  timeout 20 mpirun --quiet --bind-to none --map-by ppr:1:node --host "$some" "${extra[@]}" "$@"
+}
+
 # Newest step that is committed, or that an attempt found on its nodes (checkpoint.local); 0 before the first.
 saved_step() {
   { ls "$run_dir/ckpt"; sed -n 's,.*"name":"local/\(step-[0-9.e]*\)".*,\1,p' "$run_dir"/lease/*/BASE || true; } 2>/dev/null |

@@ -156,10 +156,54 @@ no_room() {
          print dir " has room for " $4 + left " more files, a checkpoint needs " files }'
 }
 
+# try_groups COMMAND... <groups of nodes ("n1 n2"), one a line: "met GROUP" or "not GROUP" for each that a minute was enough to
+# try COMMAND on, in any order. Many at the same time.
+try_groups() {
+  local group begun=$SECONDS
+  while read -r group; do
+    while [ "$(jobs -rp | wc -l)" -ge 64 ]; do wait -n; done
+    [ $((SECONDS - begun)) -lt 60 ] || break
+    if ranks_on "$group" "$@" >/dev/null 2>&1 </dev/null; then echo "met $group"; else echo "not $group"; fi &
+  done
+  wait
+}
+
+# judge_pairs <lines of try_groups for pairs of which each node has two: who met nobody, although somebody whom it was to meet
+# has met another one.
+judge_pairs() {
+  awk '{ ++pairs[$2]; ++pairs[$3] }
+       $1 == "met" { met[$2] = met[$3] = 1 }
+       $1 == "not" { missed[$2] = missed[$2] " " $3; missed[$3] = missed[$3] " " $2 }
+       END {
+         for (node in missed) {
+           n = split(missed[node], others, " "); well = 0
+           for (i = 1; i <= n; ++i) well += others[i] in met
+           if (pairs[node] == 2 && !(node in met) && well) print node
+         } }' | sort
+}
+
+# ill_ranks ARGUMENT...: whose fault it is that the ranks do not meet, one "NODE: words" a line. Each node is tried alone, and with
+# the one before and the one behind it. Nothing where that does not tell: no node starts alone, each meets one of these two,
+# or two nodes miss each other.
+ill_ranks() {
+  local command=("$banyan" topo --job "$@" --topology.source=flat) alone ill list
+  read -r -a list <<<"$nodes"
+  # One alone does not tell what others would say (same_ill).
+  if [ ${#list[@]} = 1 ]; then echo "$nodes: MPI does not start"; return; fi
+  alone=$(printf '%s\n' "${list[@]}" | try_groups "${command[@]}")
+  grep -q '^met ' <<<"$alone" || return
+  ill=$(sed -n 's/^not //p' <<<"$alone")
+  if [ -n "$ill" ]; then ill=$(try_groups "${command[@]}" <<<"$ill" | sed -n 's/^not //p' | sort); fi
+  if [ -n "$ill" ]; then sed 's/$/: MPI does not start, not even alone/' <<<"$ill"; return; fi
+  [ ${#list[@]} -gt 2 ] || return
+  paste -d ' ' <(printf '%s\n' "${list[@]}") <(printf '%s\n' "${list[@]:1}" "${list[0]}") | try_groups "${command[@]}" | judge_pairs |
+    sed 's/$/: MPI starts, but finds no other node/'
+}
+
 # ranks_meet ARGUMENT...: one rank on every node starts and finds the others. MPI libraries crash while they connect, now and
 # then: one more try. What is wrong with the command line or the configuration is not about nodes, and the code of this start.
 ranks_meet() {
-  local said problem try
+  local said problem try ill line
   for try in 1 2; do
     said=$(each_node ranks "$banyan" topo --job "$@" --topology.source=flat 2>&1 </dev/null)
     problem=$?
@@ -168,7 +212,12 @@ ranks_meet() {
   grep 'error: ' <<<"$said" >&2 || tail -n 5 <<<"$said" >&2
   case $problem in
     64 | 78) fails $problem "the job is refused" ;;
-    *) fails 69 "ranks do not start on these nodes" ;;
+    *)
+      ill=$(ill_ranks "$@")
+      while read -r line; do [ -z "$line" ] || say "preflight: $line"; done <<<"$ill"
+      lost=$(sed -n 's/: .*//p' <<<"$ill" | paste -sd ,)
+      fails 69 "ranks do not start on these nodes${lost:+; to blame: $lost}"
+      ;;
   esac
 }
 

@@ -42,8 +42,22 @@ same() { [ "$2" = "$3" ] || bad "$1: '$2' instead of '$3'"; }  # same WHAT GOT W
 run_dir=$dir/run launcher=launcher
 each_node() {
   local node
-  if [ "$1" = ranks ]; then return; fi
+  if [ "$1" = ranks ]; then
+    if [ -n "$sick$mute$apart$crash" ]; then return 69; fi
+    return
+  fi
   for node in $nodes; do SLURMD_NODENAME=$node "${@:2}"; done
+}
+# Nodes on which MPI does not start, that find no other node, that do not find the others of this list, and that crash once.
+sick='' mute='' apart='' crash=''
+ranks_on() {
+  local node beyond=0
+  for node in $1; do
+    if [[ " $sick " = *" $node "* ]] || [[ " $mute " = *" $node "* && $1 = *" "* ]]; then return 69; fi
+    if [[ " $crash " = *" $node "* ]] && mkdir "$dir/crashed.$node" 2>/dev/null; then return 139; fi
+    if [[ " $apart " = *" $node "* ]]; then beyond=$((beyond + 1)); fi
+  done
+  [ $beyond -lt 2 ]
 }
 # pre CODE LOST WHAT [ARGUMENT...]: how the preflight ends on $nodes, and whom it blames; its words are in $dir/out.
 pre() {
@@ -96,6 +110,38 @@ nodes="n1 n3" pre 69 n1,n3 "two nodes with different ills"
 nodes="n1 n4" pre 69 n1 "an ill node of two"
 nodes="n4 n5" pre 0 '' "two nodes that are well"
 unset BANYAN_NODE_CHECK
+
+# ------------------------------------------------------------------------------------------------------ ranks
+meet() {  # meet LOST WHAT: whom the preflight blames when the ranks of $nodes do not meet
+  pre 69 "$@"
+  said 'ranks do not start on these nodes'
+  sick='' mute='' apart='' crash=''
+}
+nodes="n1 n2 n3 n4 n5"
+sick="n4" meet n4 "a node without MPI"
+said 'preflight: n4: MPI does not start, not even alone'
+sick="n1 n4 n5" meet n1,n4,n5 "three nodes without MPI"
+sick=$nodes meet '' "MPI starts nowhere"
+crash=n3 meet '' "an MPI library that crashes once"
+for node in $nodes; do
+  mute=$node meet "$node" "$node finds nobody"
+  said "preflight: $node: MPI starts, but finds no other node"
+done
+mute="n1 n2" meet n1,n2 "two that find nobody"
+mute=$nodes meet '' "nobody finds anybody"
+apart="n1 n2" meet '' "two neighbours that miss each other"
+apart="n1 n3" meet '' "two others that miss each other"
+nodes="n1 n2 n3"
+for node in $nodes; do mute=$node meet "$node" "$node of three finds nobody"; done
+nodes="n1 n2"
+sick=n1 meet n1 "one of two without MPI"
+mute=n1 meet '' "two that miss each other"
+nodes=n1
+sick=n1 meet n1 "one node without MPI"
+# When only some could be tried, or all nodes that were tried failed, nobody else is known to be well.
+judged() { same "pairs: $1" "$(printf '%s\n' "${@:3}" | judge_pairs | paste -sd ,)" "$2"; }
+judged "one left out" '' 'not a b' 'met b c' 'met c d'
+judged "a half left out" a 'not a b' 'met b c' 'met c d' 'not d a'
 
 clocks() {  # clocks WHAT BEFORE BLAMED TIME...: of nodes n1, n2, ... asked when this clock was at BEFORE
   local names='' lines='' i

@@ -154,6 +154,9 @@ grep -q 'n2: does not answer' "$dir/out" || bad "the preflight does not name the
 if grep -q 'n1: does not answer' "$dir/out"; then bad "one host that is gone makes others look so"; fi
 same "started by a failed preflight" "$(starts)" 0
 fresh "10 $well"
+SICK=n2 loop 0 "going on without a host on which MPI does not start"
+same "hosts without MPI" "$(sed -n 's/.* lost=\([^ ][^ ]*\) .*/\1/p' "$RUN/ends.txt" | paste -sd ' ')" "n2 n2"
+fresh "10 $well"
 NODES=n1 loop 0 "going on without a host that does not answer"
 same "hosts lost" "$(sed -n 's/.* lost=\([^ ][^ ]*\) .*/\1/p' "$RUN/ends.txt" | paste -sd ' ')" "n2 n2"
 same "started without the host" "$(grep -c -e '-n 2 .*--host n1:2 --nothing .* train' "$dir/starts")" 1
@@ -228,7 +231,19 @@ without() { rm -f "$dir/bin/$1"; }
 
 refused 69 "ranks that do not start" "ranks do not start on these nodes" MEET=69
 grep -q 'they do not meet' "$dir/out" || bad "what the launcher said is not told"
-same "tries to start them" "$(grep -c 'topo --job' "$dir/starts")" 2
+same "tries to start them" "$(grep 'topo --job' "$dir/starts" | grep -vc -e --nodelist)" 2
+same "tries on each alone" "$(grep -c -e '--mpi=pmix .*--nodelist=n[12] --nodes=1 --ntasks=1 .*topo --job' "$dir/starts")" 2
+same "blamed when they start nowhere" "$(grep -c ' lost= ' "$RUN/ends.txt")" 1
+refused 69 "a node without MPI" "n2: MPI does not start, not even alone" SICK=n2
+grep -q ' lost=n2 ' "$RUN/ends.txt" || bad "the node without MPI is not noted: $(cat "$RUN/ends.txt")"
+: >"$dir/asked"
+batch 69 "a node without MPI, again" SICK=n2 "${train[@]}"
+same "excluded without MPI" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+65;update JobId=5 ExcNodeList=n2'
+for launcher in srun mpirun; do
+  refused 69 "a node that finds no other, $launcher" "n3: MPI starts, but finds no other node" MUTE=n3 NODES="n1 n2 n3" \
+    BANYAN_LAUNCHER=$launcher
+  grep -q ' lost=n3 ' "$RUN/ends.txt" || bad "the node that finds no other is not noted: $(cat "$RUN/ends.txt")"
+done
 refused 74 "a disk too small for a first checkpoint" "has [0-9]* KiB free, a checkpoint needs 12890625000" PARAMETERS=1000000000000
 tool fallocate 'echo "fallocate: fallocate failed: Disk quota exceeded" >&2; exit 1'
 refused 74 "a quota" "the quota of $RUN does not allow the 13 KiB" PARAMETERS=1000

@@ -40,7 +40,14 @@ case $all in
     for host in $hosts; do [[ " $NODES " == *" ${host%:*} "* ]] || { echo "ssh: connect to host $host: No route" >&2; exit 1; }; done
     while [ "$1" != bash ]; do shift; done
     for node in ${hosts:-$NODES}; do SLURMD_NODENAME=$node "$@"; done; exit ;;
-  *topo\ --job*) echo "they do not meet"; exit "${MEET:-0}" ;;
+  *topo\ --job*)  # SICK: nodes on which MPI does not start; MUTE: on which it finds no other node
+    echo "they do not meet"
+    some=$(sed -n 's/.*\(--nodelist=\|--host \)\([^ ]*\) .*/\2/p' <<<"$all" | sed 's/:[0-9]*//g; s/,/ /g')
+    some=${some:-$NODES}
+    for node in $some; do
+      if [[ " ${SICK:-} " = *" $node "* ]] || [[ " ${MUTE:-} " = *" $node "* && $some = *" "* ]]; then exit 69; fi
+    done
+    exit "${MEET:-0}" ;;
 esac
 read -r step records <"$PLAN"
 sed -i 1d "$PLAN"
