@@ -73,6 +73,14 @@ gpus() {
   [ "$there" -ge "$1" ] || echo "has $there GPUs that answer instead of $1"
 }
 
+# new_file FILE: makes it, empty; says why it cannot.
+new_file() {
+  local said
+  said=$( (LC_ALL=C; : >"$1") 2>&1) && return
+  echo "${said##*: }"
+  return 1
+}
+
 # own_name NODES: the one of NODES ("n1,10.0.0.2", or - for those of Slurm) that this node was asked under.
 own_name() {
   local name own=${SLURMD_NODENAME:-$(hostname)}
@@ -90,7 +98,7 @@ node_check() {
   name=$(own_name "$3")
   shift 3
   [ -e "$run/$nonce" ] || problem="does not see the run directory $run that others see"
-  : 2>/dev/null >"$run/$nonce.$(hostname)" || problem="cannot write into $run"
+  said=$(new_file "$run/$nonce.$(hostname)") || problem="cannot write into $run${said:+: $said}"
   rm -f "$run/$nonce.$(hostname)"
   "$banyan" --version >/dev/null 2>&1 || problem="cannot run $banyan"
   free=$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
@@ -221,6 +229,14 @@ ranks_meet() {
   esac
 }
 
+# write_code PROBLEM: what it is worth that something cannot be written. Storage that is full or away comes back.
+write_code() {
+  case $1 in
+    *"No space left"* | *"quota exceeded"* | *"Input/output error"* | *"tale file handle"* | *"timed out"*) echo 74 ;;
+    *) echo 78 ;;
+  esac
+}
+
 # same_ill PROBLEMS: do all nodes say the same? Then it is not about nodes. One alone does not tell what others would say.
 same_ill() {
   local line words first=''
@@ -237,7 +253,8 @@ same_ill() {
 preflight() {
   local train data files=() file nonce=.preflight.$$ before problems need asked=-
   command -v "$launcher" >/dev/null || { fails 78 "there is no $launcher"; return; }
-  mkdir -p "$run_dir" 2>/dev/null && : 2>/dev/null >"$run_dir/$nonce" || { fails 78 "cannot write into the run directory $run_dir"; return; }
+  problems=$(LC_ALL=C mkdir -p "$run_dir" 2>&1) && problems=$(new_file "$run_dir/$nonce") ||
+    { fails "$(write_code "$problems")" "cannot write into the run directory $run_dir: ${problems##*: }"; return; }
   train=$("$banyan" train "$@" --print-value=data.train) && data=$("$banyan" train "$@" --print-value=data.validation) ||
     { need=$?; rm -f "$run_dir/$nonce"; fails $need "the configuration is refused"; return; }
   if [ "${BANYAN_PREFLIGHT:-}" = off ]; then rm -f "$run_dir/$nonce"; return; fi
@@ -258,7 +275,10 @@ preflight() {
     return
   fi
   while read -r file; do say "preflight: $file"; done <<<"$problems"
-  if same_ill "$problems"; then fails 78 "no node is fit"; return; fi
+  if same_ill "$problems"; then fails "$(write_code "$(grep -o 'cannot write into .*' <<<"$problems")")" "no node is fit"; return; fi
+  # Storage that is full is not about the nodes that came too late.
+  problems=$(grep -v ': cannot write into .*\(No space left\|quota exceeded\)' <<<"$problems") ||
+    { fails 74 "the run directory $run_dir has no room for all nodes"; return; }
   lost=$(cut -d : -f 1 <<<"$problems" | paste -sd ,)
   fails 69 "not all nodes are fit: $lost"
 }
