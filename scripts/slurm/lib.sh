@@ -126,7 +126,7 @@ fate() {
 
 # ------------------------------------------------------------------------------------------------------------ one start
 
-chain='' nodes='' launcher='' slurm_job='' unnoted=0 launch_options=() told_to_end=''
+chain='' nodes='' ends='' launcher='' slurm_job='' unnoted=0 launch_options=() told_to_end=''
 
 # Asks Slurm about this job; nothing where it cannot be asked.
 job_facts() { timeout 20 scontrol show job -o "$slurm_job" 2>/dev/null; }
@@ -288,9 +288,10 @@ train_once() {
   note_end
 }
 
-# in_ends COMMAND ARGUMENT...: what it finds in ends.txt, or in nothing.
+# in_ends COMMAND ARGUMENT...: what it finds in ends.txt ($ends where that is another file), or in nothing.
 in_ends() {
-  if [ -r "$run_dir/ends.txt" ]; then "$@" <"$run_dir/ends.txt"; else "$@" </dev/null; fi
+  local ends=${ends:-$run_dir/ends.txt}
+  if [ -r "$ends" ]; then "$@" <"$ends"; else "$@" </dev/null; fi
 }
 
 # Starts of this chain without a line: those of this script, or those that Slurm has counted. Nodes lost under this
@@ -356,7 +357,7 @@ requeue() {
   # have it end this start: who comes back meanwhile would end the next one, which has the same number.
   if [ "$delay" -gt 0 ]; then delay=$((delay + 3)); fi
   scontrol update JobId="$slurm_job" StartTime="now+$((delay + 2))" || say "Slurm keeps its own delay"
-  if [ -n "${run_dir:-}" ]; then lost_twice=$(in_ends failed_twice "$chain"); fi
+  if [ -n "${run_dir:-}${ends:-}" ]; then lost_twice=$(in_ends failed_twice "$chain"); fi
   [ -n "$lost_twice" ] || return
   if scontrol update JobId="$slurm_job" ExcNodeList="$(join_lists "${excluded#(null)}" "$lost_twice")"; then
     say "going on without $lost_twice"

@@ -92,14 +92,16 @@ own_name() {
   echo "$own"
 }
 
-# node_check RUN NONCE NODES DATA...: one line "node NAME TIME FINGERPRINT ADAPTERS [PROBLEM]".
+# node_check RUN NONCE NODES DATA...: one line "node NAME TIME FINGERPRINT ADAPTERS [PROBLEM]"; RUN may be empty.
 node_check() {
   local run=$1 nonce=$2 name file problem='' print=none free said
   name=$(own_name "$3")
   shift 3
-  [ -e "$run/$nonce" ] || problem="does not see the run directory $run that others see"
-  said=$(new_file "$run/$nonce.$(hostname)") || problem="cannot write into $run${said:+: $said}"
-  rm -f "$run/$nonce.$(hostname)"
+  if [ -n "$run" ]; then
+    [ -e "$run/$nonce" ] || problem="does not see the run directory $run that others see"
+    said=$(new_file "$run/$nonce.$(hostname)") || problem="cannot write into $run${said:+: $said}"
+    rm -f "$run/$nonce.$(hostname)"
+  fi
   "$banyan" --version >/dev/null 2>&1 || problem="cannot run $banyan"
   free=$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
   [ "${free:-0}" -ge 65536 ] || problem="has less than 64 MiB free in /dev/shm"
@@ -249,9 +251,27 @@ same_ill() {
   done <<<"$1"
 }
 
+# nodes_fit RUN NONCE DATA...: is every node fit? False with code and lost set otherwise. Without RUN no directory is asked about.
+nodes_fit() {
+  local before problems asked=- line
+  # Slurm tells each node its name; a list of thousands would be long for an argument.
+  if [ "$launcher" != srun ]; then asked=${nodes// /,}; fi
+  before=$(date +%s)
+  problems=$(each_node shells bash "$home/scripts/slurm/lib.sh" node-check "$1" "$2" "$asked" "${@:3}" |
+    judge_nodes "$nodes" "$before" "$(date +%s)")
+  if [ -z "$problems" ]; then return; fi
+  while read -r line; do say "preflight: $line"; done <<<"$problems"
+  if same_ill "$problems"; then fails "$(write_code "$(grep -o 'cannot write into .*' <<<"$problems")")" "no node is fit"; return; fi
+  # Storage that is full is not about the nodes that came too late.
+  problems=$(grep -v ': cannot write into .*\(No space left\|quota exceeded\)' <<<"$problems") ||
+    { fails 74 "the run directory $1 has no room for all nodes"; return; }
+  lost=$(cut -d : -f 1 <<<"$problems" | paste -sd ,)
+  fails 69 "not all nodes are fit: $lost"
+}
+
 # preflight ARGUMENT...: what would waste the allocation. False with code (and lost) set otherwise.
 preflight() {
-  local train data files=() file nonce=.preflight.$$ before problems need asked=-
+  local train data files=() nonce=.preflight.$$ problems need fit
   command -v "$launcher" >/dev/null || { fails 78 "there is no $launcher"; return; }
   problems=$(LC_ALL=C mkdir -p "$run_dir" 2>&1) && problems=$(new_file "$run_dir/$nonce") ||
     { fails "$(write_code "$problems")" "cannot write into the run directory $run_dir: ${problems##*: }"; return; }
@@ -264,21 +284,27 @@ preflight() {
   if [ -n "$need" ]; then problems=$(no_room "$need" | head -n 1); fi
   if [ -n "${problems:-}" ]; then rm -f "$run_dir/$nonce"; fails 74 "$problems"; return; fi
 
-  # Slurm tells each node its name; a list of thousands would be long for an argument.
-  if [ "$launcher" != srun ]; then asked=${nodes// /,}; fi
-  before=$(date +%s)
-  problems=$(each_node shells bash "$home/scripts/slurm/lib.sh" node-check "$run_dir" "$nonce" "$asked" "${files[@]}" |
-    judge_nodes "$nodes" "$before" "$(date +%s)")
+  nodes_fit "$run_dir" "$nonce" "${files[@]}"
+  fit=$?
   rm -f "$run_dir/$nonce"
-  if [ -z "$problems" ]; then
-    ranks_meet "$@"
-    return
-  fi
-  while read -r file; do say "preflight: $file"; done <<<"$problems"
-  if same_ill "$problems"; then fails "$(write_code "$(grep -o 'cannot write into .*' <<<"$problems")")" "no node is fit"; return; fi
-  # Storage that is full is not about the nodes that came too late.
-  problems=$(grep -v ': cannot write into .*\(No space left\|quota exceeded\)' <<<"$problems") ||
-    { fails 74 "the run directory $run_dir has no room for all nodes"; return; }
-  lost=$(cut -d : -f 1 <<<"$problems" | paste -sd ,)
-  fails 69 "not all nodes are fit: $lost"
+  [ $fit = 0 ] && ranks_meet "$@"
+}
+
+# preflight_to_write ARGUMENT...: the same for `banyan generate`, which saves nothing and whose files rank 0 alone reads and
+# writes: what nodes and ranks need.
+preflight_to_write() {
+  local argument before='' config=() options=()
+  command -v "$launcher" >/dev/null || { fails 78 "there is no $launcher"; return; }
+  "$banyan" generate "$@" --print-value=run.dir >/dev/null || { fails $? "the command line or the configuration is refused"; return; }
+  if [ "${BANYAN_PREFLIGHT:-}" = off ]; then return; fi
+  for argument in "$@"; do
+    case $before/$argument in
+      --prompt/* | --prompt-file/* | --jsonl/* | --out/*) argument='' ;;  # a value, whatever it looks like
+      */--*.*=*) if [[ $argument =~ ^--[a-z_]+\.[a-z_]+= ]]; then options+=("$argument"); fi ;;
+      */-*) ;;
+      *) config+=("$argument") ;;
+    esac
+    before=$argument
+  done
+  nodes_fit '' - && ranks_meet "${config[@]}" "${options[@]}"
 }

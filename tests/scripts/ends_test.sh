@@ -112,7 +112,8 @@ grep -q 'no host is left' "$dir/out" || bad "no word that no host is left: $(cat
 same "noted as the end" "$(tail -n 1 "$RUN/ends.txt" | sed 's/.* code=/code=/; s/ .*action=/ action=/')" "code=93 action=stop"
 
 # ---- generate writes over what an earlier start of the same job left, and over nothing else
-printf '#!/bin/bash\necho "$*" >>"$STUBS/starts"\n[[ $* != *generate* ]] || : >>"$STUBS/answers"\nexit 69\n' >"$dir/bin/srun"
+printf '%s\n' '#!/bin/bash' '[[ $* = *" generate "* ]] || exec "${0%/*}/mpirun" "$@"' 'echo "$*" >>"$STUBS/starts"' \
+  ': >>"$STUBS/answers"' 'exit 69' >"$dir/bin/srun"
 for write in "--out $dir/answers" "--out=$dir/answers"; do
   write=(bash "$root/scripts/slurm/generate.sbatch" x.ini --jsonl in $write)
   fresh && rm -f "$dir/answers"

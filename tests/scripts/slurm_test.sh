@@ -292,7 +292,7 @@ batch 64 "a task without a line" SLURM_ARRAY_TASK_ID=3 "${sweep[@]}"
 
 write=(bash "$root/scripts/slurm/generate.sbatch" x.ini --jsonl in --out "$dir/answers")
 for pair in 0=0 69=69 70=70; do
-  printf '#!/bin/bash\necho "$*" >>"$STUBS/starts"\nexit %s\n' "${pair#*=}" >"$dir/bin/srun"
+  tool srun '[[ $* = *" generate "* ]] || exec "${0%/*}/mpirun" "$@"' 'echo "$*" >>"$STUBS/starts"' "exit ${pair#*=}"
   fresh
   batch "${pair%=*}" "generate, $pair" SLURM_RESTART_COUNT=1 "${write[@]}"
   case $pair in 69=*) wanted='requeue 5;update JobId=5 StartTime=now+65' ;; *) wanted='' ;; esac
@@ -300,6 +300,32 @@ for pair in 0=0 69=69 70=70; do
 done
 fresh
 batch 70 "generate once more" SLURM_RESTART_COUNT=3 "${write[@]}"
+
+# Its preflight: nodes and ranks.
+fresh
+batch 69 "generate on a node that is ill" "BANYAN_NODE_CHECK=[ \$SLURMD_NODENAME = n1 ]" "${write[@]}"
+same "starts on a node that is ill" "$(starts)" 0
+same "requeued" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+15'
+: >"$dir/asked"
+batch 69 "generate without MPI on a node" SLURM_RESTART_COUNT=1 SICK=n2 "${write[@]}" --model.width=64 --prompt --a.b=c
+same "excluded" "$(asked)" 'requeue 5;update JobId=5 StartTime=now+65;update JobId=5 ExcNodeList=n2'
+same "starts without MPI" "$(starts)" 0
+grep -q -e 'topo --job x.ini --model.width=64 --topology.source=flat$' "$dir/starts" || bad "options of the ranks: $(cat "$dir/starts")"
+[ ! -e "$RUN" ] || bad "the preflight of generate makes a run directory"
+batch 70 "generate goes on" SLURM_RESTART_COUNT=2 "${write[@]}"
+same "starts" "$(starts)" 1
+same "left beside the answers" "$(ls "$dir" | grep answers)" ''
+# No node is noted beside answers of somebody else: they would look like the job's own.
+: >"$dir/answers"
+fresh
+batch 69 "generate beside other answers" SICK=n2 "${write[@]}"
+same "noted beside other answers" "$(ls "$dir" | grep answers)" answers
+rm "$dir/answers"
+batch 78 "generate with nonsense" "${write[@]}" --wrong
+same "starts with nonsense" "$(starts)" 0
+fresh
+batch 70 "generate without preflight" SICK=n2 BANYAN_PREFLIGHT=off "${write[@]}"
+same "asked without preflight" "$(grep -c -e node-check -e topo "$dir/starts")" 0
 
 [ $failures = 0 ] && echo "all passed"
 exit $((failures > 0))
