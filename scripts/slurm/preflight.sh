@@ -262,6 +262,11 @@ nodes_fit() {
   if [ -z "$problems" ]; then return; fi
   while read -r line; do say "preflight: $line"; done <<<"$problems"
   if same_ill "$problems"; then fails "$(write_code "$(grep -o 'cannot write into .*' <<<"$problems")")" "no node is fit"; return; fi
+  # The node of this script is mostly one of them: the launcher is ill.
+  if [[ $nodes == *" "* ]] && [ "$(grep -c ': does not answer$' <<<"$problems")" = "$(wc -w <<<"$nodes")" ]; then
+    fails 69 "no node answers"
+    return
+  fi
   # Storage that is full is not about the nodes that came too late.
   problems=$(grep -v ': cannot write into .*\(No space left\|quota exceeded\)' <<<"$problems") ||
     { fails 74 "the run directory $1 has no room for all nodes"; return; }

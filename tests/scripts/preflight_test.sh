@@ -133,6 +133,9 @@ some 74 '' 'cannot write into /r: Disk quota exceeded' 'cannot write into /r: Di
 some 69 n2 'cannot write into /r: Stale file handle'
 some 69 n2,n3 'BANYAN_NODE_CHECK ended with 1: timed out' 'BANYAN_NODE_CHECK ended with 1: timed out'
 some 69 n3 'cannot write into /r: No space left on device' 'cannot run x'
+each_node() { :; }
+nodes="n1 n2" pre 69 '' "no node answers"
+nodes=n1 pre 69 n1 "the only node does not answer"
 eval "$asked"
 
 # ------------------------------------------------------------------------------------------------------ nodes
