@@ -9,6 +9,12 @@
 #   minute   the same with a time limit of Slurm's, which takes a minute
 #   stop     banyan stop, scancel; going on with mpirun inside the allocation, and USR1 there
 #   fewer    a node dies and stays dead: the job goes on with three, to losses within 1e-4
+#   fallback a node dies and stays dead under a mesh that three do not fit: the job goes on with one of parallel.fallback
+#   array    one training for each line: one task is told to save and go on, the other notices nothing
+#   chain    a node dies where Slurm must not requeue: the next job of the chain finishes, the rest is cancelled
+#   ranks    MPI finds nobody from a node, and then does not start there: the node is left out from then on
+#   answers  generate.sbatch comes back without a node on which MPI does not start
+#   bare     sbatch --export=NONE: the job has what its script sets, and so have the ranks, in the second start, too
 #   preempt  a job of a better partition takes the nodes: the job saves in its grace time and goes on afterwards
 #   cut      a node falls off the network; its link comes back
 #   two      another job is started in the run directory: it is refused, the first one notices nothing
@@ -41,6 +47,7 @@ if [ -e $scratch/fault ] && [[ \$1 = train && \$* != *--print-value* ]]; then
   . $scratch/fault
   export LD_PRELOAD=$library FAULT FAULT_RANK FAULT_UNDER FAULT_REACHED=$scratch/reached
 fi
+if [[ -e $scratch/sick && \$(hostname) = n2 ]]; then export \$(cat $scratch/sick 2>/dev/null); fi
 if [ -e $scratch/time_left ]; then set -- "\$@" --run.time_left="\$(cat $scratch/time_left)"; fi
 exec $banyan "\$@"
 END
@@ -58,14 +65,14 @@ broken() {
   { slurm_on squeue -h; cat "$out" "$run/ends.txt" "$run/attempts.jsonl"; tail -n 20 "$run/log.txt"; } >&2
   fail "$@"
 }
-# submit OPTION...: train.sbatch on the four nodes; the job's id in $job. It rests for 15 s after a lost node, since Slurm tries for
+# submit OPTION...: $batch, or else train.sbatch, on the four nodes; the job's id in $job. It rests for 15 s after a lost node, since Slurm tries for
 # 11 s to have that node end the start before: back sooner, it would end the next one (lib.sh, requeue). And it tries once more a
 # minute later, when no real node is back. Here it is, and a job on a busy machine still at work: it is told to end, saves, and
 # comes back once more, which is no end that counts in the cases node, load and local.
 submit() {
   job=$(slurm_on env BANYAN_HOME="$repo" BANYAN="$scratch/banyan" BANYAN_LAUNCH_GRACE=${grace:-5} BANYAN_BACKOFF="10 10 10 10 10 10" \
     OMPI_MCA_orte_tmpdir_base=/dev/shm OMPI_MCA_oob_tcp_if_include=eth0 sbatch --parsable -N4 -t 10 -D "$scratch" -o "$out" "$@" \
-    "$repo/scripts/slurm/train.sbatch" "$config" "${mesh[@]}") ||
+    ${batch:-"$repo/scripts/slurm/train.sbatch" "$config"} "${mesh[@]}") ||
     fail "sbatch"
 }
 done_steps() { tail -n 1 "$run/metrics.jsonl" 2>/dev/null | sed -n 's/.*"step": \([0-9]*\),.*/\1/p' | grep . || echo 0; }
@@ -215,6 +222,105 @@ case $3 in
     must 0 4 train "$config" "${mesh[@]}" --run.dir="$scratch/undisturbed"
     close_losses "$run" "$scratch/undisturbed" 1e-4 20
     exit 0
+    ;;
+  fallback)
+    mesh=(--parallel.pipeline=4 --train.steps=60 --train.batch=24 --checkpoint.every_steps=10 "--parallel.fallback=2x3,1x3")
+    submit -N 3-4
+    until_step 25
+    box_crash n4
+    until_true 40 "end of the first start" ended 1 wait
+    until_gone
+    ends 69::wait 0::done
+    [ "$(sed 's/.*"ranks": \([0-9]*\),.*/\1/' "$run/attempts.jsonl" | paste -sd ' ')" = '4 3' ] || broken "not four ranks, then three"
+    grep -q 'using the mesh 1x3 of parallel.fallback' "$run/log.txt" "$out" || broken "no word of the mesh"
+    must 0 4 train "$config" "${mesh[@]}" --run.dir="$scratch/undisturbed"
+    close_losses "$run" "$scratch/undisturbed" 1e-4 60
+    exit 0
+    ;;
+  array)
+    base=$run run=$base/3 ranks=2
+    mesh=(--parallel.pipeline=2 --checkpoint.every_steps=20 --log.every=50)
+    printf '%s\n' '--train.steps=60 --run.seed=12' '# a comment' '--train.steps=250 --run.seed=11' >"$scratch/lines"
+    batch="$repo/scripts/slurm/array.sbatch $config $scratch/lines" submit --array=1-3 -N2 -o "$BOX/task%a.out"
+    array=$job job=${job}_3 out=$BOX/task3.out  # the last one, whose number is that of the array, too
+    until_step 50
+    slurm_on scancel --batch --signal=USR1 "$job"
+    until_gone
+    job=$array
+    until_gone
+    ends 75:signal:again 0::done
+    first=$(losses "$run" | tail -n 1)
+    run=$base/1
+    ends 0::done
+    [ "${first%% *} $(done_steps)" = '250 60' ] || broken "the options of a line are not those of its run"
+    for task in 1=0 2=64 3=0; do
+      job=${array}_${task%=*}
+      [ "$(exit_code)" = "${task#*=}" ] || broken "task ${task%=*} ended with $(exit_code)"
+    done
+    must 0 2 train "$config" "${mesh[@]}" --train.steps=60 --run.seed=12 --run.dir="$scratch/other"
+    same_losses "$run" "$scratch/other"
+    job=${array}_3 run=$base/3
+    mesh+=(--train.steps=250 --run.seed=11)
+    ;;
+  chain)
+    ranks=2 mesh=(--parallel.pipeline=2 --train.steps=250 --checkpoint.every_steps=20 --log.every=50)
+    submit --array=1-9%1 --no-requeue -N2 -o "$out"
+    until_step 50
+    box_crash n2
+    until_true 40 "end of the first job" ended 1 wait
+    until_gone
+    ends 69::wait 0::done
+    [ "$(sed -n 's/.* chain=\([0-9]*\) .*/\1/p' "$run/ends.txt" | sort -u)" = "$job" ] || broken "not one chain"
+    used=$(wc -l <"$run/ends.txt")  # crashes in MPI_Init take jobs, too
+    states=$(slurm_on scontrol show job -o "$job" | sed -n 's/.* JobState=\([A-Z]*\) .*/\1/p' | sort | uniq -c | awk '{ print $2 "=" $1 }' | paste -sd ' ')
+    [ "$states" = "CANCELLED=1 COMPLETED=1 FAILED=$((used - 1))" ] || broken "after $used jobs the chain is left as $states"
+    job=${job}_$used
+    ;;
+  ranks)
+    ranks=3 mesh=(--parallel.data=3 --train.batch=24 --train.steps=40 --log.every=50)
+    lost() { [ "$(grep -c ' lost=n2 .*action=wait' "$run/ends.txt" 2>/dev/null)" = "$1" ]; }
+    echo OMPI_MCA_btl_tcp_if_include=nowhere >"$scratch/sick"
+    submit -N3
+    until_true 120 "first blame" lost 1
+    grep -q 'n2: MPI starts, but finds no other node' "$out" || broken "no word of a node that finds no other"
+    echo OMPI_MCA_btl=nowhere >"$scratch/sick"
+    until_true 120 "second blame" lost 2
+    grep -q 'n2: MPI does not start, not even alone' "$out" || broken "no word of a node on which MPI does not start"
+    until_gone
+    ends 0::done
+    slurm_on scontrol show job -o "$job" | grep -q ' ExcNodeList=n2 ' || broken "n2 is not excluded"
+    [ "$(grep -c ' lost=n' "$run/ends.txt")" = 2 ] || broken "other nodes are blamed, too"
+    ;;
+  answers)
+    mesh=(--parallel.pipeline=2 --train.steps=20)
+    must 0 2 train "$config" "${mesh[@]}"
+    echo OMPI_MCA_btl=nowhere >"$scratch/sick"
+    printf '{"prompt": "%s"}\n' 'the river' 'small light' >"$scratch/prompts"
+    batch="$repo/scripts/slurm/generate.sbatch $config --jsonl $scratch/prompts --out $scratch/answers" submit -N2
+    until_gone
+    [ "$(exit_code)" = 0 ] || broken "the job ended with $(exit_code)"
+    [ "$(grep -c '"text"' "$scratch/answers")" = 2 ] || broken "not two answers"
+    [ "$(grep -c 'n2: MPI does not start, not even alone' "$out")" = 2 ] || broken "n2 is not blamed twice"
+    slurm_on scontrol show job -o "$job" | grep -q ' ExcNodeList=n2 ' || broken "n2 is not excluded"
+    [ ! -e "$scratch/answers.job-$job" ] || broken "something is left beside the answers"
+    exit 0
+    ;;
+  bare)
+    # What a site's own script does: sbatch gives it nothing of the caller's.
+    {
+      echo '#!/bin/bash'
+      # shellcheck disable=SC2046
+      printf 'export %s\n' BANYAN_HOME="$repo" BANYAN="$scratch/banyan" BANYAN_BACKOFF='"10 10 10"' OMPI_MCA_orte_tmpdir_base=/dev/shm \
+        OMPI_MCA_oob_tcp_if_include=eth0 SLURM_CONF="$BOX/slurm/slurm.conf" OMP_NUM_THREADS=1 $(cat "$BOX/mpi")
+      echo '[ -z "${OF_THE_CALLER:-}" ] || exit 65'
+      echo '. "$BANYAN_HOME/scripts/slurm/train.sbatch"'
+    } >"$scratch/bare.sbatch"
+    export OF_THE_CALLER=1
+    batch="$scratch/bare.sbatch $config" submit --export=NONE
+    until_step 50
+    slurm_on scancel --batch --signal=USR1 "$job"
+    until_gone
+    ends 75:signal:again 0::done
     ;;
   preempt)
     submit -p low
