@@ -7,7 +7,7 @@
 namespace banyan::fuzz {
 namespace {
 
-constexpr std::size_t kLongestKept = 16384, kMostKept = 65536;
+constexpr std::size_t kLongestKept = 16384, kMostKept = 32768;
 
 }  // namespace
 

@@ -44,7 +44,7 @@ std::filesystem::path corpus_folder();
 /// Those of NAME.inputs: each is a line with its length, its bytes, and a line break.  None where there is no such
 /// file; Broken when it is not of that form.
 std::vector<std::string> kept_inputs(const std::string& name);
-/// Replaces the file, by 64 KiB of them at most, the smallest ones.
+/// Replaces the file, by 32 KiB of them at most, the smallest ones.
 void keep_inputs(const std::string& name, std::vector<std::string> inputs);
 
 /// What comes before and after the first line "--" of an input; the second is empty when there is no such line.
