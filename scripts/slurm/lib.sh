@@ -383,7 +383,8 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     node-check) shift; node_check "$@" ;;
     grace)
       slowest=$(p99 <"${2:?}/saves.jsonl" 2>/dev/null)
-      echo $((${slowest:-60} + 60 + 30)) ;;  # Slurm may be a minute early; and time to leave
+      # One save may be on its way when the last begins.  Slurm may be a minute early; and time to leave.
+      echo $((2 * ${slowest:-60} + 60 + 30)) ;;
     *) sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
   esac
 fi

@@ -79,7 +79,7 @@ decisions() (
   same "99 of 100" "$(for i in $(seq 100); do save 1 "$i"; done | p99)" 99
   same "the newest hundred" "$({ save 1 900; for i in $(seq 100); do save 1 1e-2; done; } | p99)" 1
   mkdir -p "$dir/graced" && save 1 100 >"$dir/graced/saves.jsonl"
-  same grace "$("$root/scripts/slurm/lib.sh" grace "$dir/graced")" 190
+  same grace "$("$root/scripts/slurm/lib.sh" grace "$dir/graced")" 290
 
   job() { echo "JobId=5 JobName=x UserId=root(0) JobState=$1 Reason=$2 Dependency=(null) Requeue=1 Restarts=$3 BatchFlag=1"; }
   same "time limit" "$(job COMPLETING TimeLimit 0 | fate 0)" running
