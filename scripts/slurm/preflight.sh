@@ -241,14 +241,17 @@ write_code() {
 
 # same_ill PROBLEMS: do all nodes say the same? Then it is not about nodes. One alone does not tell what others would say.
 same_ill() {
-  local line words first=''
+  local line words bare first='' first_bare='' same=true same_bare=true
   [[ $1 != *"does not answer"* && $nodes == *" "* ]] && [ "$(wc -l <<<"$1")" = "$(wc -w <<<"$nodes")" ] || return 1
   while read -r line; do
     words=${line#*: }
-    words=${words//"${line%%: *}"/}
-    : "${first:=$words}"
-    [ "$words" = "$first" ] || return 1
+    bare=${words//"${line%%: *}"/}
+    : "${first:=$words}" "${first_bare:=$bare}"
+    [ "$words" = "$first" ] || same=false
+    [ "$bare" = "$first_bare" ] || same_bare=false
   done <<<"$1"
+  # A path that all have may happen to contain the name of one.
+  $same || $same_bare
 }
 
 # nodes_fit RUN NONCE DATA...: is every node fit? False with code and lost set otherwise. Without RUN no directory is asked about.

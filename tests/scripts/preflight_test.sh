@@ -101,8 +101,9 @@ without df
 rm -r "$run_dir/ckpt"
 
 # A file system without a file to spare is worth another try; one where nothing may be written is not.
+# The path has the name of a node in it, but is the same for all.
 if [ "${1:-}" = full ]; then
-  mount -t tmpfs -o nr_inodes=4 tmpfs "$run_dir" && mkdir "$run_dir/run" && run_dir=$run_dir/run || exit 1
+  mount -t tmpfs -o nr_inodes=4 tmpfs "$run_dir" && mkdir "$run_dir/n2" && run_dir=$run_dir/n2 || exit 1
   trap 'umount "$dir/run"; rm -rf "$dir"' EXIT
   pre 0 '' "files to spare"
   : >"$run_dir/1"
