@@ -174,7 +174,7 @@ on_hosts() {
 }
 
 # each_node shells|ranks COMMAND...: once on every node of the job, by itself or as ranks of one MPI job, which ends as a whole
-# when one of them fails: the others would wait for it.
+# when one of them fails: the others would wait for it. Not into a pipe: what a launcher that was killed leaves behind holds it.
 each_node() {
   local kind=$1 extra together=0 node only=()
   shift
@@ -182,12 +182,12 @@ each_node() {
   read -r -a extra <<<"${BANYAN_LAUNCH_ARGS:-}"
   if [ "$launcher/$kind" = srun/shells ]; then extra=(--mpi=none); fi
   if [ "$launcher" = srun ]; then
-    timeout 60 srun "${extra[@]}" --ntasks-per-node=1 --ntasks="$(wc -w <<<"$nodes")" --overcommit --kill-on-bad-exit=$together "$@"
+    timeout -k 5 60 srun "${extra[@]}" --ntasks-per-node=1 --ntasks="$(wc -w <<<"$nodes")" --overcommit --kill-on-bad-exit=$together "$@"
     return
   fi
   if [ "$(id -u)" = 0 ]; then extra+=(--allow-run-as-root); fi
   if [ "$kind" = ranks ]; then
-    timeout 60 mpirun --quiet --bind-to none --map-by ppr:1:node "${extra[@]}" "$@"
+    timeout -k 5 60 mpirun --quiet --bind-to none --map-by ppr:1:node "${extra[@]}" "$@"
     return
   fi
   # mpirun starts nothing anywhere when one host cannot be reached: each is asked by itself.
@@ -196,7 +196,7 @@ each_node() {
   for node in $nodes; do
     while [ "$(jobs -rp | wc -l)" -ge 64 ]; do wait -n; done
     if [ "$nodes" != "$node" ]; then only=(--host "$node"); fi
-    timeout 60 mpirun --quiet --bind-to none "${only[@]}" "${extra[@]}" -n 1 "$@" &
+    timeout -k 5 60 mpirun --quiet --bind-to none "${only[@]}" "${extra[@]}" -n 1 "$@" &
   done
   wait
 }
@@ -209,13 +209,14 @@ ranks_on() {
   if [ "$launcher" = srun ]; then
     read -r -a extra <<<"${BANYAN_LAUNCH_ARGS:-}"
     # Beside other steps on these nodes, and one that has not quite ended; a Slurm of before --overlap does so anyway.
-    SLURM_OVERLAP=1 timeout 20 srun "${extra[@]}" --nodelist="$some" --nodes="$n" --ntasks="$n" --ntasks-per-node=1 --overcommit \
+    SLURM_OVERLAP=1 timeout -k 5 20 srun "${extra[@]}" --nodelist="$some" --nodes="$n" --ntasks="$n" --ntasks-per-node=1 --overcommit \
       --kill-on-bad-exit=1 "$@"
     return
   fi
   read -r -a extra <<<"${plain_launch_args-${BANYAN_LAUNCH_ARGS:-}}"
   if [ "$(id -u)" = 0 ]; then extra+=(--allow-run-as-root); fi
-  timeout 20 mpirun --quiet --bind-to none --map-by ppr:1:node --host "$some" "${extra[@]}" "$@"
+  # Whose daemons are a step of Slurm.
+  SLURM_OVERLAP=1 timeout -k 5 20 mpirun --quiet --bind-to none --map-by ppr:1:node --host "$some" "${extra[@]}" "$@"
 }
 
 # Newest step that is committed, or that an attempt found on its nodes (checkpoint.local); 0 before the first.
@@ -253,6 +254,8 @@ start() {
     code=$?
     kill -0 $child 2>/dev/null || break  # a trapped signal also ends wait
   done
+  trap : USR1
+  trap 'told_to_end=1' TERM INT HUP
   told() { sed -n "s/^$1=//p" "$outcome"; }
   attempt=$(told attempt) reason=$(told reason) lost=$(told lost)
   if [ -s "$outcome" ]; then code=$(told code); fi
@@ -261,17 +264,22 @@ start() {
 
 # train_once ARGUMENT...: one start of `banyan train`; sets code, attempt, reason, lost, action and delay, and notes the end.
 train_once() {
-  local left n
+  local left n fit=''
   code=0 attempt='' reason='' lost='' saved=0 delay=0
   run_dir=$("$banyan" train "$@" --print-value=run.dir) || { code=$? action=stop; return; }
   if [ -e "$run_dir/stop" ] && ! grep -q '^at-step' "$run_dir/stop"; then
     say "somebody asked for a stop before this start"
     "$banyan" stop "$run_dir" --cancel >&2
     code=75 reason=halt-file
-  elif preflight "$@"; then
-    left=$(time_left)
-    if [ "$left" = 0 ]; then left=1; fi  # 0 would mean no limit
-    start train ${left:+"--run.time_left=${left}s"} "$@"
+  else
+    if preflight "$@"; then fit=yes; fi
+    if [ -n "$told_to_end" ]; then
+      code=75 reason=signal lost=''  # whom the preflight was asking was told as well
+    elif [ -n "$fit" ]; then
+      left=$(time_left)
+      if [ "$left" = 0 ]; then left=1; fi  # 0 would mean no limit
+      start train ${left:+"--run.time_left=${left}s"} "$@"
+    fi
   fi
 
   saved=$(saved_step) action=$(settled "$(next_action "$code" "$reason" "$attempt")")

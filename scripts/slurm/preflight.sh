@@ -193,8 +193,8 @@ judge_pairs() {
 }
 
 # ill_ranks ARGUMENT...: whose fault it is that the ranks do not meet, one "NODE: words" a line. Each node is tried alone, and with
-# the one before and the one behind it. Nothing where that does not tell: no node starts alone, each meets one of these two,
-# or two nodes miss each other.
+# the one before and the one behind it. Nothing where that does not tell: most nodes do not start alone, which may be the
+# launcher's fault, each meets one of these two, or two nodes miss each other.
 ill_ranks() {
   local command=("$banyan" topo --job "$@" --topology.source=flat) alone ill list
   read -r -a list <<<"$nodes"
@@ -204,6 +204,7 @@ ill_ranks() {
   grep -q '^met ' <<<"$alone" || return
   ill=$(sed -n 's/^not //p' <<<"$alone")
   if [ -n "$ill" ]; then ill=$(try_groups "${command[@]}" <<<"$ill" | sed -n 's/^not //p' | sort); fi
+  if [ "$(grep -c . <<<"$ill")" -gt $((${#list[@]} / 2)) ]; then return; fi
   if [ -n "$ill" ]; then sed 's/$/: MPI does not start, not even alone/' <<<"$ill"; return; fi
   [ ${#list[@]} -gt 2 ] || return
   paste -d ' ' <(printf '%s\n' "${list[@]}") <(printf '%s\n' "${list[@]:1}" "${list[0]}") | try_groups "${command[@]}" | judge_pairs |
@@ -213,17 +214,19 @@ ill_ranks() {
 # ranks_meet ARGUMENT...: one rank on every node starts and finds the others. MPI libraries crash while they connect, now and
 # then: one more try. What is wrong with the command line or the configuration is not about nodes, and the code of this start.
 ranks_meet() {
-  local said problem try ill line
+  local said problem try ill='' line
+  said=$(outcome_file) || { fails 74 "the preflight needs a small file"; return; }
   for try in 1 2; do
-    said=$(each_node ranks "$banyan" topo --job "$@" --topology.source=flat 2>&1 </dev/null)
+    each_node ranks "$banyan" topo --job "$@" --topology.source=flat >"$said" 2>&1 </dev/null
     problem=$?
-    if [ $problem = 0 ]; then return; fi
+    if [ $problem = 0 ]; then rm -f "$said"; return; fi
   done
-  grep 'error: ' <<<"$said" >&2 || tail -n 5 <<<"$said" >&2
+  grep 'error: ' "$said" >&2 || tail -n 5 "$said" >&2
+  rm -f "$said"
   case $problem in
     64 | 78) fails $problem "the job is refused" ;;
     *)
-      ill=$(ill_ranks "$@")
+      if [ -z "$told_to_end" ]; then ill=$(ill_ranks "$@"); fi
       while read -r line; do [ -z "$line" ] || say "preflight: $line"; done <<<"$ill"
       lost=$(sed -n 's/: .*//p' <<<"$ill" | paste -sd ,)
       fails 69 "ranks do not start on these nodes${lost:+; to blame: $lost}"
@@ -234,7 +237,8 @@ ranks_meet() {
 # write_code PROBLEM: what it is worth that something cannot be written. Storage that is full or away comes back.
 write_code() {
   case $1 in
-    *"No space left"* | *"quota exceeded"* | *"Input/output error"* | *"tale file handle"* | *"timed out"*) echo 74 ;;
+    *"No space left"* | *"quota exceeded"* | *"Input/output error"* | *"tale file handle"* | *"timed out"* | \
+      *"ransport endpoint"* | *"emote I/O error"* | *"is down"*) echo 74 ;;
     *) echo 78 ;;
   esac
 }
@@ -256,20 +260,21 @@ same_ill() {
 
 # nodes_fit RUN NONCE DATA...: is every node fit? False with code and lost set otherwise. Without RUN no directory is asked about.
 nodes_fit() {
-  local before problems asked=- line
+  local before answers problems asked=- line silent many
   # Slurm tells each node its name; a list of thousands would be long for an argument.
   if [ "$launcher" != srun ]; then asked=${nodes// /,}; fi
   before=$(date +%s)
-  problems=$(each_node shells bash "$home/scripts/slurm/lib.sh" node-check "$1" "$2" "$asked" "${@:3}" |
-    judge_nodes "$nodes" "$before" "$(date +%s)")
+  answers=$(outcome_file) || { fails 74 "the preflight needs a small file"; return; }
+  each_node shells bash "$home/scripts/slurm/lib.sh" node-check "$1" "$2" "$asked" "${@:3}" >"$answers"
+  problems=$(judge_nodes "$nodes" "$before" "$(date +%s)" <"$answers")
+  rm -f "$answers"
   if [ -z "$problems" ]; then return; fi
   while read -r line; do say "preflight: $line"; done <<<"$problems"
   if same_ill "$problems"; then fails "$(write_code "$(grep -o 'cannot write into .*' <<<"$problems")")" "no node is fit"; return; fi
-  # The node of this script is mostly one of them: the launcher is ill.
-  if [[ $nodes == *" "* ]] && [ "$(grep -c ': does not answer$' <<<"$problems")" = "$(wc -w <<<"$nodes")" ]; then
-    fails 69 "no node answers"
-    return
-  fi
+  # The node of this script is mostly one of them, and may be the only one that its launcher reaches: the launcher is ill.
+  silent=$(grep -c ': does not answer$' <<<"$problems") many=$(wc -w <<<"$nodes")
+  if [ "$many" -gt 1 ] && [ "$silent" = "$many" ]; then fails 69 "no node answers"; return; fi
+  if [ "$many" -gt 2 ] && [ "$silent" -gt $((many / 2)) ]; then fails 69 "most nodes do not answer"; return; fi
   # Storage that is full is not about the nodes that came too late.
   problems=$(grep -v ': cannot write into .*\(No space left\|quota exceeded\)' <<<"$problems") ||
     { fails 74 "the run directory $1 has no room for all nodes"; return; }
@@ -303,13 +308,15 @@ preflight() {
 preflight_to_write() {
   local argument before='' config=() options=()
   command -v "$launcher" >/dev/null || { fails 78 "there is no $launcher"; return; }
-  "$banyan" generate "$@" --print-value=run.dir >/dev/null || { fails $? "the command line or the configuration is refused"; return; }
+  "$banyan" generate --print-value=run.dir "$@" >/dev/null || { fails $? "the command line or the configuration is refused"; return; }
   if [ "${BANYAN_PREFLIGHT:-}" = off ]; then return; fi
   for argument in "$@"; do
-    case $before/$argument in
-      --prompt/* | --prompt-file/* | --jsonl/* | --out/*) argument='' ;;  # a value, whatever it looks like
-      */--*.*=*) if [[ $argument =~ ^--[a-z_]+\.[a-z_]+= ]]; then options+=("$argument"); fi ;;
-      */-*) ;;
+    case $before in
+      --prompt | --prompt-file | --jsonl | --out) before=''; continue ;;  # a value, whatever it looks like
+    esac
+    case $argument in
+      --*.*=*) if [[ $argument =~ ^--[a-z_]+\.[a-z0-9_]+= ]]; then options+=("$argument"); fi ;;
+      -*) ;;
       *) config+=("$argument") ;;
     esac
     before=$argument

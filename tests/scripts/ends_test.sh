@@ -111,6 +111,40 @@ same "starts on these hosts" "$(starts)" 4
 grep -q 'no host is left' "$dir/out" || bad "no word that no host is left: $(cat "$dir/out")"
 same "noted as the end" "$(tail -n 1 "$RUN/ends.txt" | sed 's/.* code=/code=/; s/ .*action=/ action=/')" "code=93 action=stop"
 
+# ---- signals that come when no program runs
+# signalled SECONDS SIGNAL: a sleep of so long sends its script that signal.
+cp "$dir/bin/sleep" "$dir/sleep"
+signalled() {
+  printf '%s\n' '#!/bin/bash' "if [ \$1 = $1 ]; then kill -$2 \$PPID; fi" 'exec "$STUBS/sleep" "$@"' >"$dir/bin/sleep"
+}
+signalled 2 USR1
+fresh "10 $(stopped signal)"
+echo 1 >"$dir/busy"
+batch 75 "a warning while Slurm is busy" "${train[@]}"
+same "requeued all the same" "$(asked)" 'requeue 5;requeue 5;update JobId=5 StartTime=now+2'
+for signal in TERM HUP; do
+  signalled 10 $signal
+  fresh "10 $lost" "20 $well"
+  loop 69 "a loop that gets $signal while it waits"
+  same "starts after $signal" "$(starts)" 1
+  grep -q 'told to end' "$dir/out" || bad "no word of $signal: $(cat "$dir/out")"
+done
+signalled 10 USR1
+fresh "10 $lost" "20 $well"
+loop 0 "a loop that gets USR1 while it waits"
+same "starts after USR1" "$(starts)" 2
+cp "$dir/sleep" "$dir/bin/sleep"
+# In the preflight: nothing is started, and nobody is to blame for what was ended with it.
+for check in true false; do
+  fresh "10 $well"
+  export BANYAN_NODE_CHECK="kill -TERM \$(cat \$STUBS/pid); $check || [ \$SLURMD_NODENAME = n1 ]"
+  check 75 "a loop that gets TERM in the preflight" \
+    bash -c 'echo $$ >"$STUBS/pid"; exec "$@"' bash "$root/scripts/mpirun-loop.sh" --hosts n1:2,n2:2 x.ini
+  same "started after TERM" "$(starts)" 0
+  same "lost to TERM" "$(sed -n 's/.* lost=\([^ ]*\) .*/\1/p' "$RUN/ends.txt")" ''
+done
+unset BANYAN_NODE_CHECK
+
 # ---- generate writes over what an earlier start of the same job left, and over nothing else
 printf '%s\n' '#!/bin/bash' '[[ $* = *" generate "* ]] || exec "${0%/*}/mpirun" "$@"' 'echo "$*" >>"$STUBS/starts"' \
   ': >>"$STUBS/answers"' 'exit 69' >"$dir/bin/srun"
@@ -126,7 +160,16 @@ for write in "--out $dir/answers" "--out=$dir/answers"; do
   batch 69 "answers of somebody else" SLURM_JOB_ID=7 "${write[@]}"
   batch 69 "answers of somebody else, again" SLURM_JOB_ID=7 SLURM_RESTART_COUNT=1 "${write[@]}"
   same "written over" "$(grep -c -e --force "$dir/starts")" 0
+  fresh && rm -f "$dir/answers"
+  batch 69 "a start that does not come to write" SICK=n2 "${write[@]}"
+  echo theirs >"$dir/answers"
+  batch 69 "answers of somebody else meanwhile" SLURM_RESTART_COUNT=1 "${write[@]}"
+  same "written over" "$(grep -c -e --force "$dir/starts")" 0
+  rm -f "$dir"/answers*
 done
+# What a prompt looks like does not matter, nor where an option ends without its value.
+batch 69 "a prompt that looks like an option" "${write[@]}" --prompt "see https://h/p/-/merge"
+batch 78 "an option without its value" "${write[@]}" --wrong --out
 
 [ $failures = 0 ] && echo "all passed"
 exit $((failures > 0))

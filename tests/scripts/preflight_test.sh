@@ -137,6 +137,9 @@ some 69 n3 'cannot write into /r: No space left on device' 'cannot run x'
 each_node() { :; }
 nodes="n1 n2" pre 69 '' "no node answers"
 nodes=n1 pre 69 n1 "the only node does not answer"
+each_node() { echo "node n1 $(date +%s) - 0"; }
+nodes="n1 n2" pre 69 n2 "one of two does not answer"
+nodes="n1 n2 n3" pre 69 '' "most nodes do not answer"
 eval "$asked"
 
 # ------------------------------------------------------------------------------------------------------ nodes
@@ -160,7 +163,8 @@ meet() {  # meet LOST WHAT: whom the preflight blames when the ranks of $nodes d
 nodes="n1 n2 n3 n4 n5"
 sick="n4" meet n4 "a node without MPI"
 said 'preflight: n4: MPI does not start, not even alone'
-sick="n1 n4 n5" meet n1,n4,n5 "three nodes without MPI"
+sick="n1 n4" meet n1,n4 "two nodes without MPI"
+sick="n1 n4 n5" meet '' "most nodes without MPI, which may be the launcher's fault"
 sick=$nodes meet '' "MPI starts nowhere"
 crash=n3 meet '' "an MPI library that crashes once"
 for node in $nodes; do
