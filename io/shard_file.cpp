@@ -144,8 +144,7 @@ WrittenFile write_shard_file(const std::filesystem::path& directory, const std::
   file.sync();
   written.file = {name, file.size(), whole.hex()};
   file.close();
-  if (options.verify && stored_digest(path, options.cancel) != written.file.digest)
-    throw IoError("{} does not hold what was written to it; the storage, or memory on its way there, is damaged", path);
+  if (options.verify) require_stored(path, written.file.digest, options.cancel);
   return written;
 }
 

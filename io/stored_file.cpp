@@ -14,7 +14,7 @@ constexpr std::int64_t kChunk = std::int64_t{8} << 20;
 
 /// Calls use(bytes, count) for every piece, in order; returns their digest.
 template <class Use>
-HexDigest read_all(const std::filesystem::path& path, File& file, const std::atomic<bool>* cancel, const Use& use) {
+HexDigest read_all(File& file, const std::atomic<bool>* cancel, const Use& use) {
   file.forget_cached();
   file.bypass_cache(true);
   Checksum128 whole;
@@ -22,7 +22,7 @@ HexDigest read_all(const std::filesystem::path& path, File& file, const std::ato
   const std::int64_t size = file.size(), end = size / File::kDirectUnit * File::kDirectUnit;
   for (std::int64_t at = 0; at < size;) {
     if (cancel && cancel->load(std::memory_order_relaxed))
-      throw IoError("reading {} was given up because another rank failed", path.string());
+      throw IoError("reading {} was given up because another rank failed", file.path().string());
     const std::int64_t n = at < end ? std::min(kChunk, end - at) : size - at;
     file.read_at(at, buffer.get(), static_cast<std::size_t>(n));
     whole.update(buffer.get(), static_cast<std::size_t>(n));
@@ -36,7 +36,13 @@ HexDigest read_all(const std::filesystem::path& path, File& file, const std::ato
 
 HexDigest stored_digest(const std::filesystem::path& path, const std::atomic<bool>* cancel) {
   File file = File::open_for_reading(path);
-  return read_all(path, file, cancel, [](const std::byte*, std::size_t) {});
+  return read_all(file, cancel, [](const std::byte*, std::size_t) {});
+}
+
+void require_stored(const std::filesystem::path& path, const HexDigest& digest, const std::atomic<bool>* cancel) {
+  if (stored_digest(path, cancel) != digest)
+    throw IoError("{} does not hold what was written to it; the storage, or memory on its way there, is damaged",
+                  path.string());
 }
 
 void copy_stored(const std::filesystem::path& from, const std::filesystem::path& to, const ManifestFile& file,
@@ -51,7 +57,7 @@ void copy_stored(const std::filesystem::path& from, const std::filesystem::path&
   {
     BlockWriter out(copy);
     const HexDigest digest =
-        read_all(source_path, source, cancel, [&](const std::byte* bytes, std::size_t n) { out.append(bytes, n); });
+        read_all(source, cancel, [&](const std::byte* bytes, std::size_t n) { out.append(bytes, n); });
     if (digest != file.digest)
       throw DataError("{} does not hold what was written to it; the storage, or memory on its way there, is damaged",
                       source_path.string());
@@ -59,9 +65,7 @@ void copy_stored(const std::filesystem::path& from, const std::filesystem::path&
   }
   copy.sync();
   copy.close();
-  if (verify && stored_digest(copy_path, cancel) != file.digest)
-    throw IoError("{} does not hold what was written to it; the storage, or memory on its way there, is damaged",
-                  copy_path.string());
+  if (verify) require_stored(copy_path, file.digest, cancel);
 }
 
 }  // namespace banyan::io

@@ -133,7 +133,7 @@ bool saves_in_background(const config::Config& config) {
 
 bool drains_nodes(const config::Config& config) {
   const auto& keys = config.checkpoint;
-  return keys.async == "on" && !keys.local.empty() && (keys.every_steps > 0 || keys.interval == "auto");
+  return saves_in_background(config) && !keys.local.empty() && (keys.every_steps > 0 || keys.interval == "auto");
 }
 
 std::int64_t generation_bytes(const model::StageSpec& spec, int threads, std::int32_t blocks, std::int32_t block_size,

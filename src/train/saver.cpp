@@ -108,7 +108,7 @@ void Saver::save(std::int64_t step, std::int64_t tokens) {
 }
 
 bool Saver::by_way_of_nodes() const {
-  return on_nodes_ && job_.config.checkpoint.async == "on" && misses_ == 0 && !straight_;
+  return on_nodes_ && plan::drains_nodes(job_.config) && misses_ == 0 && !straight_;
 }
 
 /// Whether nothing is on its way any more that is in the way of the next one, which is waited for until it has taken
@@ -232,14 +232,17 @@ void Saver::finish() {
   conclude(result, start);
 }
 
+int Saver::agree(const job::SaveResult& result, bool mine, bool& on_its_way) {
+  const std::int64_t all = comm::all_reduce_value(*job_.everyone, 2 * std::int64_t{result.misses} + mine,
+                                                  comm::ReduceOp::kMax, "the working ranks to save");
+  on_its_way = all % 2 != 0;
+  return static_cast<int>(all / 2);
+}
+
 void Saver::conclude(const job::SaveResult& result, Clock::time_point start) {
-  const std::int64_t mine = 2 * result.misses + (checkpoints_ && checkpoints_->in_flight() ? 1 : 0);
-  const std::int64_t all =
-      comm::all_reduce_value(*job_.everyone, mine, comm::ReduceOp::kMax, "the working ranks to save");
-  const int misses = static_cast<int>(all / 2);
-  if (level_ == job::Level::kRunDir) misses_ = misses;
   const bool background = in_flight_;
-  in_flight_ = all % 2 != 0;
+  const int misses = agree(result, checkpoints_ && checkpoints_->in_flight(), in_flight_);
+  if (level_ == job::Level::kRunDir) misses_ = misses;
   count_wait(last_, Clock::now() - start);
   if (in_flight_) return;
   if (level_ == job::Level::kNodes) return conclude_on_nodes(result, misses, background);
@@ -308,11 +311,7 @@ void Saver::finish_drain() {
 }
 
 void Saver::conclude_drain(const job::SaveResult& result, Clock::time_point start) {
-  const std::int64_t mine = 2 * result.misses + (checkpoints_ && checkpoints_->in_drain() ? 1 : 0);
-  const std::int64_t all =
-      comm::all_reduce_value(*job_.everyone, mine, comm::ReduceOp::kMax, "the working ranks to copy from the nodes");
-  misses_ = static_cast<int>(all / 2);
-  in_drain_ = all % 2 != 0;
+  misses_ = agree(result, checkpoints_ && checkpoints_->in_drain(), in_drain_);
   count_wait(drained_, Clock::now() - start);
   if (!in_drain_) conclude_in_run_dir(result, drained_, true);
 }

@@ -92,6 +92,9 @@ class Saver {
   void finish();
   void begin_drain();
   void finish_drain();
+  /// What working ranks say, for spares too: sets whether one is on its way, of which this rank says `mine`; returns
+  /// the misses.
+  int agree(const job::SaveResult& result, bool mine, bool& on_its_way);
   /// Of what began at `start`: agrees with spares, counts the time, tells the log.
   void conclude(const job::SaveResult& result, Clock::time_point start);
   void conclude_drain(const job::SaveResult& result, Clock::time_point start);

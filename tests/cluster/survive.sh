@@ -210,31 +210,22 @@ case $3 in
     until_gone
     ends 75:halt-file:stop 75:signal:stop 75:signal:again 0::done
     ;;
-  fewer)
-    mesh=(--train.steps=20 --train.batch=256 --checkpoint.every_steps=4)
+  fewer | fallback)
+    mesh=(--train.steps=20 --train.batch=256 --checkpoint.every_steps=4) lost_at=8 last=20
+    if [ "$case" = fallback ]; then
+      mesh=(--parallel.pipeline=4 --train.steps=60 --train.batch=24 --checkpoint.every_steps=10 "--parallel.fallback=2x3,1x3")
+      lost_at=25 last=60
+    fi
     submit -N 3-4
-    until_step 8
+    until_step $lost_at
     box_crash n4
     until_true 40 "end of the first start" ended 1 wait
     until_gone
     ends 69::wait 0::done
     [ "$(sed 's/.*"ranks": \([0-9]*\),.*/\1/' "$run/attempts.jsonl" | paste -sd ' ')" = '4 3' ] || broken "not four ranks, then three"
+    [ "$case" = fewer ] || grep -q 'using the mesh 1x3 of parallel.fallback' "$run/log.txt" "$out" || broken "no word of the mesh"
     must 0 4 train "$config" "${mesh[@]}" --run.dir="$scratch/undisturbed"
-    close_losses "$run" "$scratch/undisturbed" 1e-4 20
-    exit 0
-    ;;
-  fallback)
-    mesh=(--parallel.pipeline=4 --train.steps=60 --train.batch=24 --checkpoint.every_steps=10 "--parallel.fallback=2x3,1x3")
-    submit -N 3-4
-    until_step 25
-    box_crash n4
-    until_true 40 "end of the first start" ended 1 wait
-    until_gone
-    ends 69::wait 0::done
-    [ "$(sed 's/.*"ranks": \([0-9]*\),.*/\1/' "$run/attempts.jsonl" | paste -sd ' ')" = '4 3' ] || broken "not four ranks, then three"
-    grep -q 'using the mesh 1x3 of parallel.fallback' "$run/log.txt" "$out" || broken "no word of the mesh"
-    must 0 4 train "$config" "${mesh[@]}" --run.dir="$scratch/undisturbed"
-    close_losses "$run" "$scratch/undisturbed" 1e-4 60
+    close_losses "$run" "$scratch/undisturbed" 1e-4 $last
     exit 0
     ;;
   array)
